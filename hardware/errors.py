@@ -1,0 +1,42 @@
+"""Every error that this project raises on purpose, and the exit code that the command line gives it.
+
+    LenslessError                 1   anything of ours
+      ConfigurationError          2   an option, a rig file or a geometry that cannot be
+      CameraError                     a device did not do what was asked
+        CameraLost                3   and it will not come back
+      StorageError                4   disk full, not writable, or already being written
+      InputError                  5   a file that is missing, truncated, or not what it claims to be
+      CalibrationMismatch         6   frame, calibration, checkpoint and rig do not belong together
+
+Each message says what happened, where, what was got, what was expected and what to do next.
+"""
+
+
+class LenslessError(Exception):
+    """Base of all errors with a message for people; `exit_code` is what a command ends with."""
+
+    exit_code = 1
+
+
+class ConfigurationError(LenslessError):
+    exit_code = 2
+
+
+class CameraError(LenslessError):
+    exit_code = 3
+
+
+class CameraLost(CameraError):
+    """The device is gone for good, or did not come back within the stated tries."""
+
+
+class StorageError(LenslessError):
+    exit_code = 4
+
+
+class InputError(LenslessError):
+    exit_code = 5
+
+
+class CalibrationMismatch(LenslessError):
+    exit_code = 6
