@@ -1,0 +1,104 @@
+"""What every camera can do, and how one is opened by its address."""
+
+import difflib
+import pathlib
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from hardware.errors import CameraError, ConfigurationError
+from hardware.frame import CameraSettings, Frame
+
+
+@runtime_checkable
+class Camera(Protocol):
+    """A source of raw frames. Calls block; one thread opens, reads and closes."""
+
+    @property
+    def camera_id(self) -> str:
+        """Stable name of the physical camera."""
+
+    def configure(self, wanted: CameraSettings) -> CameraSettings:
+        """Ask for settings; returns all that the device now really does.
+
+        Raises:
+            ConfigurationError: this camera has no such setting.
+            CameraError: it is closed, or the device did not answer.
+        """
+
+    def snap(self, n: int, not_before_ns: int | None = None) -> list[Frame]:
+        """The next `n` frames whose exposure began at `not_before_ns` (monotonic clock) or later.
+
+        Raises:
+            ConfigurationError: `n` is below 1.
+            CameraLost: the device is gone, or a recording has no such frames left.
+        """
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames until the camera has no more, or is closed."""
+
+    def close(self) -> None:
+        """Let the device go; a second call does nothing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def check_count(n: int, camera_id: str) -> None:
+    """Raises ConfigurationError unless `n` frames can be asked for."""
+    if n < 1:
+        raise ConfigurationError(f"camera {camera_id!r}: {n} frames asked for; expected at least 1")
+
+
+def closed(camera_id: str) -> CameraError:
+    """The error of every call after `close`."""
+    return CameraError(f"camera {camera_id!r} is closed; open it again to use it")
+
+
+def _open_replay(place: str) -> Camera:
+    from hardware.replay import ReplayCamera
+
+    return ReplayCamera(pathlib.Path(place))
+
+
+_factories: dict[str, Callable[[str], Camera]] = {"replay": _open_replay}
+
+
+def register_camera(scheme: str, factory: Callable[[str], Camera]) -> None:
+    """Let `open_camera` open addresses that start with `scheme:`.
+
+    Args:
+        scheme: lower-case letters, digits, "-" and "_".
+        factory: gets what stands behind the colon.
+
+    Raises:
+        ConfigurationError: not a scheme, or it already belongs to another factory.
+    """
+    # Dots and slashes stay out, so that an address can never be a module path or a file.
+    if not scheme.replace("-", "").replace("_", "").isalnum() or scheme != scheme.lower() or not scheme.isascii():
+        raise ConfigurationError(f"camera scheme {scheme!r}; expected lower-case letters, digits, '-' and '_'")
+    if _factories.get(scheme, factory) is not factory:
+        raise ConfigurationError(f"camera scheme {scheme!r} is taken by {_factories[scheme]!r}; choose another name")
+    _factories[scheme] = factory
+
+
+def open_camera(address: str) -> Camera:
+    """Open a camera by its address, e.g. `replay:FOLDER` or `simulated:RIG`.
+
+    Raises:
+        ConfigurationError: no such scheme; the message names the nearest one.
+        CameraError, InputError: what the back end raises.
+    """
+    scheme, colon, rest = address.partition(":")
+    if scheme in _factories and colon:
+        return _factories[scheme](rest)
+    known = sorted(_factories)
+    if scheme in _factories:
+        raise ConfigurationError(f"camera address {address!r} names no device; expected '{scheme}:...'")
+    nearest = difflib.get_close_matches(scheme, known, n=1, cutoff=0.0)[0]
+    raise ConfigurationError(
+        f"camera address {address!r}: no scheme {scheme!r}; nearest is '{nearest}:'; known: {', '.join(known)}"
+    )

@@ -1,0 +1,118 @@
+"""Is this file one of ours? Looked at from outside first, and with nothing followed that it points to.
+
+A valid HDF5 file can name other files (external storage, links, virtual datasets), declare petabytes, or hold types
+that run code when read. A recording has none of that, so only exactly what `schema` describes is let through.
+"""
+
+import pathlib
+import stat
+
+import h5py
+import numpy as np
+
+from hardware.errors import InputError
+from hardware.recording import schema
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# Superblock of HDF5 1.10 and later: byte 8 is its version, 11 the flags; flag 4 stays set when a writer was killed.
+SUPERBLOCK_BYTES, VERSION_AT, FLAGS_AT, WRITING = 48, 8, 11, 4
+LARGEST_FRAME_BYTES = 2**28
+
+
+def open_file(path: pathlib.Path) -> h5py.File:
+    """Open for reading, also while it is written and after its writer was killed.
+
+    Raises:
+        InputError: missing, not a plain file, not HDF5, or damaged.
+    """
+    superblock = _superblock(path)
+    # The flag, not the words of an error: without it a refused file is damaged, and must not be forced open.
+    writing = superblock[VERSION_AT] >= 3 and superblock[FLAGS_AT] & WRITING
+    try:
+        return h5py.File(path, "r", libver="latest", swmr=bool(writing))
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        if not writing and _superblock(path)[FLAGS_AT] != superblock[FLAGS_AT]:
+            return open_file(path)  # a writer closed it, or began, in between
+        raise refusal(path, f"HDF5 cannot open it: {error}") from error
+
+
+def _superblock(path: pathlib.Path) -> bytes:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block for ever, a device may do anything
+            raise InputError(f"'{path}' is not a plain file; expected a recording")
+        with path.open("rb") as file:
+            superblock = file.read(SUPERBLOCK_BYTES)
+    except OSError as error:
+        raise InputError(f"cannot read '{path}': {error.strerror}; expected a recording") from error
+    if len(superblock) < SUPERBLOCK_BYTES or not superblock.startswith(SIGNATURE):
+        raise refusal(path, "it does not begin like an HDF5 file")
+    return superblock
+
+
+def check_layout(file: h5py.File, path: pathlib.Path) -> tuple[str, str]:
+    """Raises InputError unless the file holds exactly what a recording does; returns its two JSON texts."""
+    if text_attribute(file, path, "format") != schema.FORMAT:
+        raise refusal(path, f"its format is not '{schema.FORMAT}'")
+    version = file.attrs.get_id("schema_version")
+    if version.shape != () or version.dtype != np.int64 or file.attrs["schema_version"] != schema.SCHEMA_VERSION:
+        raise refusal(path, f"its schema is not version {schema.SCHEMA_VERSION}; a newer release may read it")
+    names = {"frames", "rows", "sequence"}
+    if len(file) not in (len(names), len(names) + 1) or set(file) - {"scenes"} != names:
+        raise refusal(path, f"it holds other objects than {sorted(names)} and 'scenes'")
+    for name in file:
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise refusal(path, f"'{name}' is a link")
+        _check_dataset(file.get(name), path, name)
+    if file["rows"].dtype != schema.ROW or file["sequence"].dtype != np.dtype("<i8"):
+        raise refusal(path, "its columns are of other types")
+    if file["frames"].dtype not in (np.uint8, np.uint16) or file["frames"].ndim not in (3, 4):
+        raise refusal(path, f"frames are {file['frames'].dtype} in {file['frames'].ndim} dimensions")
+    if "scenes" in file and (file["scenes"].dtype != np.uint8 or file["scenes"].ndim != 3):
+        raise refusal(path, f"scenes are {file['scenes'].dtype} in {file['scenes'].ndim} dimensions")
+    return text_attribute(file, path, "camera"), text_attribute(file, path, "provenance")
+
+
+def _check_dataset(dataset: object, path: pathlib.Path, name: str) -> None:
+    if not isinstance(dataset, h5py.Dataset):
+        raise refusal(path, f"'{name}' is not a dataset")
+    if dataset.external or dataset.is_virtual:
+        raise refusal(path, f"'{name}' takes its values from other files")
+    if dataset.dtype.hasobject:
+        raise refusal(path, f"'{name}' holds objects, references or values of variable length")
+    plan = dataset.id.get_create_plist()
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    if filters != [h5py.h5z.FILTER_FLETCHER32] or dataset.chunks != (1, *dataset.shape[1:]):
+        raise refusal(path, f"'{name}' is not stored as one checksummed chunk per frame")
+    if np.prod(dataset.chunks, dtype=float) * dataset.dtype.itemsize > LARGEST_FRAME_BYTES:
+        raise refusal(path, f"'{name}' declares {dataset.chunks[1:]} {dataset.dtype} per frame, limit 256 MiB")
+
+
+def check_length(file: h5py.File, path: pathlib.Path, length: int) -> None:
+    """Raises InputError if the file is too short to hold `length` rows of everything."""
+    size_bytes = path.stat().st_size
+    for name, dataset in file.items():
+        # Nothing is compressed, so this bound is exact, and a file that declares more would be read as zeros.
+        declared = length * int(np.prod(dataset.chunks, dtype=np.int64)) * dataset.dtype.itemsize
+        if declared > size_bytes:
+            raise refusal(path, f"'{name}' declares {declared} bytes, the file has {size_bytes}: it is truncated")
+        if length:
+            # Its index may still sit in the part that was cut off: then HDF5 says so, and the reader turns it round.
+            last = dataset.id.get_chunk_info_by_coord((length - 1, *[0] * (dataset.ndim - 1)))
+            if last.byte_offset is None or last.byte_offset + last.size > size_bytes:
+                raise refusal(path, f"the last of its {length} frames lies beyond its end: it is truncated")
+
+
+def text_attribute(file: h5py.File, path: pathlib.Path, name: str) -> str:
+    """A text of bounded length, stored in place."""
+    if name not in file.attrs:
+        raise refusal(path, f"it has no attribute '{name}'")
+    attribute = file.attrs.get_id(name)
+    if attribute.dtype.kind != "S" or attribute.shape != () or attribute.dtype.itemsize > schema.LONGEST_JSON_BYTES:
+        raise refusal(path, f"attribute '{name}' is {attribute.dtype} of shape {attribute.shape}")
+    return bytes(file.attrs[name]).decode()
+
+
+def refusal(path: pathlib.Path, reason: str) -> InputError:
+    """The error of every file that is not a whole recording."""
+    reason = " ".join(reason.split())[:300]
+    return InputError(f"'{path}' is not a recording, or is damaged: {reason}; record again, or use another copy")

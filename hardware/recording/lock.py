@@ -1,0 +1,66 @@
+"""One writer per file: a lock that a dead process cannot keep.
+
+HDF5's own lock is not enough: a second opening for write that it refused has damaged the first one's file (h5py #1804).
+"""
+
+import os
+import pathlib
+
+from hardware.errors import StorageError
+
+if os.name == "posix":
+    import fcntl
+
+    def _take(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+else:
+    import msvcrt
+
+    def _take(handle: int) -> None:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+
+
+class WriterLock:
+    """Held from construction to `release()`; the operating system releases it when the process ends, however it ends.
+
+    Raises:
+        StorageError: another writer holds it, or the folder cannot be written.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path.with_name(path.name + ".lock")
+        self._handle: int | None = None
+        # A writer that ends removes the file; whoever waits on the removed one must look again.
+        while self._handle is None:
+            self._handle = self._try(path)
+
+    def _try(self, path: pathlib.Path) -> int | None:
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StorageError(f"cannot write beside '{path}': {error.strerror}; choose another folder") from error
+        try:
+            _take(handle)
+        except OSError as error:
+            os.close(handle)
+            raise StorageError(
+                f"'{path}' has another writer (lock '{self._path.name}'); stop it or choose another name"
+            ) from error
+        try:
+            same = os.path.samestat(os.fstat(handle), os.stat(self._path))
+        except FileNotFoundError:
+            same = False
+        if same:
+            return handle
+        os.close(handle)
+        return None
+
+    def release(self) -> None:
+        """Let the next writer in; a second call does nothing."""
+        if self._handle is None:
+            return
+        handle, self._handle = self._handle, None
+        if os.name == "posix":  # elsewhere an open file cannot be removed, and a left-over one does no harm
+            self._path.unlink(missing_ok=True)
+        os.close(handle)

@@ -1,0 +1,130 @@
+"""What stands where in a recording: version 1.
+
+    frames    (N, H, W[, C])  uint8 or uint16   pixels as the sensor gave them
+    rows      (N,)            compound          facts of each frame, its label, checksums of pixels, scene and row
+    scenes    (N, h, w)       uint8             the picture that was shown; only in recordings made with scene_shape
+    sequence  (N,)            int64             the commit mark: a frame counts when its number stands here
+    attributes: format, schema_version, camera (JSON: facts that hold for all frames), provenance (JSON)
+
+One row, one chunk, everywhere: an append never writes again to a byte that was acknowledged before, so nothing that
+happens during it (a kill, a full disk) can harm an older frame. The HDF5 checksum (fletcher32) guards each chunk on its
+way through the library; the CRC-32 in each row guards a frame from end to end, and ties it to the facts of its file.
+"""
+
+import dataclasses
+import json
+import math
+import zlib
+
+import numpy as np
+
+from hardware.errors import ConfigurationError
+from hardware.frame import SETTINGS_ID_BYTES, Frame, FrameMeta
+
+FORMAT = "optics-free recording"
+SCHEMA_VERSION = 1
+UNKNOWN_LABEL = -1
+
+# Longer text would leave the checksummed object header of HDF5.
+LONGEST_JSON_BYTES = 32_768
+
+NO_TIME = np.iinfo(np.int64).min
+
+ROW = np.dtype(
+    [
+        ("sequence", "<i8"),
+        ("t_host_ns", "<i8"),
+        ("t_device_ns", "<i8"),  # NO_TIME for None
+        ("exposure_s", "<f8"),
+        ("gain_db", "<f8"),
+        ("temperature_c", "<f8"),  # NaN for None
+        ("lost_before", "<i8"),
+        ("settings_id", f"S{SETTINGS_ID_BYTES}"),
+        ("label", "<i4"),
+        ("pixels_crc32", "<u4"),
+        ("scene_crc32", "<u4"),
+        ("row_crc32", "<u4"),  # of the row up to here, started from the checksum of the file's facts
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CameraFacts:
+    """Facts of `FrameMeta` that hold for every frame of a recording."""
+
+    camera_id: str
+    bit_depth: int
+    black_level_dn: float
+    pixel_format: str
+    cfa: str | None
+    raw: bool
+    region: tuple[int, int, int, int] | None
+    binning: tuple[int, int]
+
+    @classmethod
+    def of(cls, meta: FrameMeta) -> "CameraFacts":
+        return cls(**{field.name: getattr(meta, field.name) for field in dataclasses.fields(cls)})
+
+    @classmethod
+    def from_json(cls, text: str) -> "CameraFacts":
+        """Raises ValueError or TypeError for text that `to_json` did not make."""
+        values = json.loads(text)
+        if values["region"] is not None:
+            values["region"] = tuple(values["region"])
+        values["binning"] = tuple(values["binning"])
+        return cls(**values)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+def provenance_json(provenance: dict) -> str:
+    """Raises ConfigurationError for what JSON cannot hold or what is too long."""
+    try:
+        text = json.dumps(provenance, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"provenance of a recording: {error}; expected what JSON can hold") from error
+    if not isinstance(provenance, dict) or len(text.encode()) > LONGEST_JSON_BYTES:
+        raise ConfigurationError(
+            f"provenance of a recording: {type(provenance).__name__} of {len(text.encode())} bytes as JSON; "
+            f"expected a dict of at most {LONGEST_JSON_BYTES}; store large things beside it and name their hash"
+        )
+    return text
+
+
+def facts_crc32(camera_json: str, provenance_json: str) -> int:
+    return zlib.crc32(provenance_json.encode(), zlib.crc32(camera_json.encode()))
+
+
+def pack(frame: Frame, label: int, scene: np.ndarray | None, facts_crc: int) -> np.ndarray:
+    """The row (1,) of a frame."""
+    meta, row = frame.meta, np.zeros(1, ROW)
+    for name in ("sequence", "t_host_ns", "exposure_s", "gain_db", "lost_before", "settings_id"):
+        row[name] = getattr(meta, name)
+    row["t_device_ns"] = NO_TIME if meta.t_device_ns is None else meta.t_device_ns
+    row["temperature_c"] = math.nan if meta.temperature_c is None else meta.temperature_c
+    row["label"] = label
+    row["pixels_crc32"] = zlib.crc32(frame.pixels)
+    row["scene_crc32"] = 0 if scene is None else zlib.crc32(scene)
+    row["row_crc32"] = row_crc32(row[0], facts_crc)
+    return row
+
+
+def row_crc32(row: np.void, facts_crc: int) -> int:
+    return zlib.crc32(row.tobytes()[: -ROW["row_crc32"].itemsize], facts_crc)
+
+
+def unpack(row: np.void, facts: CameraFacts) -> FrameMeta:
+    """The facts of the frame of a row."""
+    t_device_ns, temperature_c = int(row["t_device_ns"]), float(row["temperature_c"])
+    return FrameMeta(
+        **dataclasses.asdict(facts),
+        sequence=int(row["sequence"]),
+        t_host_ns=int(row["t_host_ns"]),
+        t_device_ns=None if t_device_ns == NO_TIME else t_device_ns,
+        exposure_s=float(row["exposure_s"]),
+        gain_db=float(row["gain_db"]),
+        temperature_c=None if math.isnan(temperature_c) else temperature_c,
+        settings_id=row["settings_id"].decode(),
+        lost_before=int(row["lost_before"]),
+    )

@@ -1,0 +1,153 @@
+"""A camera whose sensor is a function: everything a real one does, and no device."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from hardware.camera import check_count, closed
+from hardware.errors import CameraError, ConfigurationError
+from hardware.frame import CameraSettings, Frame, FrameMeta, dtype_of
+
+LONGEST_WAIT_S = 60.0
+
+
+class SimulatedCamera:
+    """A camera that is handed its physics.
+
+    Args:
+        expose: (applied settings, sequence) -> pixels (H, W), uint8 up to 8 bits and uint16 above. The sequence number
+            lets it derive the noise of a frame from (seed, sequence), whatever was asked before.
+        camera_id: serial number of the simulated sensor.
+        shape: (rows, columns) of the frames.
+        bit_depth, black_level_dn: of the converter.
+        exposure_s, gain_db: settings at the start.
+        exposure_range_s: what the device can do; `configure` applies the nearest.
+        pixel_format: "Mono" and the bit depth, unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        expose: Callable[[CameraSettings, int], np.ndarray],
+        *,
+        camera_id: str,
+        shape: tuple[int, int],
+        bit_depth: int,
+        black_level_dn: float,
+        exposure_s: float,
+        gain_db: float = 0.0,
+        exposure_range_s: tuple[float, float] = (1e-6, 60.0),
+        pixel_format: str | None = None,
+    ):
+        self._expose = expose
+        self._camera_id = camera_id
+        self._shape = tuple(shape)
+        self._bit_depth = bit_depth
+        self._black_level_dn = black_level_dn
+        self._exposure_range_s = exposure_range_s
+        self._settings = CameraSettings(
+            exposure_s=exposure_s,
+            gain_db=gain_db,
+            pixel_format=pixel_format or f"Mono{bit_depth}",
+            region=(0, 0, *self._shape),
+            binning=(1, 1),
+        )
+        self._sequence = 0
+        self._last_ns = 0
+        self._closed = threading.Event()
+
+    @property
+    def camera_id(self) -> str:
+        return self._camera_id
+
+    def configure(self, wanted: CameraSettings) -> CameraSettings:
+        """Exposure (to the nearest that the device can) and gain are free; the rest is as it is.
+
+        Raises:
+            ConfigurationError: another pixel format, region or binning.
+        """
+        self._check_open()
+        applied = wanted.onto(self._settings)
+        for name in ("pixel_format", "region", "binning"):
+            if getattr(applied, name) != getattr(self._settings, name):
+                raise ConfigurationError(
+                    f"camera {self._camera_id!r} cannot set {name} to {getattr(wanted, name)!r}; "
+                    f"it has {getattr(self._settings, name)!r} only"
+                )
+        shortest_s, longest_s = self._exposure_range_s
+        exposure_s = min(max(applied.exposure_s, shortest_s), longest_s)
+        self._settings = CameraSettings(exposure_s=exposure_s).onto(applied)
+        return self._settings
+
+    def snap(self, n: int, not_before_ns: int | None = None) -> list[Frame]:
+        """`n` new frames; waits until `not_before_ns`."""
+        check_count(n, self._camera_id)
+        self._check_open()
+        self._wait_until(not_before_ns or 0)
+        return [self._next() for _ in range(n)]
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames without end, until the camera is closed."""
+        self._check_open()
+        while not self._closed.is_set():
+            yield self._next()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise closed(self._camera_id)
+
+    def _wait_until(self, not_before_ns: int) -> None:
+        ahead_s = (not_before_ns - time.monotonic_ns()) * 1e-9
+        if ahead_s > LONGEST_WAIT_S:
+            raise ConfigurationError(
+                f"camera {self._camera_id!r}: frames asked for {ahead_s:.0f} s from now, limit {LONGEST_WAIT_S:.0f} s; "
+                "not_before_ns counts on time.monotonic_ns()"
+            )
+        # A wait may end a moment early by its own clock, and a close() from another thread ends it at once.
+        while (ahead_s := (not_before_ns - time.monotonic_ns()) * 1e-9) > 0 and not self._closed.wait(ahead_s):
+            pass
+        self._check_open()
+
+    def _next(self) -> Frame:
+        # Clocks with coarse ticks must not give two frames one time.
+        self._last_ns = max(time.monotonic_ns(), self._last_ns + 1)
+        pixels = self._checked(self._expose(self._settings, self._sequence))
+        meta = FrameMeta(
+            sequence=self._sequence,
+            t_host_ns=self._last_ns,
+            exposure_s=self._settings.exposure_s,
+            gain_db=self._settings.gain_db,
+            bit_depth=self._bit_depth,
+            black_level_dn=self._black_level_dn,
+            pixel_format=self._settings.pixel_format,
+            region=self._settings.region,
+            camera_id=self._camera_id,
+            settings_id=self._settings.id,
+        )
+        self._sequence += 1
+        return Frame(pixels, meta)
+
+    def _checked(self, pixels: object) -> np.ndarray:
+        where = f"frame {self._sequence} of camera {self._camera_id!r}: expose() returned"
+        expected = f"expected {dtype_of(self._bit_depth)} of shape {self._shape}"
+        if not isinstance(pixels, np.ndarray):
+            raise CameraError(f"{where} {type(pixels).__name__}; {expected}")
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise CameraError(f"{where} {pixels.dtype} with NaN or infinity; {expected}, rounded and clipped")
+        if pixels.dtype != dtype_of(self._bit_depth) or pixels.shape != self._shape:
+            raise CameraError(f"{where} {pixels.dtype} of shape {pixels.shape}; {expected}, rounded and clipped")
+        return pixels
