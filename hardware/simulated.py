@@ -91,9 +91,8 @@ class SimulatedCamera:
 
     def frames(self) -> Iterator[Frame]:
         """Frames without end, until the camera is closed."""
-        self._check_open()
-        while not self._closed.is_set():
-            yield self._next()
+        self._check_open()  # now, and not when the first frame is asked for
+        return self._endless()
 
     def close(self) -> None:
         self._closed.set()
@@ -105,6 +104,10 @@ class SimulatedCamera:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _endless(self) -> Iterator[Frame]:
+        while not self._closed.is_set():
+            yield self._next()
 
     def _check_open(self) -> None:
         if self._closed.is_set():

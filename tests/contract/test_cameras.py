@@ -1,0 +1,232 @@
+"""One battery that every camera passes. A new back end adds one line to CAMERAS."""
+
+import dataclasses
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from hardware import (
+    Camera,
+    CameraSettings,
+    Frame,
+    Recording,
+    ReplayCamera,
+    SimulatedCamera,
+    open_camera,
+    register_camera,
+)
+from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError
+
+SHAPE, BIT_DEPTH = (13, 17), 12
+
+
+def expose(settings: CameraSettings, sequence: int) -> np.ndarray:
+    noise = np.random.default_rng((1, sequence)).integers(0, 32, SHAPE)
+    return (64 + noise + 1000 * settings.exposure_s).astype(np.uint16)
+
+
+def simulated(folder) -> SimulatedCamera:
+    return SimulatedCamera(
+        expose, camera_id="SIM-1", shape=SHAPE, bit_depth=BIT_DEPTH, black_level_dn=64, exposure_s=0.01
+    )
+
+
+def record(path, frames) -> None:
+    with Recording.create(path, frames[0], reserve_bytes=0) as writer:
+        for frame in frames:
+            writer.append(frame)
+
+
+def replay_of_one(folder) -> ReplayCamera:
+    record(folder / "one.h5", simulated(folder).snap(20))
+    return ReplayCamera(folder / "one.h5")
+
+
+def replay_with_losses(folder) -> ReplayCamera:
+    kept = [0, 1, 4, 5, 6, 9, 10, 11, 12, 13, 14, 15]
+    frames, last = simulated(folder).snap(20), -1
+    for index in kept:
+        lost = dataclasses.replace(frames[index].meta, lost_before=index - last - 1)
+        frames[index], last = Frame(frames[index].pixels, lost), index
+    record(folder / "lossy.h5", [frames[index] for index in kept])
+    return open_camera(f"replay:{folder / 'lossy.h5'}")
+
+
+def replay_of_many(folder) -> ReplayCamera:
+    for name in ("a", "b", "c"):  # each starts again at 0
+        record(folder / f"{name}.h5", simulated(folder).snap(4))
+    return open_camera(f"replay:{folder}")
+
+
+CAMERAS = [simulated, replay_of_one, replay_with_losses, replay_of_many]
+
+
+@pytest.fixture(params=CAMERAS, ids=lambda make: make.__name__)
+def camera(request, tmp_path):
+    with request.param(tmp_path) as camera:
+        yield camera
+
+
+def test_it_is_a_camera_with_a_name(camera):
+    assert isinstance(camera, Camera)
+    assert camera.camera_id == "SIM-1"
+
+
+def test_frames_are_raw_and_what_their_facts_say(camera):
+    for frame in camera.snap(3):
+        assert frame.pixels.dtype == np.uint16 and frame.shape == SHAPE
+        assert frame.meta.bit_depth == BIT_DEPTH and frame.meta.raw and frame.meta.camera_id == camera.camera_id
+        assert (frame.pixels == expose(frame.meta.settings, _recorded_sequence(camera, frame))).all()
+
+
+def _recorded_sequence(camera, frame) -> int:
+    many = isinstance(camera, ReplayCamera) and camera._path.is_dir()
+    return frame.meta.sequence % 4 if many else frame.meta.sequence
+
+
+def test_pixels_are_read_only(camera):
+    with pytest.raises(ValueError, match="read-only"):
+        camera.snap(1)[0].pixels[0, 0] = 0
+
+
+def test_sequence_numbers_rise_and_every_lost_frame_is_counted(camera):
+    frames = camera.snap(10)
+    for before, after in itertools.pairwise(frames):
+        assert after.meta.sequence == before.meta.sequence + 1 + after.meta.lost_before
+
+
+def test_no_frame_comes_twice(camera):
+    frames = [*camera.snap(2), next(camera.frames()), *camera.snap(1)]
+    assert [frame.meta.sequence for frame in frames] == sorted({frame.meta.sequence for frame in frames})
+
+
+def test_applied_settings_are_read_back_and_stand_in_the_frames(camera):
+    applied = camera.configure(CameraSettings())
+    assert None not in (applied.exposure_s, applied.gain_db, applied.pixel_format)
+    assert camera.configure(applied) == applied
+    meta = camera.snap(1)[0].meta
+    assert (meta.exposure_s, meta.gain_db, meta.settings_id) == (applied.exposure_s, applied.gain_db, applied.id)
+    assert meta.settings == applied
+
+
+def test_a_setting_that_the_camera_has_not_is_refused_and_nothing_changes(camera):
+    before = camera.configure(CameraSettings())
+    with pytest.raises(ConfigurationError, match=r"pixel_format.*Mono16.*Mono12"):
+        camera.configure(CameraSettings(pixel_format="Mono16"))
+    assert camera.configure(CameraSettings()) == before
+
+
+def test_snap_waits_for_frames_exposed_after_a_time(camera):
+    first = camera.snap(1)[0]
+    not_before_ns = first.meta.t_host_ns + 1
+    if isinstance(camera, SimulatedCamera):
+        not_before_ns = time.monotonic_ns() + 50_000_000
+    frames = camera.snap(2, not_before_ns=not_before_ns)
+    assert all(frame.meta.t_host_ns >= not_before_ns for frame in frames)
+
+
+def test_no_frames_cannot_be_asked_for(camera):
+    with pytest.raises(ConfigurationError, match="at least 1"):
+        camera.snap(0)
+
+
+def test_close_twice_and_every_use_after_it_is_a_clear_error(camera):
+    running = camera.frames()
+    next(running)
+    camera.close()
+    camera.close()
+    assert list(running) == []
+    for use in (lambda: camera.snap(1), lambda: camera.configure(CameraSettings()), lambda: camera.frames()):
+        with pytest.raises(CameraError, match="closed"):
+            use()
+
+
+def test_a_simulated_camera_applies_what_it_can():
+    with simulated(None) as camera:
+        assert camera.configure(CameraSettings(exposure_s=1e-9)).exposure_s == 1e-6
+        assert camera.configure(CameraSettings(exposure_s=0.5, gain_db=6.0)).gain_db == 6.0
+        assert camera.snap(1)[0].pixels.min() >= 564
+        with pytest.raises(ConfigurationError, match="limit 60 s"):
+            camera.snap(1, not_before_ns=time.monotonic_ns() + 10**12)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "says"),
+    [
+        (np.full(SHAPE, np.nan), "NaN"),
+        (np.zeros(SHAPE), "expected uint16"),
+        (np.zeros((17, 13), np.uint16), "shape"),
+        (np.zeros(SHAPE, np.uint8), "expected uint16"),
+        (np.full(SHAPE, 4096, np.uint16), "at most 4095"),
+        (None, "NoneType"),
+    ],
+)
+def test_a_simulated_sensor_that_returns_nonsense_is_found_out(pixels, says):
+    camera = SimulatedCamera(
+        lambda settings, sequence: pixels,
+        camera_id="BAD",
+        shape=SHAPE,
+        bit_depth=BIT_DEPTH,
+        black_level_dn=0,
+        exposure_s=1.0,
+    )
+    with camera, pytest.raises(CameraError, match=says):
+        camera.snap(1)
+
+
+def test_a_replay_ends_with_a_clear_error(tmp_path):
+    with replay_of_one(tmp_path) as camera:
+        assert len(list(camera.frames())) == 20
+        with pytest.raises(CameraLost, match="has ended"):
+            camera.snap(1)
+        assert camera.configure(CameraSettings()).exposure_s == 0.01
+        with pytest.raises(ConfigurationError, match="cannot be exposed again"):
+            camera.configure(CameraSettings(exposure_s=0.02))
+
+
+def test_a_replay_of_nothing_of_links_and_of_two_cameras_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no recording in folder"):
+        ReplayCamera(tmp_path)
+    with pytest.raises(InputError, match=r"nowhere\.h5"):
+        ReplayCamera(tmp_path / "nowhere.h5")
+    other = SimulatedCamera(
+        expose, camera_id="SIM-2", shape=SHAPE, bit_depth=BIT_DEPTH, black_level_dn=64, exposure_s=0.01
+    )
+    record(tmp_path / "a.h5", simulated(tmp_path).snap(1))
+    record(tmp_path / "b.h5", other.snap(1))
+    with pytest.raises(InputError, match="of one camera"):
+        ReplayCamera(tmp_path)
+    (tmp_path / "b.h5").unlink()
+    (tmp_path / "b.h5").symlink_to(tmp_path / "a.h5")
+    with pytest.raises(InputError, match="is a link"):
+        ReplayCamera(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("replya:x", "nearest is 'replay:'"),
+        ("replay", "names no device"),
+        ("os.path:join", "no scheme"),
+        ("", "no scheme"),
+        ("/dev/ttyACM0", "no scheme"),
+    ],
+)
+def test_an_unknown_address_is_refused_with_the_nearest_scheme(address, says):
+    with pytest.raises(ConfigurationError, match=says):
+        open_camera(address)
+
+
+def test_a_registered_scheme_gets_what_stands_behind_the_colon(monkeypatch):
+    monkeypatch.setattr("hardware.camera._factories", {})
+    asked = []
+    register_camera("battery-1", lambda rest: asked.append(rest) or simulated(None))
+    with open_camera("battery-1:rig.toml?seed=1:2"):
+        assert asked == ["rig.toml?seed=1:2"]
+    with pytest.raises(ConfigurationError, match="taken"):
+        register_camera("battery-1", simulated)
+    for scheme in ("", "os.path", "a/b", "Upper"):
+        with pytest.raises(ConfigurationError, match="expected lower-case"):
+            register_camera(scheme, simulated)
