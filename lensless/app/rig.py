@@ -1,0 +1,258 @@
+"""Rig files: read, checked, and turned into forward model, sensor, camera and calibration."""
+
+import dataclasses
+import difflib
+import functools
+import importlib.resources
+import pathlib
+import tomllib
+import types
+import typing
+
+import numpy as np
+import pydantic
+import torch
+
+from calibration import Calibration, measure_dark, measure_flat
+from hardware import CameraSettings, SimulatedCamera, SimulatedDisplay, rig
+from hardware.errors import ConfigurationError
+from lensless.data.pairs import FrameSimulator
+from lensless.optics import BareSensor, Cannula, ForwardModel, SensorNoise
+
+# What each number may be, by its name: names carry units, so one name is one range in every section.
+_POSITIVE = {"gt": 0, "allow_inf_nan": False}
+_NOT_NEGATIVE = {"ge": 0, "allow_inf_nan": False}
+RANGES: dict[str, dict] = {
+    **dict.fromkeys(("distance_mm", "width_mm", "diameter_mm", "length_mm", "height_mm", "magnification"), _POSITIVE),
+    **dict.fromkeys(("pitch_um", "speck_radius_um", "exposure_s", "gain_electrons_per_dn"), _POSITIVE),
+    **dict.fromkeys(("white_electrons", "full_well_electrons"), _POSITIVE),
+    **dict.fromkeys(("read_noise_electrons", "dark_electrons_per_s", "dsnu_electrons", "column_electrons"), _NOT_NEGATIVE),
+    "fov_deg": {"gt": 0, "lt": 180},
+    "dark_level": {"ge": 0, "lt": 1},
+    "core_index": {"ge": 1, "le": 5},
+    "numerical_aperture": {"gt": 0, "le": 5},
+    "prnu": {"ge": 0, "lt": 0.5},
+    "specks": {"ge": 0, "le": 10_000},
+    "seed": {"ge": 0},
+    "frames": {"ge": 1, "le": 100_000},
+    "bit_depth": {"ge": 1, "le": 16},
+    "black_level_dn": {"ge": 0, "le": 65_535},
+    "id": {"min_length": 1, "max_length": 100},
+}
+LONGEST_SIDE = 16_384
+CALIBRATION_FRAMES = 64
+
+
+class Rig:
+    """A rig from its file: what it is (`spec`), and everything that can be simulated of it.
+
+    Args:
+        spec: the facts.
+        device: where forward model and sensor live.
+        rays: per scene pixel of a cannula; None for the default of the model.
+    """
+
+    def __init__(self, spec: rig.RigSpec, device: str = "cpu", rays: int | None = None):
+        self.spec, self.device, self.rays = spec, torch.device(device), rays
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @functools.cached_property
+    def forward_model(self) -> ForwardModel:
+        """The map from the scene to the sensor."""
+        spec, scene, sensor = self.spec, self.spec.scene, self.spec.sensor
+        if spec.cannula is None:
+            glass = spec.cover_glass
+            return BareSensor(
+                scene.shape, sensor.shape, distance_mm=scene.distance_mm, scene_width_mm=scene.width_mm,
+                pitch_um=sensor.pitch_um, cover_glass_height_mm=glass.height_mm, specks=glass.specks,
+                speck_radius_um=glass.speck_radius_um, seed=glass.seed, device=self.device,
+            )  # fmt: skip
+        rod = dataclasses.asdict(spec.cannula)
+        effort = {} if self.rays is None else {"rays": self.rays}
+        return Cannula(
+            scene.shape, sensor.shape, distance_mm=scene.distance_mm, fov_deg=scene.fov_deg,
+            magnification=spec.relay.magnification, pitch_um=sensor.pitch_um, device=self.device, **rod, **effort,
+        )  # fmt: skip
+
+    def noise(self, exposure_s: float | None = None) -> SensorNoise:
+        """The sensor, exposing for `exposure_s` (the rig's own by default); its light scales with it."""
+        facts = dataclasses.asdict(self.spec.sensor)
+        for name in ("pitch_um", "frames"):
+            del facts[name]
+        if exposure_s is not None:
+            facts["white_electrons"] *= exposure_s / facts["exposure_s"]
+            facts["exposure_s"] = exposure_s
+        return SensorNoise(**facts).to(self.device)
+
+    def camera(self, light: typing.Callable[[], torch.Tensor], seed: int) -> SimulatedCamera:
+        """The simulated sensor; `light()` is the illuminance (H', W') that falls on it, white = 1."""
+        sensor = self.spec.sensor
+        noise_of = functools.lru_cache(maxsize=4)(self.noise)
+
+        def expose(settings: CameraSettings, sequence: int) -> np.ndarray:
+            generator = torch.Generator(self.device).manual_seed((seed << 32) + sequence)
+            digital = noise_of(settings.exposure_s).expose(light().to(self.device), generator)
+            return digital.cpu().numpy().astype(np.uint8 if sensor.bit_depth <= 8 else np.uint16)
+
+        return SimulatedCamera(
+            expose, camera_id=sensor.serial, shape=sensor.shape, bit_depth=sensor.bit_depth,
+            black_level_dn=sensor.black_level_dn, exposure_s=sensor.exposure_s,
+        )  # fmt: skip
+
+    def camera_at_display(self, seed: int) -> tuple[SimulatedCamera, SimulatedDisplay]:
+        """A display in front of the rig, and the camera that looks at it through the forward model."""
+        display = SimulatedDisplay(self.spec.scene.shape)
+
+        @functools.lru_cache(maxsize=1)
+        def light_of(shown: bytes) -> torch.Tensor:
+            picture = torch.frombuffer(bytearray(shown), dtype=torch.float32).reshape(1, 1, *display.shape)
+            dark = self.spec.scene.dark_level
+            return self.forward_model.A((dark + (1 - dark) * picture).to(self.device))[0, 0]
+
+        return self.camera(lambda: light_of(display.shown.astype(np.float32).tobytes()), seed), display
+
+    def calibrate(self, seed: int = 0, frames: int = CALIBRATION_FRAMES) -> Calibration:
+        """Measure the simulated sensor as one measures a real one: capped for the dark, under an even lamp for the flat.
+
+        Every pixel of the lamp's frames is half full. The result carries the errors of so many frames.
+        """
+        sensor = self.spec.sensor
+        half = 0.5 * min(sensor.full_well_electrons, _electrons_at_full_scale(sensor)) / sensor.white_electrons
+        darkness, lamp = (torch.full(sensor.shape, level) for level in (0.0, half))
+        nominal = Calibration.nominal(self.spec)
+        dark_dn, dark_std_dn = measure_dark(self.camera(lambda: darkness, _seed(seed, 1)).snap(frames))
+        flat, flat_std = measure_flat(self.camera(lambda: lamp, _seed(seed, 2)).snap(frames), dark_dn)
+        return dataclasses.replace(
+            nominal, dark_dn=dark_dn, dark_std_dn=dark_std_dn, flat=flat, flat_std=flat_std, frames=frames
+        )
+
+    def simulator(self, calibration: Calibration, frames: int | None = None, reads: torch.Tensor | None = None):
+        """Pictures to calibrated measurements, `frames` (the rig's own number by default) averaged."""
+        count = self.spec.sensor.frames if frames is None else frames
+        return FrameSimulator(self.forward_model, self.noise(), calibration, self.spec.scene.dark_level, count, reads)
+
+
+def open_rig(source: str | pathlib.Path, device: str = "cpu", rays: int | None = None) -> Rig:
+    """The rig of a TOML file, or one that comes with the package, by its id.
+
+    Raises:
+        ConfigurationError: no such file or id, an unknown key, a value out of range, a section that is missing.
+    """
+    return Rig(read_spec(source), device, rays)
+
+
+def shipped_rigs() -> dict[str, pathlib.Path]:
+    """Rig files that come with the package, by id."""
+    folder = pathlib.Path(str(importlib.resources.files("hardware") / "rigs"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_spec(source: str | pathlib.Path) -> rig.RigSpec:
+    """The checked facts of a rig file; see `open_rig`."""
+    shipped = shipped_rigs()
+    path = shipped.get(str(source), pathlib.Path(source))
+    try:
+        text = path.read_text(encoding="utf-8")
+        facts = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"rig {str(source)!r}: no such file, and no rig of that id comes with the package ({', '.join(shipped)})"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"rig file {path}: cannot be read as TOML: {error}") from error
+    return check_spec(facts, str(path))
+
+
+def check_spec(facts: dict, where: str) -> rig.RigSpec:
+    """A `RigSpec` from plain facts, such as a rig file or a checkpoint holds.
+
+    Raises:
+        ConfigurationError: names the key, what was got and what was expected.
+    """
+    try:
+        checked = _model(rig.RigSpec).model_validate(facts)
+    except pydantic.ValidationError as error:
+        raise ConfigurationError(_explain(error, facts, where)) from None
+    spec = _to_spec(checked, rig.RigSpec)
+    _check_together(spec, where)
+    return spec
+
+
+@functools.cache
+def _model(spec: type) -> type[pydantic.BaseModel]:
+    """A strict pydantic model of a dataclass of plain facts: same fields, with the ranges of this file."""
+    fields = {}
+    for field in dataclasses.fields(spec):
+        annotation = typing.get_type_hints(spec)[field.name]
+        default = ... if field.default is dataclasses.MISSING else field.default
+        limits = RANGES.get(field.name, {})
+        if field.name == "shape":
+            side = typing.Annotated[int, pydantic.Field(ge=1, le=LONGEST_SIDE)]
+            annotation = tuple[side, side]
+        fields[field.name] = (_as_model(annotation), pydantic.Field(default, **limits))
+    config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    return pydantic.create_model(spec.__name__, __config__=config, **fields)
+
+
+def _as_model(annotation):
+    options = typing.get_args(annotation)
+    if isinstance(annotation, types.UnionType):
+        return typing.Optional[_as_model(options[0])]  # noqa: UP045 (built from a value)
+    return _model(annotation) if dataclasses.is_dataclass(annotation) else annotation
+
+
+def _to_spec(checked: pydantic.BaseModel, spec: type):
+    values = {}
+    for field in dataclasses.fields(spec):
+        value = getattr(checked, field.name)
+        if isinstance(value, pydantic.BaseModel):
+            hint = typing.get_type_hints(spec)[field.name]
+            inner = next(option for option in (typing.get_args(hint) or (hint,)) if dataclasses.is_dataclass(option))
+            value = _to_spec(value, inner)
+        values[field.name] = value
+    return spec(**values)
+
+
+def _check_together(spec: rig.RigSpec, where: str) -> None:
+    if (spec.cannula is None) == (spec.cover_glass is None):
+        raise ConfigurationError(f"{where}: expected one of the sections [cannula] (with [relay]) and [cover_glass], not both or none")
+    if (spec.relay is None) != (spec.cannula is None):
+        raise ConfigurationError(f"{where}: [relay] and [cannula] belong together")
+    wanted, other = ("fov_deg", "width_mm") if spec.cannula else ("width_mm", "fov_deg")
+    if getattr(spec.scene, wanted) is None or getattr(spec.scene, other) is not None:
+        raise ConfigurationError(f"{where}: [scene] of this kind of rig states its size as {wanted}, and not as {other}")
+
+
+def _explain(error: pydantic.ValidationError, facts: dict, where: str) -> str:
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(problem["loc"][:-1])
+            nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, 1, cutoff=0.4)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known here: {', '.join(known)}"
+            lines.append(f"unknown key {place!r}; {hint}")
+        elif problem["type"] == "missing":
+            lines.append(f"{place!r} is missing")
+        else:
+            lines.append(f"{place} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+    return f"rig file {where}: " + "; ".join(lines)
+
+
+def _known_keys(location: tuple) -> list[str]:
+    spec = rig.RigSpec
+    for part in location:
+        hint = typing.get_type_hints(spec)[part]
+        spec = next(option for option in (typing.get_args(hint) or (hint,)) if dataclasses.is_dataclass(option))
+    return [field.name for field in dataclasses.fields(spec)]
+
+
+def _electrons_at_full_scale(sensor: rig.SensorSpec) -> float:
+    return (2**sensor.bit_depth - 1 - sensor.black_level_dn) * sensor.gain_electrons_per_dn
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])

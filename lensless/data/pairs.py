@@ -1,0 +1,98 @@
+"""Pairs to learn from: pictures go in, what a calibrated camera behind the rig would measure comes out."""
+
+import torch
+from torch import Tensor
+
+from calibration import Calibration
+from lensless.optics import ForwardModel, SensorNoise
+
+
+class FrameSimulator:
+    """Pictures to measurements: display, forward model, sensor with all its noise, calibration.
+
+    Args:
+        forward_model: of the rig.
+        noise: the sensor of the rig.
+        calibration: of that sensor; its errors are part of what is simulated.
+        dark_level: radiance of a black pixel of the display, white = 1.
+        frames: exposures averaged into one measurement.
+        reads: flat indices of the pixels that are read; None reads them all.
+    """
+
+    def __init__(
+        self,
+        forward_model: ForwardModel,
+        noise: SensorNoise,
+        calibration: Calibration,
+        dark_level: float,
+        frames: int = 1,
+        reads: Tensor | None = None,
+    ):
+        matrix = forward_model.as_matrix()
+        shape = tuple(forward_model.sensor_shape)
+        dark_dn, white_dn = calibration_tensors(calibration, shape, matrix.device)
+        if reads is not None:
+            reads = reads.to(matrix.device)
+            matrix, noise, shape = matrix[reads], noise.at(reads), (len(reads),)
+            dark_dn, white_dn = dark_dn.flatten()[reads], white_dn.flatten()[reads]
+        self.matrix, self.noise, self.shape, self.reads = matrix, noise, shape, reads
+        self.dark_dn, self.white_dn = dark_dn, white_dn
+        self.scene_shape, self.dark_level, self.frames = forward_model.scene_shape, dark_level, frames
+
+    def radiance(self, pictures: Tensor) -> Tensor:
+        """What the display shows: linear radiance of pictures in [0, 1]."""
+        return self.dark_level + (1 - self.dark_level) * pictures
+
+    def __call__(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Measurements, white = 1: (B, C, H', W'), or (B, C, n) of the n pixels that are read.
+
+        Args:
+            pictures: (B, C, H, W) in [0, 1], of the scene's shape.
+            generator: of the noise; by default torch's own.
+        """
+        light = self.radiance(pictures).flatten(2) @ self.matrix.T
+        digital = self.noise.expose(light.reshape(*pictures.shape[:2], *self.shape), generator, self.frames)
+        return digital.sub_(self.dark_dn).div_(self.white_dn)
+
+
+class ProjectedSimulator:
+    """The same, seen through a fixed projection of the measurement: (B, k) numbers in place of a frame.
+
+    The projected noise is drawn at once, as a normal vector. Its covariance P diag(v) P^T follows the frame's total
+    light: v = floor + light, where the light keeps the shape that the mean scene gives it. A display of even
+    brightness makes this exact; for training it serves, and every figure is measured on whole frames.
+    """
+
+    def __init__(self, simulator: FrameSimulator, projection: Tensor, mean_picture: Tensor):
+        """`projection` is (k, n) for the n pixels of the simulator; `mean_picture` is (C, H, W) in [0, 1]."""
+        self.simulator = simulator
+        self.response = projection @ simulator.matrix  # (k, scene pixels)
+        mean_radiance = simulator.radiance(mean_picture).flatten()
+        self.total = simulator.matrix.sum(0)
+        self.mean_total = self.total @ mean_radiance
+        noise, frames = simulator.noise, simulator.frames
+        per_white2 = 1 / (frames * noise.white_electrons**2)
+        floor = torch.full((projection.shape[1],), noise.floor_electrons2 * per_white2, device=projection.device)
+        shot = (simulator.matrix @ mean_radiance) * noise.white_electrons * per_white2
+        self.floor_root = _root_of_covariance(projection, floor)
+        self.shot_root = _root_of_covariance(projection, shot)
+
+    def __call__(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(B, k) projected measurements of pictures (B, 1, H, W)."""
+        radiance = self.simulator.radiance(pictures).flatten(1)
+        values = radiance @ self.response.T
+        light = (radiance @ self.total / self.mean_total).clamp_min(0).sqrt().unsqueeze(1)
+        draws = torch.randn(2, *values.shape, generator=generator, device=values.device)
+        return values + draws[0] @ self.floor_root.T + light * (draws[1] @ self.shot_root.T)
+
+
+def calibration_tensors(calibration: Calibration, shape: tuple[int, int], device) -> tuple[Tensor, Tensor]:
+    """Dark level and white of every pixel in DN, so that y = (DN - dark) / white as `Calibration.apply` does it."""
+    dark = torch.tensor(calibration.dark_dn, dtype=torch.float32).expand(shape)
+    flat = torch.tensor(calibration.flat, dtype=torch.float32).expand(shape)
+    return dark.to(device), (flat * calibration.white_dn).to(device)
+
+
+def _root_of_covariance(projection: Tensor, variance: Tensor) -> Tensor:
+    covariance = (projection * variance).double() @ projection.double().T
+    return torch.linalg.cholesky(covariance + 1e-12 * covariance.diagonal().mean() * torch.eye(len(covariance), device=covariance.device)).float()

@@ -1,0 +1,23 @@
+"""A few fixed numbers of a frame."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Projection(nn.Module):
+    """The first step of a private classifier: `count` fixed sums over the pixels that are read.
+
+    Buffers: `reads` (n,) flat indices of the pixels that are read, `matrix` (count, n).
+    """
+
+    def __init__(self, count: int, reads: int):
+        super().__init__()
+        self.register_buffer("reads", torch.zeros(reads, dtype=torch.int64))
+        self.register_buffer("matrix", torch.zeros(count, reads))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(B, count) from whole measurements (B, 1, H', W'), or from the pixels that are read, (B, 1, n)."""
+        flat = y.flatten(1)
+        if y.ndim == 4:
+            flat = flat[:, self.reads]
+        return flat @ self.matrix.T

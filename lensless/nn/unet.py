@@ -1,0 +1,47 @@
+"""A small residual U-Net for estimates of a picture."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(gelu(conv(gelu(x)))), without normalisation (He et al. 2016, doi 10.1007/978-3-319-46493-0_38)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.gelu(self.first(F.gelu(x))))
+
+
+class UNet(nn.Module):
+    """Two scales, half and a quarter of the picture's (Ronneberger et al. 2015, doi 10.1007/978-3-319-24574-4_28).
+
+    Pixels are folded into channels first, because convolutions over few, wide planes are what a CPU does fast. The last
+    layer begins at zero: an untrained network adds nothing.
+
+    Args:
+        channels: estimates of the picture that come in; one correction goes out.
+        width: channels at half scale.
+        deep_width: channels at a quarter of the scale.
+    """
+
+    def __init__(self, channels: int, width: int, deep_width: int):
+        super().__init__()
+        self.enter = nn.Conv2d(4 * channels, width, 3, padding=1)
+        self.down_block = ResidualBlock(width)
+        self.down = nn.Conv2d(width, deep_width, 2, stride=2)
+        self.deep = ResidualBlock(deep_width)
+        self.up = nn.Conv2d(deep_width, 4 * width, 1)
+        self.up_block = ResidualBlock(width)
+        self.leave = nn.Conv2d(width, 4, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = self.down_block(self.enter(F.pixel_unshuffle(x, 2)))  # (B, width, H/2, W/2)
+        deep = self.deep(self.down(wide))  # (B, deep_width, H/4, W/4)
+        wide = self.up_block(wide + F.pixel_shuffle(self.up(deep), 2))
+        return F.pixel_shuffle(self.leave(wide), 2)  # (B, 1, H, W)

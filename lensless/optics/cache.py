@@ -1,0 +1,70 @@
+"""Tensors that take seconds to compute and never change: kept in the user's cache folder.
+
+A file is named by its content: the parameters and the source text of the code that made it. It is written to a temporary
+name and moved, so that a reader sees all of it or nothing; the oldest files go when the folder grows over its bound.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+BOUND_BYTES = 4 * 2**30
+
+
+def folder() -> pathlib.Path:
+    """`OPTICS_FREE_CACHE`, or `optics-free` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(os.environ.get("OPTICS_FREE_CACHE") or pathlib.Path(base) / "optics-free")
+
+
+def tensors(kind: str, parameters: dict, code: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What `compute()` returns, from the cache if it stands there.
+
+    Args:
+        kind: first part of the file name, for people who look into the folder.
+        parameters: everything that the result depends on; must be JSON.
+        code: path of the source file whose text the result depends on.
+    """
+    text = json.dumps(parameters, sort_keys=True) + pathlib.Path(code).read_text()
+    path = folder() / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
+    if path.exists():
+        try:
+            stored = load_file(path)
+            os.utime(path)
+            return stored
+        except (SafetensorError, OSError):
+            path.unlink(missing_ok=True)  # damaged: compute it again
+    result = {name: tensor.contiguous().cpu() for name, tensor in compute().items()}
+    _store(path, result)
+    return result
+
+
+def _store(path: pathlib.Path, result: dict[str, Tensor]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        os.close(handle)
+        try:
+            save_file(result, temporary)
+            os.replace(temporary, path)
+        finally:
+            pathlib.Path(temporary).unlink(missing_ok=True)
+        _trim(path.parent)
+    except OSError:
+        return  # a cache that cannot be written costs seconds next time; it is no reason to fail
+
+
+def _trim(cache_folder: pathlib.Path) -> None:
+    files = sorted(cache_folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
+    total = 0
+    for file in files:
+        total += file.stat().st_size
+        if total > BOUND_BYTES:
+            file.unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""The forward model: what every rig is to the rest of the project, a linear map from scene to measurement."""
+
+import abc
+
+import torch
+from torch import Tensor, nn
+
+from hardware.errors import ConfigurationError
+
+# Singular values come from the Gram matrix in float64: exact to this share of the largest one.
+GRAM_FLOOR = 1e-7
+
+
+class ForwardModel(nn.Module, abc.ABC):
+    """A linear, noiseless map y = A x from scene radiance to sensor illuminance.
+
+    Scene `x` is (B, C, H, W), linear radiance, white = 1. Measurement `y` is (B, C, H', W'); y = 1 is the brightest
+    pixel of an all-white scene. Every channel passes the same map.
+
+    `sampling_error` is the relative Frobenius error of a model built by sampling, as estimated from two
+    independent halves of its samples; 0 for a model in closed form.
+    """
+
+    def __init__(self, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], sampling_error: float = 0.0):
+        super().__init__()
+        for name, shape in (("scene_shape", scene_shape), ("sensor_shape", sensor_shape)):
+            if len(shape) != 2 or any(int(n) != n or n < 1 for n in shape):
+                raise ConfigurationError(f"{name} is {shape}; expected (rows, columns), each a whole number >= 1")
+        self.scene_shape = tuple(int(n) for n in scene_shape)
+        self.sensor_shape = tuple(int(n) for n in sensor_shape)
+        self.sampling_error = float(sampling_error)
+
+    @abc.abstractmethod
+    def A(self, x: Tensor) -> Tensor:
+        """Measurement of scenes: (B, C, H, W) -> (B, C, H', W')."""
+
+    @abc.abstractmethod
+    def A_adjoint(self, y: Tensor) -> Tensor:
+        """The transpose of `A`: (B, C, H', W') -> (B, C, H, W), so that <A x, y> = <x, A_adjoint y>."""
+
+    @abc.abstractmethod
+    def as_matrix(self) -> Tensor:
+        """The map as a dense matrix, (H' W', H W), row-major in both planes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.A(x)
+
+    def normal(self, x: Tensor) -> Tensor:
+        """A* A x."""
+        return self.A_adjoint(self.A(x))
+
+    def gram(self) -> Tensor:
+        """A* A as a dense float64 matrix, (H W, H W)."""
+        return _gram(self.as_matrix())
+
+    def norm(self) -> float:
+        """The largest singular value of A."""
+        return float(self.singular_values()[0])
+
+    def singular_values(self) -> Tensor:
+        """Singular values, largest first, float64; below 1e-7 of the largest they are rounding errors."""
+        matrix = self.as_matrix()
+        rows, columns = matrix.shape
+        small = _gram(matrix if rows >= columns else matrix.T)
+        return torch.linalg.eigvalsh(small).flip(0).clamp_min(0).sqrt()
+
+    def svd(self, rank: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The leading `rank` terms of A = U diag(s) Vh, in the dtype of the model.
+
+        Returns U (H' W', r), s (r,), Vh (r, H W). Directions with s below 1e-7 of the largest are left out: the Gram
+        matrix, through which the decomposition goes because it is small, does not know them.
+        """
+        return leading_svd(self.as_matrix(), rank)
+
+    def A_dagger(self, y: Tensor) -> Tensor:
+        """The pseudo-inverse: the shortest x of those with the smallest |A x - y|."""
+        U, s, Vh = self.svd()
+        x = (self._flat(y, self.sensor_shape) @ U) / s @ Vh
+        return x.reshape(*y.shape[:2], *self.scene_shape)
+
+    @staticmethod
+    def _flat(image: Tensor, shape: tuple[int, int]) -> Tensor:
+        if image.ndim != 4 or tuple(image.shape[-2:]) != shape:
+            raise ConfigurationError(
+                f"forward model: got an array of shape {tuple(image.shape)}, expected (batch, channels, {shape[0]}, {shape[1]})"
+            )
+        return image.reshape(*image.shape[:2], -1)
+
+
+class DenseModel(ForwardModel):
+    """Base of the models that are kept as one dense matrix, (H' W', H W)."""
+
+    def __init__(self, matrix: Tensor, scene_shape, sensor_shape, sampling_error: float = 0.0):
+        super().__init__(scene_shape, sensor_shape, sampling_error)
+        expected = (self.sensor_shape[0] * self.sensor_shape[1], self.scene_shape[0] * self.scene_shape[1])
+        if tuple(matrix.shape) != expected:
+            raise ConfigurationError(f"matrix has shape {tuple(matrix.shape)}, expected {expected} (sensor cells, scene pixels)")
+        self.register_buffer("matrix", matrix, persistent=False)
+
+    def A(self, x: Tensor) -> Tensor:
+        y = self._flat(x, self.scene_shape) @ self.matrix.T
+        return y.reshape(*x.shape[:2], *self.sensor_shape)
+
+    def A_adjoint(self, y: Tensor) -> Tensor:
+        x = self._flat(y, self.sensor_shape) @ self.matrix
+        return x.reshape(*y.shape[:2], *self.scene_shape)
+
+    def as_matrix(self) -> Tensor:
+        return self.matrix
+
+
+def _gram(tall: Tensor, rows_at_once: int = 16384) -> Tensor:
+    """tall.T @ tall in float64, in pieces, so that no float64 copy of the whole matrix is made."""
+    total = torch.zeros(tall.shape[1], tall.shape[1], dtype=torch.float64, device=tall.device)
+    for piece in tall.split(rows_at_once):
+        piece = piece.double()
+        total.addmm_(piece.T, piece)
+    return total
+
+
+def leading_svd(matrix: Tensor, rank: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """`ForwardModel.svd` of any dense matrix."""
+    if matrix.shape[0] < matrix.shape[1]:
+        U, s, Vh = _svd_of_tall(matrix.T, rank)
+        return Vh.T.contiguous(), s, U.T.contiguous()
+    return _svd_of_tall(matrix, rank)
+
+
+def _svd_of_tall(matrix: Tensor, rank: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    squares, V = torch.linalg.eigh(_gram(matrix))
+    s = squares.flip(0).clamp_min(0).sqrt()
+    keep = int((s > GRAM_FLOOR * s[0]).sum())
+    keep = keep if rank is None else min(keep, rank)
+    s, V = s[:keep].to(matrix.dtype), V.flip(1)[:, :keep].to(matrix.dtype)
+    return matrix @ (V / s), s, V.T.contiguous()

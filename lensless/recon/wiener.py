@@ -1,0 +1,65 @@
+"""The best linear estimate: Wiener's filter for the scene, given its mean and covariance and the noise of the sensor."""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from lensless.optics import ForwardModel
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneStatistics:
+    """First two moments of scenes: `mean` (N,) and `covariance` (N, N), float64, N = H W; fitted on training scenes."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    @property
+    def regular_covariance(self) -> Tensor:
+        """The covariance with 1e-4 added to each variance: pixels that are black in every scene have none."""
+        return self.covariance + 1e-4 * torch.eye(len(self.mean), dtype=torch.float64, device=self.mean.device)
+
+    @classmethod
+    def of(cls, scenes: Tensor) -> "SceneStatistics":
+        """Moments of scenes (B, ...) of any one shape."""
+        flat = scenes.flatten(1).double()
+        mean = flat.mean(0)
+        centred = flat - mean
+        return cls(mean, centred.T @ centred / len(flat))
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearEstimate:
+    """x = offset + matrix y: `matrix` (N, n), `offset` (N,), float32."""
+
+    matrix: Tensor
+    offset: Tensor
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Estimates (B, N) from measurements (B, ...) of n numbers each."""
+        return y.flatten(1) @ self.matrix.T + self.offset
+
+
+def wiener(matrix: Tensor, noise_variance: Tensor, scenes: SceneStatistics) -> LinearEstimate:
+    """The linear estimate of least mean squared error for y = matrix x + noise.
+
+        x = m + (A* N^-1 A + C^-1)^-1 A* N^-1 (y - A m)
+
+    (Kay, Fundamentals of Statistical Signal Processing I, 1993, theorem 12.1.)
+
+    Args:
+        matrix: (n, N), the forward model, or any linear function of a measurement of it.
+        noise_variance: (n,), of independent noise, in the units of y squared.
+        scenes: mean m and covariance C.
+    """
+    weighted = (matrix.double() / noise_variance.double()[:, None]).T  # A* N^-1
+    information = weighted @ matrix.double() + torch.linalg.inv(scenes.regular_covariance)
+    estimate = torch.linalg.solve(information, weighted)
+    offset = scenes.mean - estimate @ (matrix.double() @ scenes.mean)
+    return LinearEstimate(estimate.float(), offset.float())
+
+
+def wiener_of(A: ForwardModel, noise_variance: Tensor, scenes: SceneStatistics) -> LinearEstimate:
+    """`wiener` for a whole forward model; `noise_variance` is (H', W')."""
+    return wiener(A.as_matrix(), noise_variance.flatten(), scenes)

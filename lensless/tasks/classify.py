@@ -1,0 +1,120 @@
+"""Classify: a label from one frame, without reconstruction or after it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lensless.nn.classifier import NumbersClassifier, PictureClassifier
+from lensless.nn.projection import Projection
+from lensless.tasks.reconstruct import Reconstruct
+from lensless.tasks.task import Numbers, Task, trainable
+
+MOST_NUMBERS = 128  # more than that per frame is not called "without reconstruction"
+LABEL_SMOOTHING = 0.1
+
+
+class _Classify(Task):
+    """What both ways to a label share: classes, loss and metric."""
+
+    metric_name = "accuracy"
+
+    def __init__(self, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], classes: tuple[str, ...]):
+        super().__init__()
+        self.scene_shape, self.sensor_shape = tuple(scene_shape), tuple(sensor_shape)
+        self.classes = tuple(classes)
+
+    def target(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        return labels
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target, label_smoothing=LABEL_SMOOTHING)
+
+    def metric(self, output: Tensor, target: Tensor) -> Tensor:
+        """1 where the likeliest class is the right one, else 0."""
+        return (output.argmax(1) == target).float()
+
+
+class Classify(_Classify):
+    """A label straight from the frame: at most 128 fixed sums of its pixels, then a small network.
+
+    No tensor of it lives in scene coordinates.
+
+    Args:
+        scene_shape, sensor_shape: of the rig.
+        classes: names, in the order of the labels.
+        count: sums per frame, at most 128.
+        reads: pixels of the frame that are read.
+        hidden: widths of the hidden layers.
+    """
+
+    kind = "classify"
+
+    def __init__(
+        self,
+        scene_shape: tuple[int, int],
+        sensor_shape: tuple[int, int],
+        classes: tuple[str, ...],
+        count: int,
+        reads: int,
+        hidden: tuple[int, ...] = (192, 64),
+        dropout: float = 0.0,
+    ):
+        super().__init__(scene_shape, sensor_shape, classes)
+        self.hidden, self.dropout = tuple(hidden), dropout
+        self.projection = Projection(count, reads)
+        self.network = NumbersClassifier(count, hidden, len(self.classes), dropout)
+
+    def prepare(self, y: Tensor) -> Tensor:
+        """The sums, (B, count)."""
+        return self.projection(y)
+
+    def config(self) -> dict:
+        count, reads = self.projection.matrix.shape
+        return {
+            "kind": self.kind, "scene_shape": list(self.scene_shape), "sensor_shape": list(self.sensor_shape),
+            "classes": list(self.classes), "count": count, "reads": reads, "hidden": list(self.hidden),
+            "dropout": self.dropout,
+        }  # fmt: skip
+
+    def numbers(self) -> Numbers:
+        spreads = sum(buffer.numel() for buffer in self.network.buffers())
+        return Numbers(trainable(self.network), self.projection.matrix.numel(), spreads)
+
+
+class ClassifyReconstruction(_Classify):
+    """A label from the reconstructed picture: a trained `Reconstruct`, frozen, then a small convolutional network.
+
+    Args:
+        reconstruct: trained on the same rig.
+        classes: names, in the order of the labels.
+        widths: channels of the three scales of the network.
+    """
+
+    kind = "classify-reconstruction"
+
+    def __init__(self, reconstruct: Reconstruct, classes: tuple[str, ...], widths: tuple[int, int, int] = (16, 28, 48)):
+        super().__init__(reconstruct.scene_shape, reconstruct.sensor_shape, classes)
+        self.widths = tuple(widths)
+        self.reconstruct = reconstruct.requires_grad_(False).eval()
+        self.network = PictureClassifier(len(self.classes), self.widths)
+
+    def train(self, mode: bool = True) -> "ClassifyReconstruction":
+        super().train(mode)
+        self.reconstruct.eval()
+        return self
+
+    def prepare(self, y: Tensor) -> Tensor:
+        """The reconstructed pictures, (B, 1, H, W), clamped to [0, 1]."""
+        with torch.no_grad():
+            return self.reconstruct(y).clamp(0, 1)
+
+    def config(self) -> dict:
+        return {
+            "kind": self.kind, "reconstruct": self.reconstruct.config(), "classes": list(self.classes),
+            "widths": list(self.widths),
+        }  # fmt: skip
+
+    def numbers(self) -> Numbers:
+        front = self.reconstruct.numbers()
+        spreads = sum(buffer.numel() for buffer in self.network.buffers())
+        return Numbers(trainable(self.network), 0, front.fitted_on_scenes + front.trainable + spreads)

@@ -1,0 +1,136 @@
+"""Children of the recording tests: light, so that many can be killed. Each prints what was acknowledged."""
+
+import hashlib
+import json
+import os
+import pathlib
+import resource
+import signal
+import sys
+
+import numpy as np
+
+from hardware import Frame, FrameMeta, Recording
+from hardware.errors import LenslessError
+
+SHAPE, SCENE_SHAPE = (24, 32), (6, 6)
+
+
+def frame(index: int, shape: tuple[int, ...] = SHAPE) -> Frame:
+    """Random pixels that anybody can make again from the index."""
+    meta = FrameMeta(
+        sequence=index,
+        t_host_ns=1000 + index,
+        exposure_s=0.01,
+        gain_db=0.0,
+        bit_depth=12,
+        black_level_dn=64,
+        pixel_format="Mono12",
+        camera_id="CHILD",
+        settings_id="abc",
+        temperature_c=20.5,
+    )
+    return Frame(np.random.default_rng(index).integers(0, 4096, shape).astype(np.uint16), meta)
+
+
+def scene(index: int) -> np.ndarray:
+    return np.random.default_rng((9, index)).integers(0, 256, SCENE_SHAPE).astype(np.uint8)
+
+
+def digest(frame: Frame, label: int, scene: np.ndarray) -> str:
+    facts = json.dumps([repr(frame.meta), label])
+    return hashlib.sha256(frame.pixels.tobytes() + scene.tobytes() + facts.encode()).hexdigest()[:16]
+
+
+def say(*words: object) -> None:
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+def append_for_ever(path: str) -> None:
+    say("ready")
+    sys.stdin.readline()
+    with Recording.create(path, frame(0), {"seed": 1}, SCENE_SHAPE, reserve_bytes=0) as writer:
+        for index in range(10**6):
+            written, shown = frame(index), scene(index)
+            at = writer.append(written, index % 10, shown)
+            say(at, digest(written, index % 10, shown))
+
+
+def read_all(*paths: str) -> None:
+    """One line of JSON per file: the digests of its frames, or the error."""
+    for path in paths:
+        try:
+            with Recording.open(path) as recording:
+                labels, scenes = recording.labels, recording.scenes
+                say(json.dumps([digest(one, int(labels[i]), scenes[i]) for i, one in enumerate(recording)]))
+        except LenslessError as error:
+            say(json.dumps({"error": str(error), "exit_code": error.exit_code}))
+
+
+def fill_disk(path: str, limit_bytes: str) -> None:
+    """Appends until the file may not grow; ends in order, with the exit code of the error."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit_bytes), int(limit_bytes)))
+    try:
+        with Recording.create(path, frame(0), {}, SCENE_SHAPE, reserve_bytes=0) as writer:
+            for index in range(10**6):
+                writer.append(frame(index), index % 10, scene(index))
+                say(index, digest(frame(index), index % 10, scene(index)))
+    except LenslessError as error:
+        say("error", error)
+        sys.exit(error.exit_code)
+
+
+def follow(path: str) -> None:
+    """Answers each line on stdin with the number of frames and the digest of the last."""
+    with Recording.open(path) as recording:
+        say("ready")
+        for _ in sys.stdin:
+            length = recording.refresh()
+            say(length, digest(recording[-1], int(recording.labels[-1]), recording.scene(-1)))
+
+
+def read_mutants(whole: str, folder: str, count: str, seed: str) -> None:
+    """Reads `count` mutants of a recording, each in a child of 2 GiB and 5 s; says how each ended."""
+    content = pathlib.Path(whole).read_bytes()
+    truth = digests(whole)
+    for number in range(int(count)):
+        path = pathlib.Path(folder, f"mutant-{number}.h5")
+        path.write_bytes(mutate(content, np.random.default_rng((int(seed), number))))
+        child = os.fork()
+        if child == 0:
+            resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+            resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
+            os._exit(outcome(str(path), truth))
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        say(number, {0: "same", 1: "WRONG", 2: "refused", -signal.SIGXCPU: "slow"}.get(status, f"crash {status}"))
+        path.unlink()
+
+
+def mutate(content: bytes, draw: np.random.Generator) -> bytes:
+    """1 to 16 random bytes changed, or the end cut off."""
+    if draw.random() < 0.2:
+        return content[: draw.integers(len(content))]
+    mutant = bytearray(content)
+    for _ in range(draw.integers(1, 17)):
+        # Half of the hits near the start, where the structure of the file is.
+        mutant[draw.integers(len(content) if draw.random() < 0.5 else 4096)] = draw.integers(256)
+    return bytes(mutant)
+
+
+def digests(path: str) -> list[str]:
+    with Recording.open(path) as recording:
+        labels, scenes, provenance = recording.labels, recording.scenes, recording.provenance
+        frames = [digest(one, int(labels[i]), scenes[i]) for i, one in enumerate(recording)]
+        return [*frames, json.dumps([provenance, repr(recording.facts)])]
+
+
+def outcome(path: str, truth: list[str]) -> int:
+    try:
+        return 0 if digests(path) == truth else 1
+    except LenslessError as error:
+        return 2 if error.exit_code == 5 else 3
+
+
+if __name__ == "__main__":
+    {one.__name__: one for one in (append_for_ever, read_all, fill_disk, follow, read_mutants)}[sys.argv[1]](*sys.argv[2:])

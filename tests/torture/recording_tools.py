@@ -1,0 +1,35 @@
+"""Starting the children of the recording tests."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHILD = pathlib.Path(__file__).with_name("recording_child.py")
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    """A child whose stdin and stdout are text pipes."""
+    return subprocess.Popen(
+        [sys.executable, str(CHILD), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
+def read_in_fresh_process(*paths: object) -> list:
+    """What each recording holds: its digests, or the error as a dict."""
+    with start("read_all", *paths) as child:
+        lines = child.communicate()[0].splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def acknowledged(lines: list[str]) -> list[str]:
+    """Digests of the acknowledged frames, which count from 0; a line that was cut off acknowledges nothing."""
+    pairs = [line.split() for line in lines if line.endswith("\n") and line[0].isdigit()]
+    assert [int(index) for index, _ in pairs] == list(range(len(pairs)))
+    return [digest for _, digest in pairs]

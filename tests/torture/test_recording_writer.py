@@ -1,0 +1,193 @@
+"""Storage promises: a full disk ends in order, a second writer is refused, a reader may follow."""
+
+import dataclasses
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from recording_child import SCENE_SHAPE, digest, frame, scene
+from recording_tools import acknowledged, read_in_fresh_process, start
+
+from hardware import Frame, Recording
+from hardware.errors import ConfigurationError, InputError, StorageError
+from hardware.recording import writer as writer_module
+
+
+@pytest.mark.parametrize("limit_bytes", [1000, 20_000, 100_000, 123_457, 500_000])
+def test_a_full_disk_ends_in_order_and_costs_no_acknowledged_frame(tmp_path, limit_bytes):
+    with start("fill_disk", tmp_path / "a.h5", limit_bytes) as child:
+        lines = child.stdout.readlines()
+        assert child.wait() == 4, lines[-1:]
+    assert lines[-1].startswith("error recording") and "stopped after" in lines[-1]
+    promised = acknowledged(lines[:-1])
+    if (tmp_path / "a.h5").exists():
+        assert read_in_fresh_process(tmp_path / "a.h5") == [promised]
+    else:
+        assert promised == []
+    assert len(promised) > 0 or limit_bytes < 100_000
+
+
+def test_the_reserve_is_kept_free_and_what_was_written_stays(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    with pytest.raises(StorageError, match="kept in reserve"):
+        Recording.create(tmp_path / "b.h5", frame(0), reserve_bytes=2**62)
+    assert list(tmp_path.iterdir()) == []
+    with Recording.create(tmp_path / "a.h5", frame(0)) as writer:
+        writer.append(frame(0))
+        monkeypatch.setattr(writer_module.shutil, "disk_usage", lambda folder: usage._replace(free=2**28 - 1))
+        for _ in range(2):
+            with pytest.raises(StorageError, match="stopped after 1 frames: 256 MiB free, 256 MiB"):
+                writer.append(frame(1))
+    with Recording.open(tmp_path / "a.h5") as recording:
+        assert len(recording) == 1
+
+
+def test_after_a_failed_write_the_file_is_never_touched_again(tmp_path, monkeypatch):
+    writer = Recording.create(tmp_path / "a.h5", frame(0))
+    writer.append(frame(0))
+    monkeypatch.setattr(writer, "_write", lambda name, value: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    with pytest.raises(StorageError, match="Input/output error"):
+        writer.append(frame(1))
+    before = (tmp_path / "a.h5").read_bytes()
+    with pytest.raises(StorageError, match="go on in a new file"):
+        writer.append(frame(1))
+    writer.close()
+    assert (tmp_path / "a.h5").read_bytes() == before
+    with Recording.open(tmp_path / "a.h5") as recording:
+        assert len(recording) == 1 and (recording[0].pixels == frame(0).pixels).all()
+
+
+def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path):
+    with start("append_for_ever", tmp_path / "a.h5") as child:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+        lines = [child.stdout.readline() for _ in range(20)]
+        with pytest.raises(StorageError, match="has another writer"):
+            Recording.create(tmp_path / "a.h5", frame(0))
+        lines += [child.stdout.readline() for _ in range(20)]
+        child.kill()
+        lines += child.stdout.readlines()
+    promised = acknowledged(lines[1:])
+    assert len(promised) >= 39
+    assert read_in_fresh_process(tmp_path / "a.h5")[0][: len(promised)] == promised
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "a.h5").write_text("mine")
+    with pytest.raises(StorageError, match="exists"):
+        Recording.create(tmp_path / "a.h5", frame(0))
+    assert (tmp_path / "a.h5").read_text() == "mine"
+    with pytest.raises(StorageError, match="No such file"):
+        Recording.create(tmp_path / "nowhere" / "a.h5", frame(0))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_a_reader_in_another_process_sees_an_acknowledged_frame_at_once(tmp_path):
+    with Recording.create(tmp_path / "a.h5", frame(0), {}, SCENE_SHAPE, reserve_bytes=0) as writer:
+        writer.append(frame(0), 0, scene(0))
+        with start("follow", tmp_path / "a.h5") as child:
+            child.stdout.readline()
+            for index in range(1, 60):
+                writer.append(frame(index), index % 10, scene(index))
+                child.stdin.write("look\n")
+                child.stdin.flush()
+                assert child.stdout.readline().split() == [
+                    str(index + 1),
+                    digest(frame(index), index % 10, scene(index)),
+                ]
+            child.communicate()
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_a_recording_brings_back_every_fact(tmp_path, durability):
+    provenance = {"rig": "bare-v1", "seed": 3, "nested": {"a": [1, 2.5, None]}}
+    meta = dataclasses.replace(
+        frame(0).meta, t_device_ns=5, cfa="RGGB", raw=False, region=(1, 2, 24, 32), binning=(2, 1), lost_before=4
+    )
+    written = [Frame(frame(i).pixels, dataclasses.replace(meta, sequence=3 * i)) for i in range(5)]
+    written[2] = Frame(written[2].pixels, dataclasses.replace(written[2].meta, temperature_c=None, t_device_ns=None))
+    with Recording.create(tmp_path / "a.h5", written[0], provenance, durability=durability) as writer:
+        assert [writer.append(one, label) for one, label in zip(written, [-1, 0, 1, 2**31 - 1, 7], strict=True)] == [
+            *range(5)
+        ]
+    with Recording.open(tmp_path / "a.h5") as recording:
+        assert recording.provenance == provenance and recording.shape == (24, 32)
+        assert recording.labels.tolist() == [-1, 0, 1, 2**31 - 1, 7] and recording.labels.dtype == np.int32
+        assert recording.scenes is None
+        for before, after in zip(written, recording, strict=True):
+            assert before.meta == after.meta and (before.pixels == after.pixels).all()
+        assert recording[-1].meta == written[-1].meta
+        with pytest.raises(IndexError, match="it has 5"):
+            recording[5]
+        with pytest.raises(InputError, match="holds no scenes"):
+            recording.scene(0)
+        with pickle.loads(pickle.dumps(recording)) as other:
+            assert len(other) == 5
+
+
+def test_eight_bits_and_colour_channels(tmp_path):
+    meta = dataclasses.replace(frame(0).meta, bit_depth=8, black_level_dn=0, pixel_format="RGB8")
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
+    with Recording.create(tmp_path / "a.h5", Frame(pixels, meta)) as writer:
+        writer.append(Frame(pixels, meta))
+    with Recording.open(tmp_path / "a.h5") as recording:
+        assert (recording[0].pixels == pixels).all() and recording[0].pixels.dtype == np.uint8
+
+
+def test_what_does_not_belong_in_a_recording_is_refused_and_nothing_is_written(tmp_path):
+    with Recording.create(tmp_path / "a.h5", frame(0), scene_shape=SCENE_SHAPE) as writer:
+        writer.append(frame(3), 1, scene(3))
+        other = Frame(frame(4).pixels, dataclasses.replace(frame(4).meta, camera_id="OTHER"))
+        for bad, shown, says in (
+            (frame(3), scene(3), "rising"),
+            (frame(4, (8, 8)), scene(4), "start a new recording"),
+            (other, scene(4), "start a new recording"),
+            (frame(4), None, "scene is None"),
+            (frame(4), scene(4).astype(float), "scene is"),
+        ):
+            with pytest.raises(ConfigurationError, match=says):
+                writer.append(bad, 1, shown)
+        assert writer.append(frame(4), 1, scene(4)) == 1
+    with pytest.raises(StorageError, match="closed"):
+        writer.append(frame(5), 1, scene(5))
+    for arguments in ({"provenance": {"a": object()}}, {"provenance": {"a": "x" * 40_000}}, {"durability": "hope"}):
+        with pytest.raises(ConfigurationError):
+            Recording.create(tmp_path / "b.h5", frame(0), **arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_an_interrupted_append_leaves_no_trace(tmp_path, monkeypatch):
+    with Recording.create(tmp_path / "a.h5", frame(0)) as writer:
+        writer.append(frame(0))
+        whole = writer._write
+        monkeypatch.setattr(
+            writer, "_write", lambda name, value: whole(name, value) if name == "frames" else os.kill(os.getpid(), 2)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            writer.append(frame(1))
+        monkeypatch.undo()
+        writer.append(frame(2))
+        monkeypatch.setattr(
+            writer, "_write", lambda name, value: whole(name, value) if name == "frames" else os.kill(os.getpid(), 2)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            writer.append(frame(3))
+    with Recording.open(tmp_path / "a.h5") as recording:
+        assert [one.meta.sequence for one in recording] == [0, 2]
+        assert (recording[1].pixels == frame(2).pixels).all()
+
+
+def test_a_closed_or_inherited_handle_is_a_clear_error(tmp_path):
+    with Recording.create(tmp_path / "a.h5", frame(0)) as writer:
+        writer.append(frame(0))
+    recording = Recording.open(tmp_path / "a.h5")
+    recording._process += 1
+    with pytest.raises(ConfigurationError, match="parent process"):
+        recording[0]
+    recording._process -= 1
+    recording.close()
+    recording.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        recording[0]
