@@ -1,9 +1,10 @@
 """A sensor with nothing in front of it but its cover glass: radiometry, and specks that cast shadows.
 
-A plane scene lights a parallel plane of pixels at the distance d: E = L dA cos^4(theta) / d^2. Alone, that passes about
-three numbers (total light and two tilts). An opaque speck on the glass, at the height h above the pixels, takes from each
-pixel the light of the part of the scene that it hides: an inverted pinhole, whose shadow shows the scene upside down and
-(h / d) times its size (Cohen 1982, "Anti-pinhole imaging", Optica Acta 29, 63, doi 10.1080/713820791).
+A plane scene lights a parallel plane of pixels at the distance d: E = L dA cos^4(theta) / d^2. Alone, that passes
+about three numbers (total light and two tilts). An opaque speck on the glass, at the height h above the pixels, takes
+from each pixel the light of the part of the scene that it hides: an inverted pinhole, whose shadow shows the scene
+upside down and h / (d - h) times its size (Cohen 1982, "Anti-pinhole imaging", Optica Acta 29, 63, doi
+10.1080/713820791).
 
 What is left out here: diffraction. Shadows are geometric, which overstates specks of 10 um radius or less: the Fresnel
 scale sqrt(wavelength h) is 20 um for green light at 0.7 mm.
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hardware.errors import ConfigurationError
-from lensless.optics.operator import DenseModel
+from lensless.optics.operator import DenseModel, checked_shapes
 
 _SHADOW_NODES = 24  # midpoints across the blur of a shadow's edge; its area is then right to about 1e-3
 
@@ -50,6 +51,7 @@ class BareSensor(DenseModel):
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ):
+        scene_shape, sensor_shape = checked_shapes(scene_shape, sensor_shape)
         for name, value, low, high in (
             ("distance_mm", distance_mm, 0, math.inf),
             ("scene_width_mm", scene_width_mm, 0, math.inf),
@@ -66,21 +68,23 @@ class BareSensor(DenseModel):
         sensor_y, sensor_x = (_centres(n, pitch_mm, **real) for n in sensor_shape)
         scene_y, scene_x = (_centres(n, pixel_mm, **real) for n in scene_shape)
         extent = (sensor_shape[0] * pitch_mm, sensor_shape[1] * pitch_mm)
-        self.speck_centres_mm = speck_centres_mm(specks, extent, seed)
+        centres = speck_centres_mm(specks, extent, seed)
 
         squares_y = (sensor_y[:, None] - scene_y).square()  # (H', H)
         squares_x = (sensor_x[:, None] - scene_x).square()  # (W', W)
         light = (distance_mm**2 + squares_y[:, None, :, None] + squares_x[None, :, None, :]).reciprocal_()
         light.square_()  # cos^4 / d^2 = d^2 / r^4, up to the constant that white = 1 fixes; (H', W', H, W)
         shrink = cover_glass_height_mm / distance_mm
-        for centre_y, centre_x in self.speck_centres_mm:
+        boxes_mm = (pitch_mm * (1 - shrink), pixel_mm * shrink)
+        for centre_y, centre_x in centres:
             _cast_shadow(
-                light, sensor_y * (1 - shrink) - centre_y, sensor_x * (1 - shrink) - centre_x, scene_y * shrink,
-                scene_x * shrink, boxes_mm=(pitch_mm * (1 - shrink), pixel_mm * shrink), radius_mm=speck_radius_um * 1e-3,
+                light, sensor_y * (1 - shrink) - centre_y, sensor_x * (1 - shrink) - centre_x,
+                scene_y * shrink, scene_x * shrink, boxes_mm, radius_mm=speck_radius_um * 1e-3,
             )  # fmt: skip
         matrix = light.reshape(sensor_y.numel() * sensor_x.numel(), -1)
         matrix /= matrix.sum(1).max()
-        super().__init__(matrix, tuple(scene_shape), tuple(sensor_shape))
+        super().__init__(matrix, scene_shape, sensor_shape)
+        self.speck_centres_mm = centres
 
 
 def speck_centres_mm(specks: int, extent_mm: tuple[float, float], seed: int) -> np.ndarray:
@@ -111,7 +115,7 @@ def _cast_shadow(light, pixel_y, pixel_x, scene_y, scene_x, boxes_mm, radius_mm)
         half_chord = (radius_mm**2 - (dx + offset).square()).clamp_min(0).sqrt()[None, :, None, :]
         y = dy[:, None, :, None]
         hidden = hidden + weight * (_trapezoid_cdf(y + half_chord, boxes_mm) - _trapezoid_cdf(y - half_chord, boxes_mm))
-    light[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] *= 1 - hidden
+    light[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] *= (1 - hidden).clamp_(0, 1)
 
 
 def _within(pixels: Tensor, scene: Tensor, reach: float) -> Tensor:
@@ -130,6 +134,7 @@ def _trapezoid_cdf(t: Tensor, boxes_mm) -> Tensor:
     """Share of the convolution of two boxes of the widths a and b, centred on 0, that lies below t."""
     a, b = boxes_mm
     half_sum, half_difference = (a + b) / 2, (a - b) / 2
+    t = t.clamp(-half_sum, half_sum)  # beyond, the squares below grow and their differences would be rounding errors
 
     def ramp(u: float) -> Tensor:
         return (t + u).clamp_min(0).square()

@@ -1,7 +1,8 @@
 """Tensors that take seconds to compute and never change: kept in the user's cache folder.
 
-A file is named by its content: the parameters and the source text of the code that made it. It is written to a temporary
-name and moved, so that a reader sees all of it or nothing; the oldest files go when the folder grows over its bound.
+A file is named by its content: the parameters and the source text of the code that made it. It is written to a
+temporary name and moved, so that a reader sees all of it or nothing; the oldest files go when the folder grows over its
+bound.
 """
 
 import hashlib

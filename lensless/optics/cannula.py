@@ -4,8 +4,8 @@ A scene pixel lights the front face of the rod; each ray refracts, folds down th
 and leaves the back face, which a relay lens images on the cells of the sensor. Light of different scene pixels adds in
 intensity (the display is incoherent), hence y = A x with A >= 0.
 
-What is left out here: interference (the rod has a Fresnel number of about 2.6, so rays are approximate), Fresnel losses,
-roughness and colour.
+What is left out here: interference (the rod has a Fresnel number of about 2.6, so rays are approximate), Fresnel
+losses, roughness and colour.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hardware.errors import ConfigurationError
 from lensless.optics import cache
-from lensless.optics.operator import DenseModel
+from lensless.optics.operator import DenseModel, checked_shapes
 
 _RAYS_AT_ONCE = 2**17  # a few arrays of this size stay in the second-level cache of a core
 
@@ -58,6 +58,7 @@ class Cannula(DenseModel):
         seed: int = 0,
         device: str | torch.device = "cpu",
     ):
+        scene_shape, sensor_shape = checked_shapes(scene_shape, sensor_shape)
         for name, value, low, high in (
             ("diameter_mm", diameter_mm, 0, math.inf),
             ("length_mm", length_mm, 0, math.inf),
@@ -66,10 +67,11 @@ class Cannula(DenseModel):
             ("core_index", core_index, 1, 5),
             ("numerical_aperture", numerical_aperture, 0, core_index),
             ("magnification", magnification, 0, math.inf),
+            ("pitch_um", 1 if pitch_um is None else pitch_um, 0, math.inf),
         ):
             if not low < value < high:
                 raise ConfigurationError(f"Cannula: {name} = {value} is outside ({low}, {high})")
-        if rays < 2 or rays % 2:
+        if not isinstance(rays, int) or rays < 2 or rays % 2:
             raise ConfigurationError(f"Cannula: rays = {rays}; expected an even number of at least 2 per scene pixel")
         radius_mm = diameter_mm / 2
         cell_mm = diameter_mm / sensor_shape[1] if pitch_um is None else pitch_um * 1e-3 / magnification
@@ -82,15 +84,15 @@ class Cannula(DenseModel):
             "cannula", geometry, code=__file__, compute=lambda: _trace_matrix(**geometry, device=device)
         )
         error = float(stored["sampling_error"])
-        super().__init__(stored["matrix"].to(device), tuple(scene_shape), tuple(sensor_shape), error)
+        super().__init__(stored["matrix"].to(device), scene_shape, sensor_shape, error)
 
 
 def fold(x0: Tensor, y0: Tensor, slope_x: Tensor, slope_y: Tensor, radius: float, length: float, index: float):
     """Where rays leave a rod, in closed form.
 
-    A ray enters the front face at (x0, y0) with the slopes dx/dz, dy/dz that it has in air. Refraction keeps its azimuth
-    and divides the sine of its angle by the index. In the cross-section it then runs as in a round billiard table: the
-    distance b of its chord from the axis is conserved, and each reflection turns it by the angle phi with
+    A ray enters the front face at (x0, y0) with the slopes dx/dz, dy/dz that it has in air. Refraction keeps its
+    azimuth and divides the sine of its angle by the index. In the cross-section it then runs as in a round billiard
+    table: the distance b of its chord from the axis is conserved, and each reflection turns it by the angle phi with
     cos phi = 2 b^2 / a^2 - 1, sin phi = -2 b c / a^2, where c = sqrt(a^2 - b^2) is half the chord.
 
     Args:
@@ -98,7 +100,8 @@ def fold(x0: Tensor, y0: Tensor, slope_x: Tensor, slope_y: Tensor, radius: float
         slope_x, slope_y: slopes in air, same shape.
 
     Returns:
-        x, y: exit points; b, sin2: chord distance and squared sine of the angle in air, for the aperture test.
+        x, y: exit points; b, sin2, bounces: chord distance, squared sine of the angle in air, and how often the wall
+        is met, for the aperture test.
     """
     slope2 = slope_x * slope_x + slope_y * slope_y
     sin2 = slope2 / (1 + slope2)
@@ -117,7 +120,7 @@ def fold(x0: Tensor, y0: Tensor, slope_x: Tensor, slope_y: Tensor, radius: float
     ux, uy = tx * cos - ty * sin, tx * sin + ty * cos
     x, y = along * ux - b * uy, along * uy + b * ux
     straight = slope2 == 0
-    return torch.where(straight, x0, x), torch.where(straight, y0, y), b, sin2
+    return torch.where(straight, x0, x), torch.where(straight, y0, y), b, sin2, bounces
 
 
 def _trace_matrix(
@@ -188,10 +191,10 @@ def _image_of_pixel(
         r, azimuth = radius_mm * torch.sqrt(u[:, 2]), 2 * math.pi * u[:, 3]
         x0, y0 = r * torch.cos(azimuth), r * torch.sin(azimuth)
         slope_x, slope_y = (x0 - source_x) / distance_mm, (y0 - source_y) / distance_mm
-        x, y, b, sin2 = fold(x0, y0, slope_x, slope_y, radius_mm, length_mm, core_index)
+        x, y, b, sin2, bounces = fold(x0, y0, slope_x, slope_y, radius_mm, length_mm, core_index)
         weight = (1 - sin2) ** 2  # cos(theta)^4: two cosines and the square of the longer way
         # A skew ray meets the wall at a flatter angle than its angle to the axis says.
-        guided = sin2 * (1 - (b / radius_mm) ** 2) <= numerical_aperture**2
+        guided = (sin2 * (1 - (b / radius_mm) ** 2) <= numerical_aperture**2) | (bounces == 0)
         column = torch.floor(x / cell_mm + columns / 2)
         row = torch.floor(y / cell_mm + rows / 2)
         inside = guided & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)

@@ -1,6 +1,7 @@
 """The forward model: what every rig is to the rest of the project, a linear map from scene to measurement."""
 
 import abc
+import numbers
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +24,7 @@ class ForwardModel(nn.Module, abc.ABC):
 
     def __init__(self, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], sampling_error: float = 0.0):
         super().__init__()
-        for name, shape in (("scene_shape", scene_shape), ("sensor_shape", sensor_shape)):
-            if len(shape) != 2 or any(int(n) != n or n < 1 for n in shape):
-                raise ConfigurationError(f"{name} is {shape}; expected (rows, columns), each a whole number >= 1")
-        self.scene_shape = tuple(int(n) for n in scene_shape)
-        self.sensor_shape = tuple(int(n) for n in sensor_shape)
+        self.scene_shape, self.sensor_shape = checked_shapes(scene_shape, sensor_shape)
         self.sampling_error = float(sampling_error)
 
     @abc.abstractmethod
@@ -68,7 +65,9 @@ class ForwardModel(nn.Module, abc.ABC):
         """The leading `rank` terms of A = U diag(s) Vh, in the dtype of the model.
 
         Returns U (H' W', r), s (r,), Vh (r, H W). Directions with s below 1e-7 of the largest are left out: the Gram
-        matrix, through which the decomposition goes because it is small, does not know them.
+        matrix, through which the decomposition goes because it is small, does not know them. For the same reason the
+        smaller plane's vectors are orthonormal to rounding, the larger one's only to rounding times (s[0] / s)^2 in
+        float64, and times s[0] / s in float32.
         """
         return leading_svd(self.as_matrix(), rank)
 
@@ -82,7 +81,8 @@ class ForwardModel(nn.Module, abc.ABC):
     def _flat(image: Tensor, shape: tuple[int, int]) -> Tensor:
         if image.ndim != 4 or tuple(image.shape[-2:]) != shape:
             raise ConfigurationError(
-                f"forward model: got an array of shape {tuple(image.shape)}, expected (batch, channels, {shape[0]}, {shape[1]})"
+                f"forward model: got an array of shape {tuple(image.shape)}, "
+                f"expected (batch, channels, {shape[0]}, {shape[1]})"
             )
         return image.reshape(*image.shape[:2], -1)
 
@@ -94,7 +94,9 @@ class DenseModel(ForwardModel):
         super().__init__(scene_shape, sensor_shape, sampling_error)
         expected = (self.sensor_shape[0] * self.sensor_shape[1], self.scene_shape[0] * self.scene_shape[1])
         if tuple(matrix.shape) != expected:
-            raise ConfigurationError(f"matrix has shape {tuple(matrix.shape)}, expected {expected} (sensor cells, scene pixels)")
+            raise ConfigurationError(
+                f"matrix has shape {tuple(matrix.shape)}, expected {expected} (sensor cells, scene pixels)"
+            )
         self.register_buffer("matrix", matrix, persistent=False)
 
     def A(self, x: Tensor) -> Tensor:
@@ -107,6 +109,18 @@ class DenseModel(ForwardModel):
 
     def as_matrix(self) -> Tensor:
         return self.matrix
+
+
+def checked_shapes(scene_shape, sensor_shape) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Both shapes as plain integers.
+
+    Raises:
+        ConfigurationError: one is not (rows, columns), each a whole number of at least 1.
+    """
+    for name, shape in (("scene_shape", scene_shape), ("sensor_shape", sensor_shape)):
+        if len(shape) != 2 or not all(isinstance(n, numbers.Integral) and n >= 1 for n in shape):
+            raise ConfigurationError(f"{name} is {shape}; expected (rows, columns), each a whole number >= 1")
+    return tuple(int(n) for n in scene_shape), tuple(int(n) for n in sensor_shape)
 
 
 def _gram(tall: Tensor, rows_at_once: int = 16384) -> Tensor:

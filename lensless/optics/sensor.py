@@ -1,6 +1,6 @@
 """From light to digital numbers: the linear camera model of EMVA 1288 (release 3.1, section 2).
 
-    electrons = Poisson(E (1 + p_i) + D t) + N(0, read) + dsnu_i + column_j,  full well clips
+    electrons = min(Poisson(E (1 + p_i) + D t) + N(0, read), full well) + dsnu_i + column_j
     DN        = round(electrons / K + black level),                          0 and 2^bits - 1 clip
 
 E is the mean number of photo-electrons, p the photo-response non-uniformity (PRNU), D the dark current, K the gain.
@@ -60,7 +60,7 @@ class SensorNoise(nn.Module):
         self.full_scale_dn = 2**bit_depth - 1
         digest = hashlib.sha256(serial.encode()).digest()
         draw = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-        response = 1 + prnu * draw.standard_normal(shape)
+        response = np.maximum(0, 1 + prnu * draw.standard_normal(shape))  # a poor pixel is blind, it makes no light
         offset = dsnu_electrons * draw.standard_normal(shape) + column_electrons * draw.standard_normal(shape[1])
         self.register_buffer("response", torch.tensor(response, dtype=torch.float32), persistent=False)
         self.register_buffer("offset_electrons", torch.tensor(offset, dtype=torch.float32), persistent=False)
@@ -89,9 +89,10 @@ class SensorNoise(nn.Module):
         low, high = torch.aminmax(y)  # NaN spreads to both
         if not (torch.isfinite(low) and torch.isfinite(high) and low >= 0):
             raise ConfigurationError(
-                f"sensor: illuminance between {float(low):g} and {float(high):g}; expected finite values >= 0 (white = 1)"
+                f"sensor: illuminance between {float(low):g} and {float(high):g}; "
+                "expected finite values >= 0 (white = 1)"
             )
-        return self.convert(self.collect(y, generator, frames), generator, frames)
+        return self.convert(self.collect(y.float(), generator, frames), generator, frames)
 
     def collect(self, y: Tensor, generator: torch.Generator | None, frames: int) -> Tensor:
         """Mean electrons per frame, with shot and read noise."""

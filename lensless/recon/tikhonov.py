@@ -25,7 +25,10 @@ def tikhonov(A: ForwardModel, y: Tensor, weight: float | str = "gcv", mean: Tens
     U, s, Vh = A.svd()
     offset = torch.zeros(1, device=y.device, dtype=y.dtype) if mean is None else mean
     scene = offset.expand(*y.shape[:2], *A.scene_shape)
-    residual = (y - A.A(scene)).flatten(2)
+    predicted = A.A(scene)
+    if y.shape != predicted.shape:  # it would be broadcast in silence
+        raise ConfigurationError(f"tikhonov: y has shape {tuple(y.shape)}; expected {tuple(predicted.shape)}")
+    residual = (y - predicted).flatten(2)
     coefficients = residual @ U
     if weight == "gcv":
         weight = gcv_weight(s, coefficients, residual)

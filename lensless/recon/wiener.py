@@ -1,4 +1,4 @@
-"""The best linear estimate: Wiener's filter for the scene, given its mean and covariance and the noise of the sensor."""
+"""The best linear estimate: Wiener's filter, from mean and covariance of the scenes and the noise of the sensor."""
 
 import dataclasses
 
