@@ -26,7 +26,8 @@ RANGES: dict[str, dict] = {
     **dict.fromkeys(("distance_mm", "width_mm", "diameter_mm", "length_mm", "height_mm", "magnification"), _POSITIVE),
     **dict.fromkeys(("pitch_um", "speck_radius_um", "exposure_s", "gain_electrons_per_dn"), _POSITIVE),
     **dict.fromkeys(("white_electrons", "full_well_electrons"), _POSITIVE),
-    **dict.fromkeys(("read_noise_electrons", "dark_electrons_per_s", "dsnu_electrons", "column_electrons"), _NOT_NEGATIVE),
+    **dict.fromkeys(("read_noise_electrons", "dark_electrons_per_s"), _NOT_NEGATIVE),
+    **dict.fromkeys(("dsnu_electrons", "column_electrons"), _NOT_NEGATIVE),
     "fov_deg": {"gt": 0, "lt": 180},
     "dark_level": {"ge": 0, "lt": 1},
     "core_index": {"ge": 1, "le": 5},
@@ -115,7 +116,7 @@ class Rig:
         return self.camera(lambda: light_of(display.shown.astype(np.float32).tobytes()), seed), display
 
     def calibrate(self, seed: int = 0, frames: int = CALIBRATION_FRAMES) -> Calibration:
-        """Measure the simulated sensor as one measures a real one: capped for the dark, under an even lamp for the flat.
+        """Measure the simulated sensor as one measures a real one: capped for the dark, under an even lamp for flat.
 
         Every pixel of the lamp's frames is half full. The result carries the errors of so many frames.
         """
@@ -175,7 +176,7 @@ def check_spec(facts: dict, where: str) -> rig.RigSpec:
     try:
         checked = _model(rig.RigSpec).model_validate(facts)
     except pydantic.ValidationError as error:
-        raise ConfigurationError(_explain(error, facts, where)) from None
+        raise ConfigurationError(_explain(error, where)) from None
     spec = _to_spec(checked, rig.RigSpec)
     _check_together(spec, where)
     return spec
@@ -191,9 +192,9 @@ def _model(spec: type) -> type[pydantic.BaseModel]:
         limits = RANGES.get(field.name, {})
         if field.name == "shape":
             side = typing.Annotated[int, pydantic.Field(ge=1, le=LONGEST_SIDE)]
-            annotation = tuple[side, side]
+            annotation = typing.Annotated[tuple[side, side], pydantic.Strict(False)]  # TOML and JSON have lists only
         fields[field.name] = (_as_model(annotation), pydantic.Field(default, **limits))
-    config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
     return pydantic.create_model(spec.__name__, __config__=config, **fields)
 
 
@@ -217,16 +218,29 @@ def _to_spec(checked: pydantic.BaseModel, spec: type):
 
 
 def _check_together(spec: rig.RigSpec, where: str) -> None:
-    if (spec.cannula is None) == (spec.cover_glass is None):
-        raise ConfigurationError(f"{where}: expected one of the sections [cannula] (with [relay]) and [cover_glass], not both or none")
-    if (spec.relay is None) != (spec.cannula is None):
-        raise ConfigurationError(f"{where}: [relay] and [cannula] belong together")
+    def expect(holds: bool, what: str) -> None:
+        if not holds:
+            raise ConfigurationError(f"rig file {where}: {what}")
+
+    expect(
+        (spec.cannula is None) != (spec.cover_glass is None),
+        "expected one of the sections [cannula] (with [relay]) and [cover_glass], not both or none",
+    )
+    expect((spec.relay is None) == (spec.cannula is None), "[relay] and [cannula] belong together")
     wanted, other = ("fov_deg", "width_mm") if spec.cannula else ("width_mm", "fov_deg")
-    if getattr(spec.scene, wanted) is None or getattr(spec.scene, other) is not None:
-        raise ConfigurationError(f"{where}: [scene] of this kind of rig states its size as {wanted}, and not as {other}")
+    expect(
+        getattr(spec.scene, wanted) is not None and getattr(spec.scene, other) is None,
+        f"[scene] of this kind of rig states its size as {wanted}, and not as {other}",
+    )
+    full_scale_dn = 2**spec.sensor.bit_depth - 1
+    expect(
+        spec.sensor.black_level_dn < full_scale_dn,
+        f"sensor.black_level_dn = {spec.sensor.black_level_dn}; expected less than full scale, {full_scale_dn} "
+        f"at {spec.sensor.bit_depth} bit",
+    )
 
 
-def _explain(error: pydantic.ValidationError, facts: dict, where: str) -> str:
+def _explain(error: pydantic.ValidationError, where: str) -> str:
     lines = []
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"])
