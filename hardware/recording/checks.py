@@ -4,6 +4,7 @@ A valid HDF5 file can name other files (external storage, links, virtual dataset
 that run code when read. A recording has none of that, so only exactly what `schema` describes is let through.
 """
 
+import os
 import pathlib
 import stat
 
@@ -18,6 +19,17 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUPERBLOCK_BYTES, VERSION_AT, FLAGS_AT, WRITING = 48, 8, 11, 4
 LARGEST_FRAME_BYTES = 2**28
 
+# HDF5 knows a file that this process has open by its device and number, and then reads through what it has in memory:
+# for a file that its writer gave up, that is not what the disk holds. Under another driver it takes it for another one.
+# Only the one that can log can also read a file that was not closed; it is told to log nothing.
+_APART: set[tuple[int, int]] = set()
+h5py.register_driver("apart", lambda plan: plan.set_fapl_log(b"", 0, 0))
+
+
+def read_apart(file: os.stat_result) -> None:
+    """From now on read this file from the disk, although this process has it open for writing."""
+    _APART.add((file.st_dev, file.st_ino))
+
 
 def open_file(path: pathlib.Path) -> h5py.File:
     """Open for reading, also while it is written and after its writer was killed.
@@ -29,7 +41,8 @@ def open_file(path: pathlib.Path) -> h5py.File:
     # The flag, not the words of an error: without it a refused file is damaged, and must not be forced open.
     writing = superblock[VERSION_AT] >= 3 and superblock[FLAGS_AT] & WRITING
     try:
-        return h5py.File(path, "r", libver="latest", swmr=bool(writing))
+        driver = "apart" if (path.stat().st_dev, path.stat().st_ino) in _APART else None
+        return h5py.File(path, "r", driver, libver="latest", swmr=bool(writing))
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         if not writing and _superblock(path)[FLAGS_AT] != superblock[FLAGS_AT]:
             return open_file(path)  # a writer closed it, or began, in between

@@ -5,6 +5,7 @@ HDF5's own lock is not enough: a second opening for write that it refused has da
 
 import os
 import pathlib
+from contextlib import suppress
 
 from hardware.errors import StorageError
 
@@ -62,5 +63,6 @@ class WriterLock:
             return
         handle, self._handle = self._handle, None
         if os.name == "posix":  # elsewhere an open file cannot be removed, and a left-over one does no harm
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # nor does one on a disk that has failed meanwhile
+                self._path.unlink(missing_ok=True)
         os.close(handle)

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+from contextlib import suppress
 from types import TracebackType
 from typing import Literal, Self
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from hardware.errors import ConfigurationError, StorageError
 from hardware.frame import Frame
-from hardware.recording import schema
+from hardware.recording import failure, schema
 from hardware.recording.lock import WriterLock
 
 RESERVE_FRAMES = 64
@@ -53,6 +54,7 @@ class RecordingWriter:
         self._reserve_bytes = reserve_by_default if reserve_bytes is None else reserve_bytes
         self._length, self._last_sequence, self._failure = 0, -1, ""
         self._file: h5py.File | None = None
+        self._datasets: dict[str, h5py.Dataset] = {}
         self._lock = WriterLock(self.path)
         try:
             self._check_space()
@@ -106,14 +108,16 @@ class RecordingWriter:
             return
         try:
             # An interrupted append may have left rows without a commit mark; nobody has seen them.
-            for name in self._file:
-                self._file[name].resize(self._length, axis=0)
+            for dataset in self._datasets.values():
+                dataset.resize(self._length, axis=0)
+                dataset.flush()
             if self._power:
                 self._file.flush()
                 os.fsync(self._file.id.get_vfd_handle())
+            failure.check_superblock(self._file.id.get_vfd_handle())
             self._file.close()
             self._file = None
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             self._abandon(error)
             raise StorageError(self._failure) from error
         finally:
@@ -150,38 +154,31 @@ class RecordingWriter:
                 _sync_folder(self.path.parent)
         except (OSError, RuntimeError, ValueError) as error:
             self._abandon(error)
+            with suppress(OSError):  # the disk has failed once already
+                partial.unlink(missing_ok=True)
             raise StorageError(self._failure) from error
 
     def _add(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self._file.create_dataset(
+        self._datasets[name] = self._file.create_dataset(
             name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(1, *shape), fletcher32=True, track_times=False
         )
 
     def _write(self, name: str, value: object) -> None:
-        dataset = self._file[name]
+        dataset = self._datasets[name]
         dataset.resize(self._length + 1, axis=0)
         dataset[self._length] = value
         dataset.flush()
 
     def _abandon(self, error: Exception) -> None:
-        """Give the file up after a failed write, as it stands on the disk.
-
-        HDF5 still holds what it could not write and tries again at close and at exit: measured with h5py 3.16, the
-        process then ends with a segmentation fault. So its file descriptor is turned to the null device, where every
-        write succeeds; what was acknowledged lies safe in the file, which is never touched again.
-        """
+        """Give the file up after a failed write, as it stands on the disk; what was acknowledged lies safe in it."""
         self._failure = (
-            f"recording '{self.path}' stopped after {self._length} frames: {' '.join(str(error).split())[:200]}; "
+            f"recording '{self.path}' stopped after {self._length} frames: {failure.reason(error)}; "
             "they stay readable; free some space or choose another disk, and go on in a new file"
         )
         file, self._file = self._file, None
         if file is None:
             return
-        null = os.open(os.devnull, os.O_RDWR)
-        try:
-            os.dup2(null, file.id.get_vfd_handle())
-        finally:
-            os.close(null)
+        failure.leave_alone(file, self._datasets.values())
         self._lock.release()
 
     def _check_open(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from hardware import Frame, FrameMeta, Recording
 from hardware.errors import LenslessError
+from hardware.recording import RecordingWriter
 
 SHAPE, SCENE_SHAPE = (24, 32), (6, 6)
 
@@ -67,18 +68,55 @@ def read_all(*paths: str) -> None:
             say(json.dumps({"error": str(error), "exit_code": error.exit_code}))
 
 
-def fill_disk(path: str, limit_bytes: str) -> None:
-    """Appends until the file may not grow; ends in order, with the exit code of the error."""
+def limit_files(limit_bytes: str) -> None:
+    """From now on no file may be written to beyond its first `limit_bytes`: a full disk that needs no disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit_bytes), int(limit_bytes)))
+
+
+def append_and_tell(writer: RecordingWriter, frames: int) -> None:
+    for index in range(frames):
+        writer.append(frame(index), index % 10, scene(index))
+        say(index, digest(frame(index), index % 10, scene(index)))
+
+
+def end_with(error: LenslessError) -> None:
+    """As the command line does: the message, and the exit code of the error."""
+    say("error", error)
+    sys.exit(error.exit_code)
+
+
+def fill_disk(path: str, limit_bytes: str) -> None:
+    """Appends until the file may not grow."""
+    limit_files(limit_bytes)
     try:
         with Recording.create(path, frame(0), {}, SCENE_SHAPE, reserve_bytes=0) as writer:
-            for index in range(10**6):
-                writer.append(frame(index), index % 10, scene(index))
-                say(index, digest(frame(index), index % 10, scene(index)))
+            append_and_tell(writer, 10**6)
     except LenslessError as error:
-        say("error", error)
-        sys.exit(error.exit_code)
+        end_with(error)
+
+
+def fail_at_close(path: str, frames: str, limit_bytes: str) -> None:
+    """Appends, and closes on a disk that takes no more."""
+    try:
+        with Recording.create(path, frame(0), {}, SCENE_SHAPE, reserve_bytes=0) as writer:
+            append_and_tell(writer, int(frames))
+            limit_files(limit_bytes)
+    except LenslessError as error:
+        end_with(error)
+
+
+def go_on_elsewhere(path: str, limit_bytes: str, other: str) -> None:
+    """After a full disk the same process reads what it has, begins a new file, and ends well."""
+    limit_files(limit_bytes)
+    try:
+        with Recording.create(path, frame(0), {}, SCENE_SHAPE, reserve_bytes=0) as writer:
+            append_and_tell(writer, 10**6)
+    except LenslessError:
+        with Recording.create(other, frame(0), {}, SCENE_SHAPE, reserve_bytes=0) as writer:
+            append_and_tell(writer, 5)
+        for each in (path, other):
+            say(json.dumps(digests(each)[:-1]))
 
 
 def follow(path: str) -> None:
@@ -133,4 +171,5 @@ def outcome(path: str, truth: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    {one.__name__: one for one in (append_for_ever, read_all, fill_disk, follow, read_mutants)}[sys.argv[1]](*sys.argv[2:])
+    children = (append_for_ever, read_all, fill_disk, fail_at_close, go_on_elsewhere, follow, read_mutants)
+    {one.__name__: one for one in children}[sys.argv[1]](*sys.argv[2:])

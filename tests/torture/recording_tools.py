@@ -10,12 +10,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHILD = pathlib.Path(__file__).with_name("recording_child.py")
 
 
-def start(*arguments: object) -> subprocess.Popen:
+def start(*arguments: object, stderr: int | None = None) -> subprocess.Popen:
     """A child whose stdin and stdout are text pipes."""
     return subprocess.Popen(
         [sys.executable, str(CHILD), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )

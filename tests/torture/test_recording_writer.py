@@ -1,9 +1,12 @@
 """Storage promises: a full disk ends in order, a second writer is refused, a reader may follow."""
 
 import dataclasses
+import json
 import os
 import pickle
+import random
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -15,18 +18,54 @@ from hardware.errors import ConfigurationError, InputError, StorageError
 from hardware.recording import writer as writer_module
 
 
-@pytest.mark.parametrize("limit_bytes", [1000, 20_000, 100_000, 123_457, 500_000])
-def test_a_full_disk_ends_in_order_and_costs_no_acknowledged_frame(tmp_path, limit_bytes):
-    with start("fill_disk", tmp_path / "a.h5", limit_bytes) as child:
-        lines = child.stdout.readlines()
-        assert child.wait() == 4, lines[-1:]
+def end_in_order(path, *arguments) -> int:
+    """Runs a child until its disk fails; returns how many frames were acknowledged, all of which must be there."""
+    with start(arguments[0], path, *arguments[1:], stderr=subprocess.PIPE) as child:
+        lines, noise = child.stdout.readlines(), child.stderr.read()
+        assert (child.wait(), noise) == (4, "")
     assert lines[-1].startswith("error recording") and "stopped after" in lines[-1]
     promised = acknowledged(lines[:-1])
-    if (tmp_path / "a.h5").exists():
-        assert read_in_fresh_process(tmp_path / "a.h5") == [promised]
+    if path.exists():
+        assert read_in_fresh_process(path) == [promised]
     else:
-        assert promised == []
-    assert len(promised) > 0 or limit_bytes < 100_000
+        assert promised == [] and list(path.parent.iterdir()) == []
+    return len(promised)
+
+
+@pytest.mark.parametrize("limit_bytes", [1000, 20_000, 100_000, 123_457, 500_000])
+def test_a_full_disk_ends_in_order_and_costs_no_acknowledged_frame(tmp_path, limit_bytes):
+    frames = end_in_order(tmp_path / "a.h5", "fill_disk", limit_bytes)
+    assert frames > 0 or limit_bytes < 100_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_full_disk_ends_in_order_at_200_limits(tmp_path):
+    draw = random.Random(3)
+    # A third of them while the file is made: it begins with 4 to 6 kB.
+    limits_bytes = [draw.randrange(100, 6000 if number % 3 == 0 else 120_000) for number in range(200)]
+    (tmp_path / "disk").mkdir()
+    frames = 0
+    for limit_bytes in limits_bytes:
+        frames += end_in_order(tmp_path / "disk" / "a.h5", "fill_disk", limit_bytes)
+        (tmp_path / "disk" / "a.h5").unlink(missing_ok=True)
+    print(f"\n200 full disks, {frames} acknowledged frames, 0 lost")
+
+
+# 0: nothing can be written; 20: the first block only in part.
+@pytest.mark.parametrize("limit_bytes", [0, 20])
+def test_a_disk_that_fails_at_close_ends_in_order_too(tmp_path, limit_bytes):
+    assert end_in_order(tmp_path / "a.h5", "fail_at_close", 7, limit_bytes) == 7
+
+
+def test_after_a_full_disk_the_process_goes_on_in_another_file(tmp_path):
+    with start("go_on_elsewhere", tmp_path / "a.h5", 100_000, tmp_path / "b.h5", stderr=subprocess.PIPE) as child:
+        lines, noise = child.stdout.readlines(), child.stderr.read()
+        assert (child.wait(), noise) == (0, "")
+    first, second = acknowledged(lines[:-7]), acknowledged(lines[-7:-2])
+    assert len(first) > 5 and second == first[:5]
+    assert [json.loads(line) for line in lines[-2:]] == [first, second]
+    assert read_in_fresh_process(tmp_path / "a.h5", tmp_path / "b.h5") == [first, second]
 
 
 def test_the_reserve_is_kept_free_and_what_was_written_stays(tmp_path, monkeypatch):
