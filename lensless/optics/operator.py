@@ -48,7 +48,7 @@ class ForwardModel(nn.Module, abc.ABC):
 
     def gram(self) -> Tensor:
         """A* A as a dense float64 matrix, (H W, H W)."""
-        return _gram(self.as_matrix())
+        return gram_of(self.as_matrix())
 
     def norm(self) -> float:
         """The largest singular value of A."""
@@ -58,7 +58,7 @@ class ForwardModel(nn.Module, abc.ABC):
         """Singular values, largest first, float64; below 1e-7 of the largest they are rounding errors."""
         matrix = self.as_matrix()
         rows, columns = matrix.shape
-        small = _gram(matrix if rows >= columns else matrix.T)
+        small = gram_of(matrix if rows >= columns else matrix.T)
         return torch.linalg.eigvalsh(small).flip(0).clamp_min(0).sqrt()
 
     def svd(self, rank: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,7 +84,7 @@ class ForwardModel(nn.Module, abc.ABC):
                 f"forward model: got an array of shape {tuple(image.shape)}, "
                 f"expected (batch, channels, {shape[0]}, {shape[1]})"
             )
-        return image.reshape(*image.shape[:2], -1)
+        return image.flatten(2)
 
 
 class DenseModel(ForwardModel):
@@ -123,7 +123,7 @@ def checked_shapes(scene_shape, sensor_shape) -> tuple[tuple[int, int], tuple[in
     return tuple(int(n) for n in scene_shape), tuple(int(n) for n in sensor_shape)
 
 
-def _gram(tall: Tensor, rows_at_once: int = 16384) -> Tensor:
+def gram_of(tall: Tensor, rows_at_once: int = 16384) -> Tensor:
     """tall.T @ tall in float64, in pieces, so that no float64 copy of the whole matrix is made."""
     total = torch.zeros(tall.shape[1], tall.shape[1], dtype=torch.float64, device=tall.device)
     for piece in tall.split(rows_at_once):
@@ -141,7 +141,7 @@ def leading_svd(matrix: Tensor, rank: int | None = None) -> tuple[Tensor, Tensor
 
 
 def _svd_of_tall(matrix: Tensor, rank: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    squares, V = torch.linalg.eigh(_gram(matrix))
+    squares, V = torch.linalg.eigh(gram_of(matrix))
     s = squares.flip(0).clamp_min(0).sqrt()
     keep = int((s > GRAM_FLOOR * s[0]).sum())
     keep = keep if rank is None else min(keep, rank)
