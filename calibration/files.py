@@ -1,5 +1,6 @@
 """A calibration on disk: one .npz file, arrays stored as they are and the facts as JSON; nothing in it can run code."""
 
+import contextlib
 import json
 import math
 import os
@@ -22,7 +23,8 @@ def write(path: pathlib.Path, facts: dict, arrays: dict[str, np.ndarray], overwr
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{_FACTS: np.frombuffer(text.encode(), np.uint8)}, **arrays)
+            # Without allow_pickle=False: before numpy 2 it would become an array of that name. `read` takes no pickles.
+            np.savez(file, **{_FACTS: np.frombuffer(text.encode(), np.uint8)}, **arrays)
             file.flush()
             os.fsync(file.fileno())
         if overwrite:
@@ -31,7 +33,8 @@ def write(path: pathlib.Path, facts: dict, arrays: dict[str, np.ndarray], overwr
             os.link(partial, path)  # unlike a move, refuses a name that is taken
             partial.unlink()
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the disk has failed once already
+            partial.unlink(missing_ok=True)
         reason = "it exists" if isinstance(error, FileExistsError) else str(error.strerror)
         raise StorageError(f"cannot write '{path}': {reason}; choose another name, or overwrite=True") from error
 
