@@ -4,7 +4,10 @@ import torch
 from torch import Tensor
 
 from calibration import Calibration
+from hardware.errors import ConfigurationError
 from lensless.optics import ForwardModel, SensorNoise
+
+_ROUNDING = 1e-5  # interpolated pictures may overshoot by that
 
 
 class FrameSimulator:
@@ -40,7 +43,17 @@ class FrameSimulator:
         self.scene_shape, self.dark_level, self.frames = forward_model.scene_shape, dark_level, frames
 
     def radiance(self, pictures: Tensor) -> Tensor:
-        """What the display shows: linear radiance of pictures in [0, 1]."""
+        """What the display shows: linear radiance of pictures in [0, 1].
+
+        Raises:
+            ConfigurationError: NaN, or values outside of [0, 1].
+        """
+        low, high = torch.stack(torch.aminmax(pictures)).tolist()  # NaN spreads to both
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+            raise ConfigurationError(
+                f"pictures for the display hold values from {low:g} to {high:g}; expected 0 (black) to 1 (white), "
+                "without NaN; divide 8-bit pictures by 255"
+            )
         return self.dark_level + (1 - self.dark_level) * pictures
 
     def __call__(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -49,6 +62,9 @@ class FrameSimulator:
         Args:
             pictures: (B, C, H, W) in [0, 1], of the scene's shape.
             generator: of the noise; by default torch's own.
+
+        Raises:
+            ConfigurationError: pictures with NaN, or with values outside of [0, 1].
         """
         light = self.radiance(pictures).flatten(2) @ self.matrix.T
         digital = self.noise.expose(light.reshape(*pictures.shape[:2], *self.shape), generator, self.frames)
@@ -95,4 +111,5 @@ def calibration_tensors(calibration: Calibration, shape: tuple[int, int], device
 
 def _root_of_covariance(projection: Tensor, variance: Tensor) -> Tensor:
     covariance = (projection * variance).double() @ projection.double().T
-    return torch.linalg.cholesky(covariance + 1e-12 * covariance.diagonal().mean() * torch.eye(len(covariance), device=covariance.device)).float()
+    jitter = 1e-12 * covariance.diagonal().mean() * torch.eye(len(covariance), device=covariance.device)
+    return torch.linalg.cholesky(covariance + jitter).float()

@@ -44,8 +44,8 @@ class Unrolled(nn.Module):
     """Stages that each correct an estimate, with a consistency step before every one but the first.
 
     Args:
-        stages: networks (B, 2 or 3, H, W) -> (B, 1, H, W); the first sees the Wiener estimate alone, each later one the consistent
-            estimate, the one before it, and Wiener's.
+        stages: networks to (B, 1, H, W); the first sees the Wiener estimate alone (B, 1, H, W), each later one the
+            consistent estimate, the one before it, and Wiener's (B, 3, H, W).
         consistency: see `Consistency`.
     """
 

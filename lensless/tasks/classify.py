@@ -1,15 +1,20 @@
 """Classify: a label from one frame, without reconstruction or after it."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hardware.errors import ConfigurationError
 from lensless.nn.classifier import NumbersClassifier, PictureClassifier
 from lensless.nn.projection import Projection
 from lensless.tasks.reconstruct import Reconstruct
-from lensless.tasks.task import Numbers, Task, trainable
+from lensless.tasks.task import WIDEST, Numbers, Task, sides, trainable, whole_number
 
 MOST_NUMBERS = 128  # more than that per frame is not called "without reconstruction"
+MOST_CLASSES, MOST_LAYERS = 10_000, 16
 LABEL_SMOOTHING = 0.1
 
 
@@ -20,8 +25,10 @@ class _Classify(Task):
 
     def __init__(self, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], classes: tuple[str, ...]):
         super().__init__()
-        self.scene_shape, self.sensor_shape = tuple(scene_shape), tuple(sensor_shape)
+        self.scene_shape = sides(self.kind, "scene_shape", scene_shape)
+        self.sensor_shape = sides(self.kind, "sensor_shape", sensor_shape)
         self.classes = tuple(classes)
+        whole_number(self.kind, "number of classes", len(self.classes), 1, MOST_CLASSES)
 
     def target(self, pictures: Tensor, labels: Tensor) -> Tensor:
         return labels
@@ -45,6 +52,10 @@ class Classify(_Classify):
         count: sums per frame, at most 128.
         reads: pixels of the frame that are read.
         hidden: widths of the hidden layers.
+        dropout: share of each hidden layer that is left out while training.
+
+    Raises:
+        ConfigurationError: more sums than that, or another size that cannot be.
     """
 
     kind = "classify"
@@ -60,9 +71,11 @@ class Classify(_Classify):
         dropout: float = 0.0,
     ):
         super().__init__(scene_shape, sensor_shape, classes)
-        self.hidden, self.dropout = tuple(hidden), dropout
+        whole_number(self.kind, "numbers per frame", count, 1, MOST_NUMBERS)
+        whole_number(self.kind, "pixels that are read", reads, 1, math.prod(self.sensor_shape))
+        self.hidden, self.dropout = _widths(self.kind, "hidden", hidden), dropout
         self.projection = Projection(count, reads)
-        self.network = NumbersClassifier(count, hidden, len(self.classes), dropout)
+        self.network = NumbersClassifier(count, self.hidden, len(self.classes), dropout)
 
     def prepare(self, y: Tensor) -> Tensor:
         """The sums, (B, count)."""
@@ -78,7 +91,48 @@ class Classify(_Classify):
 
     def numbers(self) -> Numbers:
         spreads = sum(buffer.numel() for buffer in self.network.buffers())
-        return Numbers(trainable(self.network), self.projection.matrix.numel(), spreads)
+        return Numbers(trainable(self.network), sum(buffer.numel() for buffer in self.projection.buffers()), spreads)
+
+    def check(self) -> None:
+        super().check()
+        first, last = (int(end) for end in torch.aminmax(self.projection.reads))
+        pixels = math.prod(self.sensor_shape)
+        if first < 0 or last >= pixels:
+            raise ConfigurationError(
+                f"task {self.kind!r}: reads pixels {first} to {last} of a frame; expected 0 to {pixels - 1}"
+            )
+
+
+class ClassifyPicture(_Classify):
+    """A label from the picture itself: what the camera is measured against.
+
+    Args:
+        scene_shape: of the pictures.
+        classes: names, in the order of the labels.
+        widths: channels of the three scales of the network.
+    """
+
+    kind = "classify-picture"
+
+    def __init__(
+        self, scene_shape: tuple[int, int], classes: tuple[str, ...], widths: tuple[int, int, int] = (16, 28, 48)
+    ):
+        super().__init__(scene_shape, scene_shape, classes)
+        self.widths = _widths(self.kind, "widths", widths)
+        self.network = PictureClassifier(len(self.classes), self.widths)
+
+    def prepare(self, y: Tensor) -> Tensor:
+        """The picture, (B, 1, H, W)."""
+        return y
+
+    def config(self) -> dict:
+        return {
+            "kind": self.kind, "scene_shape": list(self.scene_shape), "classes": list(self.classes),
+            "widths": list(self.widths),
+        }  # fmt: skip
+
+    def numbers(self) -> Numbers:
+        return Numbers(trainable(self.network), 0, sum(buffer.numel() for buffer in self.network.buffers()))
 
 
 class ClassifyReconstruction(_Classify):
@@ -93,8 +147,12 @@ class ClassifyReconstruction(_Classify):
     kind = "classify-reconstruction"
 
     def __init__(self, reconstruct: Reconstruct, classes: tuple[str, ...], widths: tuple[int, int, int] = (16, 28, 48)):
+        if not isinstance(reconstruct, Reconstruct):
+            raise ConfigurationError(
+                f"task {self.kind!r}: got a task {reconstruct.kind!r} to look at, expected 'reconstruct'"
+            )
         super().__init__(reconstruct.scene_shape, reconstruct.sensor_shape, classes)
-        self.widths = tuple(widths)
+        self.widths = _widths(self.kind, "widths", widths)
         self.reconstruct = reconstruct.requires_grad_(False).eval()
         self.network = PictureClassifier(len(self.classes), self.widths)
 
@@ -118,3 +176,8 @@ class ClassifyReconstruction(_Classify):
         front = self.reconstruct.numbers()
         spreads = sum(buffer.numel() for buffer in self.network.buffers())
         return Numbers(trainable(self.network), 0, front.fitted_on_scenes + front.trainable + spreads)
+
+
+def _widths(kind: str, name: str, widths: Sequence[int]) -> tuple[int, ...]:
+    whole_number(kind, f"number of {name}", len(widths), 0, MOST_LAYERS)
+    return tuple(whole_number(kind, name, width, 1, WIDEST) for width in widths)

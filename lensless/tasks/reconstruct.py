@@ -1,15 +1,18 @@
 """Reconstruct: a picture from one frame."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from lensless.nn.unet import UNet
 from lensless.nn.unrolled import Consistency, Unrolled
 from lensless.recon.wiener import SceneStatistics, wiener
-from lensless.tasks.task import Numbers, Task, trainable
+from lensless.tasks.task import WIDEST, Numbers, Task, sides, trainable, whole_number
 
 # Standard deviation of the error that a stage's guess is taken to have, in picture units: about 25 dB.
 GUESS_STD = 0.055
+MOST_STAGES = 32
 
 
 class Reconstruct(Task):
@@ -19,10 +22,13 @@ class Reconstruct(Task):
         scene_shape, sensor_shape: of the rig; the sides of the scene are multiples of 4.
         stages: networks, with a step back to the measurement in between.
         width, deep_width: channels of each network at half and at a quarter of the picture's scale.
+
+    Raises:
+        ConfigurationError: a shape or a size that cannot be.
     """
 
     kind = "reconstruct"
-    metric_name = "PSNR (dB)"
+    metric_name = "psnr_db"
 
     def __init__(
         self,
@@ -33,9 +39,12 @@ class Reconstruct(Task):
         deep_width: int = 24,
     ):
         super().__init__()
-        self.scene_shape, self.sensor_shape = tuple(scene_shape), tuple(sensor_shape)
-        self.stages, self.width, self.deep_width = stages, width, deep_width
-        pixels, cells = scene_shape[0] * scene_shape[1], sensor_shape[0] * sensor_shape[1]
+        self.scene_shape = sides(self.kind, "scene_shape", scene_shape, multiple=4)
+        self.sensor_shape = sides(self.kind, "sensor_shape", sensor_shape)
+        self.stages = whole_number(self.kind, "stages", stages, 1, MOST_STAGES)
+        self.width = whole_number(self.kind, "width", width, 1, WIDEST)
+        self.deep_width = whole_number(self.kind, "deep_width", deep_width, 1, WIDEST)
+        pixels, cells = math.prod(self.scene_shape), math.prod(self.sensor_shape)
         self.register_buffer("wiener_matrix", torch.zeros(pixels, cells))
         self.register_buffer("wiener_offset", torch.zeros(pixels))
         networks = [UNet(1 if stage == 0 else 3, width, deep_width) for stage in range(stages)]

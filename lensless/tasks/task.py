@@ -5,6 +5,11 @@ import dataclasses
 
 from torch import Tensor, nn
 
+from hardware.errors import ConfigurationError
+
+LONGEST_SIDE = 16_384  # of a scene or a sensor
+WIDEST = 4096  # channels, or units of a hidden layer
+
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
@@ -58,6 +63,39 @@ class Task(nn.Module, abc.ABC):
     @abc.abstractmethod
     def numbers(self) -> Numbers:
         """What the task holds, for the honest table."""
+
+    def check(self) -> None:
+        """Refuse numbers that no training and no fit can give.
+
+        Raises:
+            ConfigurationError: one that is not finite.
+        """
+        for name, value in self.state_dict().items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise ConfigurationError(f"task {self.kind!r}: {name!r} holds numbers that are not finite")
+
+
+def whole_number(kind: str, name: str, value: int, low: int, high: int) -> int:
+    """The value, if it is a whole number of the range.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not (isinstance(value, int) and low <= value <= high):
+        raise ConfigurationError(f"task {kind!r}: {name} = {value!r}; expected a whole number from {low} to {high}")
+    return value
+
+
+def sides(kind: str, name: str, shape: tuple[int, int], multiple: int = 1) -> tuple[int, int]:
+    """Rows and columns, if they are whole numbers and multiples of `multiple`.
+
+    Raises:
+        ConfigurationError: they are not.
+    """
+    shape = tuple(shape)
+    if len(shape) != 2 or any(whole_number(kind, name, side, 1, LONGEST_SIDE) % multiple for side in shape):
+        raise ConfigurationError(f"task {kind!r}: {name} = {shape}; expected (rows, columns), multiples of {multiple}")
+    return shape
 
 
 def trainable(network: nn.Module) -> int:

@@ -7,13 +7,16 @@
 Never pickle: a checkpoint from a stranger can be wrong, but it cannot run code.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 
+import torch
+
 from calibration import Calibration
-from hardware.errors import CalibrationMismatch, InputError, StorageError
+from hardware.errors import CalibrationMismatch, ConfigurationError, InputError, StorageError
 from lensless.tasks import Task, build
 from lensless.train import files
 
@@ -23,11 +26,14 @@ WEIGHTS, CARD, CALIBRATION = "weights.safetensors", "card.json", "calibration.np
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A task, its card, and the calibration that turns frames into what the task takes."""
+    """A task, its card, and the calibration that turns frames into what the task takes.
+
+    A task that was trained on sharp pictures, for comparison, has no calibration.
+    """
 
     task: Task
     card: dict
-    calibration: Calibration
+    calibration: Calibration | None
 
 
 def save(folder: pathlib.Path, task: Task, card: dict) -> None:
@@ -44,6 +50,8 @@ def save(folder: pathlib.Path, task: Task, card: dict) -> None:
         temporary.write_text(json.dumps(whole, indent=2) + "\n")
         os.replace(temporary, folder / CARD)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StorageError(f"cannot write {folder / CARD}: {error}; the weights beside it are complete") from error
 
 
@@ -52,21 +60,57 @@ def load(folder: str | pathlib.Path) -> Checkpoint:
 
     Raises:
         InputError: missing, damaged, of another format, or its numbers do not fit its description.
+        CalibrationMismatch: the calibration beside the weights is not the one that they were trained with.
     """
     folder = pathlib.Path(folder)
-    tensors, card = files.read(folder / WEIGHTS)
-    if card.get("format") != FORMAT or not isinstance(card.get("task"), dict):
+    path = folder / WEIGHTS
+    tensors, card = files.read(path)
+    _check_card(card, path)
+    task = _task_of(card["task"], tensors, path)
+    if card["rig"] is None:
+        return Checkpoint(task.eval(), card, None)
+    calibration = Calibration.load(folder / CALIBRATION)
+    if card["calibration"] != calibration.id:
+        raise CalibrationMismatch(
+            f"{path}: trained with calibration {card['calibration']}, {CALIBRATION} beside it is {calibration.id}; "
+            "copy the whole folder of the checkpoint again, or train again"
+        )
+    return Checkpoint(task.eval(), card, calibration)
+
+
+def _check_card(card: dict, path: pathlib.Path) -> None:
+    if card.get("format") != FORMAT:
         raise InputError(
-            f"{folder / WEIGHTS}: checkpoint format {card.get('format')!r}, this version reads {FORMAT}; "
+            f"{path}: checkpoint format {card.get('format')!r}, this version reads {FORMAT}; "
             "train again, or install the version that wrote it"
         )
-    task = build(card["task"])
+    rig = card.get("rig", "missing")
+    has_rig = isinstance(rig, dict) and all(isinstance(rig.get(key), str) for key in ("id", "fingerprint"))
+    whole = rig is None or (has_rig and isinstance(card.get("calibration"), str))
+    if not (whole and isinstance(card.get("task"), dict)):
+        raise InputError(
+            f"{path}: its card lacks the task, the rig or the calibration; take a copy of it, or train again"
+        )
+
+
+def _task_of(config: dict, tensors: dict[str, torch.Tensor], path: pathlib.Path) -> Task:
+    """The task that a checkpoint describes, with its numbers; nothing is allocated before the two agree."""
+    with torch.device("meta"):  # shapes without memory: a description may claim any size, the file is as large as it is
+        expected = {name: (tuple(value.shape), value.dtype) for name, value in build(config).state_dict().items()}
+    found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise InputError(
+                f"{path}: its numbers do not fit its description: {name!r} is {found.get(name)}, "
+                f"expected {expected.get(name)}; take a copy of it, or train again"
+            )
+    task = build(config)
+    task.load_state_dict(tensors)
     try:
-        task.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"{folder / WEIGHTS}: its numbers do not fit its description: {reason}") from error
-    return Checkpoint(task.eval(), card, Calibration.load(folder / CALIBRATION))
+        task.check()
+    except ConfigurationError as error:
+        raise InputError(f"{path}: {error}; take a copy of it, or train again") from error
+    return task
 
 
 def check_rig(card: dict, rig_id: str, fingerprint: str, where: str) -> None:
@@ -76,6 +120,10 @@ def check_rig(card: dict, rig_id: str, fingerprint: str, where: str) -> None:
         CalibrationMismatch: another id, or the same id with other facts.
     """
     trained = card["rig"]
+    if trained is None:
+        raise CalibrationMismatch(
+            f"{where}: trained on sharp pictures, for comparison; it can serve no rig ({rig_id!r})"
+        )
     if trained["id"] != rig_id:
         raise CalibrationMismatch(
             f"{where}: trained for rig {trained['id']!r}, asked to serve rig {rig_id!r}; "

@@ -1,6 +1,7 @@
 """Tensors and facts in one safetensors file, written so that a reader sees the old file or the new one."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -8,11 +9,14 @@ import shutil
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, uint8
 
 from hardware.errors import InputError, StorageError
 
 RESERVE_BYTES = 64 * 2**20
+# Far above what we write, and low enough that a hostile header costs neither minutes nor gigabytes.
+LONGEST_FACTS, MOST_TENSORS = 4 * 2**20, 10_000
+READ_TRIES = 100
 
 
 def write(path: pathlib.Path, tensors: dict[str, Tensor], facts: dict) -> None:
@@ -32,15 +36,16 @@ def write(path: pathlib.Path, tensors: dict[str, Tensor], facts: dict) -> None:
                 f"(with a reserve of {RESERVE_BYTES / 1e6:.0f} MB); free some space and run the same command again"
             )
         contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-        save_file(contiguous, temporary, metadata={"facts": json.dumps(facts)})
+        text = json.dumps(facts)
+        save_file(contiguous, temporary, metadata={"facts": text, "sha256": _digest(contiguous, text)})
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise StorageError(f"cannot write {path}: {error}; what stood there before is untouched") from error
+    _sync_folder(path.parent)
 
 
 def read(path: pathlib.Path) -> tuple[dict[str, Tensor], dict]:
@@ -49,14 +54,57 @@ def read(path: pathlib.Path) -> tuple[dict[str, Tensor], dict]:
     Raises:
         InputError: the file is missing, damaged, or was not written by `write`.
     """
+    for _ in range(READ_TRIES):
+        before = _identity(path)
+        try:
+            found = _read(path)
+        except InputError:
+            if _identity(path) == before:
+                raise
+        else:
+            if _identity(path) == before:
+                return found
+    raise InputError(
+        f"{path} was replaced {READ_TRIES} times while it was being read; stop what writes it, or copy it first"
+    )
+
+
+def _read(path: pathlib.Path) -> tuple[dict[str, Tensor], dict]:
     try:
+        if not path.is_file():  # a pipe would keep us waiting for ever
+            raise InputError(f"{path} does not exist or is no file; expected what `lensless train` writes")
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["facts"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 (not a mapping)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; expected a checkpoint that `lensless train` wrote") from error
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is damaged or no checkpoint of lensless ({error}); take a copy of it, or train again") from error
+            return _checked(file, file.metadata() or {})
+    # TypeError and RuntimeError: number formats that this torch does not know, or shapes beyond its integers.
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise InputError(
+            f"{path} is damaged or no checkpoint of lensless ({reason}); take a copy of it, or train again"
+        ) from error
+
+
+def _identity(path: pathlib.Path) -> tuple | None:
+    """Which file a name stands for: safetensors opens it by name twice, and it may be replaced in between."""
+    try:
+        facts = path.stat()
+    except (OSError, ValueError):
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _checked(file, metadata: dict[str, str]) -> tuple[dict[str, Tensor], dict]:
+    text, names = metadata["facts"], file.keys()
+    if len(text) > LONGEST_FACTS or len(names) > MOST_TENSORS:
+        raise ValueError(
+            f"{len(text)} characters of facts, limit {LONGEST_FACTS}; {len(names)} tensors, limit {MOST_TENSORS}"
+        )
+    facts = json.loads(text)
+    if not isinstance(facts, dict):
+        raise ValueError(f"its facts are a {type(facts).__name__}")
+    tensors = {name: file.get_tensor(name) for name in names}
+    if metadata.get("sha256", "") not in ("", _digest(tensors, text)):  # the first files had none
+        raise ValueError("its content does not have the SHA-256 that it states")
+    return tensors, facts
 
 
 def make_folder(folder: pathlib.Path) -> None:
@@ -71,9 +119,20 @@ def make_folder(folder: pathlib.Path) -> None:
         raise StorageError(f"cannot make the folder {folder}: {error.strerror}; choose another with --out") from error
 
 
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    """SHA-256 of facts and tensors: safetensors has no checksum, and a flipped bit in a weight is still a weight."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def _sync_folder(folder: pathlib.Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Make the rename last through a power cut, where the system can: Windows and some network disks cannot."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -13,31 +13,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
-from hardware.errors import LenslessError
-from lensless.data.augment import Augmentation, augment, sample_randoms
+from hardware.errors import InputError, LenslessError
 from lensless.data.scenes import Scenes
 from lensless.tasks.task import Task
 from lensless.train import state
+from lensless.train.batches import Cursor, SceneBatches, derived_seed
+from lensless.train.recipe import Recipe
 
 
 class TrainingDiverged(LenslessError):
     """The loss or a weight is no longer a finite number."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to train: everything beside the data that decides the result."""
-
-    epochs: int
-    batch_size: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    average_decay: float = 0.998
-    augmentation: Augmentation | None = None
-    seed: int = 0
-    precision: str = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,74 +45,6 @@ class Progress:
     record: EpochRecord | None = None
 
 
-class SceneBatches(Dataset):
-    """Training batches by (epoch, step): pictures as float in [0, 1], augmented, and labels."""
-
-    def __init__(self, pictures: Tensor, labels: Tensor, recipe: Recipe):
-        self.pictures, self.labels, self.recipe = pictures, labels, recipe
-        self.steps_per_epoch = max(1, len(pictures) // recipe.batch_size)
-        self._epoch = None
-
-    def indices(self, epoch: int, step: int) -> Tensor:
-        """Which scenes make up a batch."""
-        size = self.recipe.batch_size
-        return self._order(epoch)[step * size : (step + 1) * size]
-
-    def __getitem__(self, at: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        epoch, step = at
-        chosen = self.indices(epoch, step)
-        pictures = self.pictures[chosen].float().div_(255)
-        if self.recipe.augmentation is not None:
-            pictures = augment(pictures, self._randoms[chosen], self.recipe.augmentation)
-        return pictures, self.labels[chosen]
-
-    def _order(self, epoch: int) -> Tensor:
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(derived_seed(self.recipe.seed, epoch))
-            self._permutation = torch.randperm(len(self.pictures), generator=generator)
-            self._randoms = torch.as_tensor(sample_randoms(self.recipe.seed, epoch, len(self.pictures)))
-            self._epoch = epoch
-        return self._permutation
-
-
-class _Cursor(Sampler):
-    """All (epoch, step) from a given one to the end: one loader, and its workers, serve the whole run."""
-
-    def __init__(self, start: int, steps_per_epoch: int, epochs: int):
-        self.start, self.steps_per_epoch, self.stop = start, steps_per_epoch, steps_per_epoch * epochs
-
-    def __iter__(self):
-        return (divmod(position, self.steps_per_epoch) for position in range(self.start, self.stop))
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-
-def derived_seed(*parts: int) -> int:
-    """One 63-bit seed from several whole numbers (the 64-bit finaliser of MurmurHash3, chained)."""
-    mixed, mask = 0x9E3779B97F4A7C15, 2**64 - 1
-    for part in parts:
-        mixed = (mixed ^ (part & mask)) & mask
-        for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-            mixed = ((mixed ^ (mixed >> 33)) * multiplier) & mask
-        mixed ^= mixed >> 33
-    return mixed >> 1
-
-
-def bf16_is_fast() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AMX, or AVX-512 BF16)."""
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
-
-
-def fabric_precision(wanted: str, device: torch.device) -> str:
-    """Fabric's name of the precision: "auto" takes bf16 autocast where the device is fast in it."""
-    if wanted != "auto":
-        return wanted
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and bf16_is_fast()
-    return "bf16-mixed" if fast else "32-true"
-
-
 def learning_rate_share(step: int, steps: int, warm_up: int = 200) -> float:
     """Linear warm-up, then half a cosine down to 0."""
     rise = min(1.0, (step + 1) / min(warm_up, max(1, steps // 5)))
@@ -138,7 +57,7 @@ class Trainer:
     Args:
         task: its fixed part is ready, its network is trained.
         scenes: training scenes, already of the rig's shape.
-        simulate: pictures (B, C, H, W) on the device -> what `task.predict` takes, with fresh noise from torch's
+        simulate: pictures (B, C, H, W) on the device -> what `task.network` takes, with fresh noise from torch's
             global generator.
         validation: prepared inputs and targets, on the device.
         recipe: how.
@@ -147,6 +66,7 @@ class Trainer:
         fabric: device, precision and launch.
         workers: of the data loader; any number gives the same result.
         watch: told of each step.
+        origin: of the data, beside the scenes (rig, calibration, frames), as JSON; a run goes on with the same only.
     """
 
     def __init__(
@@ -161,23 +81,34 @@ class Trainer:
         fabric,
         workers: int = 0,
         watch: Callable[[Progress], None] = lambda progress: None,
+        origin: dict | None = None,
     ):
         self.task, self.simulate, self.validation, self.recipe = task, simulate, validation, recipe
         self.save, self.folder, self.fabric, self.workers, self.watch = save, folder, fabric, workers, watch
         self.batches = SceneBatches(scenes.fit(task.scene_shape), scenes.labels, recipe)
-        optimizer = torch.optim.AdamW(task.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.origin = {"scenes": f"{scenes.name} {scenes.fingerprint()}", **(origin or {})}
+        parameters = task.network.parameters()
+        optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         self.network, self.optimizer = fabric.setup(task.network, optimizer)
-        self.averaged = AveragedModel(task.network, multi_avg_fn=_moving_average(recipe.average_decay), use_buffers=True)
+        average = _moving_average(recipe.average_decay)
+        self.averaged = AveragedModel(task.network, multi_avg_fn=average, use_buffers=True)
         self.history: list[EpochRecord] = []
         self.best = -math.inf
         self.elapsed_s = 0.0
 
     def run(self) -> list[EpochRecord]:
-        """Train to the end; the records of all epochs, also those of an earlier part of the run."""
+        """Train to the end; the records of all epochs, also those of an earlier part of the run.
+
+        Raises:
+            TrainingDiverged: the loss or a weight is not finite; nothing that was saved before is touched.
+            ConfigurationError: the folder holds a run with other settings or data.
+            InputError: its state cannot be read.
+            StorageError: the disk is full, or the folder cannot be written.
+        """
         position = self._restore()
         per_epoch = self.batches.steps_per_epoch
         steps = per_epoch * self.recipe.epochs
-        cursor = _Cursor(position, per_epoch, self.recipe.epochs)
+        cursor = Cursor(position, per_epoch, self.recipe.epochs)
         loader = DataLoader(
             self.batches, sampler=cursor, batch_size=None, num_workers=self.workers,
             multiprocessing_context="spawn" if self.workers else None,
@@ -206,19 +137,21 @@ class Trainer:
         loss = self.task.loss(self.network(inputs), self.task.target(pictures, labels))
         value = loss.item()
         if not math.isfinite(value):
-            raise TrainingDiverged(self._divergence(epoch, step, value))
+            raise TrainingDiverged(self._divergence(epoch, step, f"the loss is {value}"))
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         self.optimizer.step()
         self.averaged.update_parameters(self.task.network)
         return value
 
-    def _divergence(self, epoch: int, step: int, value: float) -> str:
+    def _divergence(self, epoch: int, step: int, what: str) -> str:
         scenes = self.batches.indices(epoch, step)[:8].tolist()
-        good = f"the best weights, of epoch {self._best_epoch()}, are in {self.folder}" if self.history else "no epoch was finished"
+        good = "no epoch was finished"
+        if self.history:
+            good = f"the best weights, of epoch {self._best_epoch()}, are in {self.folder}"
         return (
-            f"training: the loss is {value} at epoch {epoch + 1}, step {step + 1} (scenes {scenes} ...); expected a finite "
-            f"number. {good}. Lower the learning rate (now {self.recipe.learning_rate:g}) or use --precision 32-true"
+            f"training: {what} at epoch {epoch + 1}, step {step + 1} (scenes {scenes} ...); expected a finite number. "
+            f"{good}. Lower the learning rate (now {self.recipe.learning_rate:g}) or use --precision 32-true"
         )
 
     def _best_epoch(self) -> int:
@@ -227,8 +160,12 @@ class Trainer:
     def _finish_epoch(self, epoch: int, loss: float) -> EpochRecord:
         """Validate the averaged weights, keep them if they are the best, and store the state of the run."""
         live = {name: value.clone() for name, value in self.task.network.state_dict().items()}
+        self._check_finite(epoch, live)
         self.task.network.load_state_dict(self.averaged.module.state_dict())
         score = validate(self.task, self.network, *self.validation)
+        if not math.isfinite(score):
+            what = f"{self.task.metric_name} of the validation is {score}"
+            raise TrainingDiverged(self._divergence(epoch, self.batches.steps_per_epoch - 1, what))
         record = EpochRecord(epoch, loss, score, self.elapsed_s)
         self.history.append(record)
         if score > self.best:
@@ -238,6 +175,13 @@ class Trainer:
         self.network.train()
         state.store(self.folder, self._tensors(), self._facts(epoch + 1))
         return record
+
+    def _check_finite(self, epoch: int, weights: dict[str, Tensor]) -> None:
+        """The last step of an epoch may break a weight, and no loss comes after it to tell."""
+        for name, value in weights.items():
+            if value.is_floating_point() and not value.isfinite().all():
+                what = f"the weight {name!r} is not finite"
+                raise TrainingDiverged(self._divergence(epoch, self.batches.steps_per_epoch - 1, what))
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"network.{name}": value for name, value in self.task.network.state_dict().items()}
@@ -251,6 +195,7 @@ class Trainer:
             "epoch": epoch,
             "recipe": dataclasses.asdict(self.recipe),
             "task": self.task.config(),
+            "data": self.origin,
             "history": [dataclasses.asdict(record) for record in self.history],
         }
 
@@ -259,23 +204,38 @@ class Trainer:
         found = state.load(self.folder)
         if found is None:
             return 0
-        tensors, facts = found
+        try:
+            return self._take(*found)
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+            raise InputError(
+                f"{self.folder}: its {state.NEWEST} is no state of this training ({type(error).__name__}: {error}); "
+                "name another folder with --out to begin again"
+            ) from error
+
+    def _take(self, tensors: dict[str, Tensor], facts: dict) -> int:
         state.check_same_run(self.folder, facts, self._facts(0))
         parts: dict[str, dict] = {"network": {}, "averaged": {}, "optimizer": {}}
         for name, value in tensors.items():
             part, rest = name.split(".", 1)
             parts[part][rest] = value
+        history = [EpochRecord(**record) for record in facts["history"]]
+        position = int(facts["epoch"]) * self.batches.steps_per_epoch
         self.task.network.load_state_dict(parts["network"])
         self.averaged.load_state_dict(parts["averaged"])
         slots: dict[int, dict] = {}
         for name, value in parts["optimizer"].items():
             index, slot = name.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = value
+            slots.setdefault(int(index), {})[slot] = self._laid_out(int(index), value)
         self.optimizer.load_state_dict({"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]})
-        self.history = [EpochRecord(**record) for record in facts["history"]]
-        self.best = max((record.validation for record in self.history), default=-math.inf)
-        self.elapsed_s = self.history[-1].seconds if self.history else 0.0
-        return facts["epoch"] * self.batches.steps_per_epoch
+        self.history = history
+        self.best = max((record.validation for record in history), default=-math.inf)
+        self.elapsed_s = history[-1].seconds if history else 0.0
+        return position
+
+    def _laid_out(self, index: int, value: Tensor) -> Tensor:
+        """An optimiser's tensor in the memory layout of its weight: another one may take other code, which rounds."""
+        weight = list(self.task.network.parameters())[index]
+        return torch.empty_like(weight.detach()).copy_(value) if value.ndim else value
 
 
 def validate(task: Task, network: nn.Module, inputs: Tensor, targets: Tensor, batch_size: int = 500) -> float:
