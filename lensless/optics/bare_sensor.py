@@ -19,7 +19,7 @@ from torch import Tensor
 from hardware.errors import ConfigurationError
 from lensless.optics.operator import DenseModel, checked_shapes
 
-_SHADOW_NODES = 24  # midpoints across the blur of a shadow's edge; its area is then right to about 1e-3
+_SHADOW_NODES = 24  # least midpoints across the blur of a shadow's edge, and across a speck; its area errs by 1e-3
 
 
 class BareSensor(DenseModel):
@@ -57,7 +57,7 @@ class BareSensor(DenseModel):
             ("scene_width_mm", scene_width_mm, 0, math.inf),
             ("pitch_um", pitch_um, 0, math.inf),
             ("cover_glass_height_mm", cover_glass_height_mm, 0, distance_mm),
-            ("speck_radius_um", speck_radius_um, 0, math.inf),
+            ("speck_radius_um", speck_radius_um, 0.1, math.inf),  # the midpoints of _cast_shadow resolve it
         ):
             if not low < value < high:
                 raise ConfigurationError(f"BareSensor: {name} = {value} is outside ({low}, {high})")
@@ -109,7 +109,8 @@ def _cast_shadow(light, pixel_y, pixel_x, scene_y, scene_x, boxes_mm, radius_mm)
         return
     dy = pixel_y[rows, None] + scene_y  # (h, H)
     dx = pixel_x[columns, None] + scene_x  # (w, W)
-    offsets, weights = _trapezoid_nodes(boxes_mm, dx)
+    count = math.ceil(_SHADOW_NODES * max(1, sum(boxes_mm) / (2 * radius_mm)))
+    offsets, weights = _trapezoid_nodes(boxes_mm, count, dx)
     hidden = 0.0
     for offset, weight in zip(offsets, weights, strict=True):
         half_chord = (radius_mm**2 - (dx + offset).square()).clamp_min(0).sqrt()[None, :, None, :]
@@ -123,9 +124,9 @@ def _within(pixels: Tensor, scene: Tensor, reach: float) -> Tensor:
     return torch.nonzero(touched).squeeze(1)
 
 
-def _trapezoid_nodes(boxes_mm, like: Tensor) -> tuple[Tensor, Tensor]:
+def _trapezoid_nodes(boxes_mm, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Midpoints and weights of the convolution of two boxes centred on 0."""
-    edges = torch.linspace(-0.5, 0.5, _SHADOW_NODES + 1, dtype=torch.float64, device=like.device) * sum(boxes_mm)
+    edges = torch.linspace(-0.5, 0.5, count + 1, dtype=torch.float64, device=like.device) * sum(boxes_mm)
     weights = _trapezoid_cdf(edges, boxes_mm).diff()
     return ((edges[1:] + edges[:-1]) / 2).to(like.dtype), weights.to(like.dtype)
 
