@@ -11,6 +11,7 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -35,16 +36,22 @@ def tensors(kind: str, parameters: dict, code: str, compute: Callable[[], dict[s
     """
     text = json.dumps(parameters, sort_keys=True) + pathlib.Path(code).read_text()
     path = folder() / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
-    if path.exists():
-        try:
-            stored = load_file(path)
-            os.utime(path)
-            return stored
-        except (SafetensorError, OSError):
-            path.unlink(missing_ok=True)  # damaged: compute it again
+    if (stored := _read(path)) is not None:
+        return stored
     result = {name: tensor.contiguous().cpu() for name, tensor in compute().items()}
     _store(path, result)
     return result
+
+
+def _read(path: pathlib.Path) -> dict[str, Tensor] | None:
+    """What the file holds; None if there is none, or none that can be read: then it is computed again, and replaced."""
+    try:
+        stored = load_file(path)
+    except (SafetensorError, OSError):
+        return None
+    with suppress(OSError):  # in the cache of somebody else it may grow old
+        os.utime(path)
+    return stored
 
 
 def _store(path: pathlib.Path, result: dict[str, Tensor]) -> None:
@@ -58,7 +65,7 @@ def _store(path: pathlib.Path, result: dict[str, Tensor]) -> None:
         finally:
             pathlib.Path(temporary).unlink(missing_ok=True)
         _trim(path.parent)
-    except OSError:
+    except (OSError, SafetensorError):  # the second is how safetensors tells of a full disk
         return  # a cache that cannot be written costs seconds next time; it is no reason to fail
 
 

@@ -1,6 +1,7 @@
 """Storage and input promises: changed bytes are never returned as data, and no file named in a file is opened."""
 
 import collections
+import os
 
 import h5py
 import numpy as np
@@ -65,8 +66,10 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
 def test_what_is_not_a_file_or_not_ours_is_refused(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         Recording.open(tmp_path / "a.h5")
-    with pytest.raises(InputError, match="not a plain file"):
-        Recording.open(tmp_path)
+    os.mkfifo(tmp_path / "pipe.h5")
+    for path in (tmp_path, tmp_path / "pipe.h5"):
+        with pytest.raises(InputError, match="not a plain file"):
+            Recording.open(path)
     (tmp_path / "a.h5").write_bytes(b"\x89PNG" + bytes(100))
     with pytest.raises(InputError, match="does not begin like an HDF5 file"):
         Recording.open(tmp_path / "a.h5")
@@ -78,18 +81,24 @@ def test_what_is_not_a_file_or_not_ours_is_refused(tmp_path):
 
 def hostile(path, name: str, put) -> None:
     """A recording in which `put(file)` makes the object `name` anew."""
+    os.mkfifo(trap(path))
     make(path)
     with h5py.File(path, "r+", libver="latest") as file:
         del file[name]
         put(file)
 
 
+def trap(path: str | os.PathLike) -> str:
+    """A pipe that nobody writes to: who opens it waits for ever, and so fails the test."""
+    return f"{os.fspath(path)}.trap"
+
+
 def external_storage(file):
-    file.create_dataset("frames", (1, 4, 4), "u2", external=[("/etc/hostname", 0, 32)])
+    file.create_dataset("frames", (1, 4, 4), "u2", external=[(trap(file.filename), 0, 32)])
 
 
 def external_link(file):
-    file["frames"] = h5py.ExternalLink("/etc/hostname", "/frames")
+    file["frames"] = h5py.ExternalLink(trap(file.filename), "/frames")
 
 
 def soft_link(file):
@@ -98,7 +107,7 @@ def soft_link(file):
 
 def virtual(file):
     layout = h5py.VirtualLayout((6, 24, 32), "u2", (None, 24, 32))
-    layout[:6] = h5py.VirtualSource("/etc/hostname", "frames", (6, 24, 32))
+    layout[:6] = h5py.VirtualSource(trap(file.filename), "frames", (6, 24, 32))
     file.create_virtual_dataset("frames", layout)
 
 
@@ -163,9 +172,20 @@ def unwritten(file):
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
+@pytest.mark.timeout(10)
 def test_a_hostile_file_is_refused_before_its_data_is_read(tmp_path, put, says):
     hostile(tmp_path / "a.h5", "frames", put)
     with pytest.raises(InputError, match=says):
+        Recording.open(tmp_path / "a.h5")
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("put", [external_storage, external_link, virtual])
+def test_an_object_too_many_is_refused_wherever_it_points(tmp_path, put):
+    hostile(tmp_path / "a.h5", "frames", put)
+    with h5py.File(tmp_path / "a.h5", "r+", libver="latest") as file:
+        file.move("frames", "more")
+    with pytest.raises(InputError, match="other objects"):
         Recording.open(tmp_path / "a.h5")
 
 

@@ -1,6 +1,10 @@
 """Augmentation: where light goes, and that randomness is an argument."""
 
+import json
 import math
+import pathlib
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,6 +14,7 @@ from lensless.data import RANDOMS_PER_PICTURE, Augmentation, augment, sample_ran
 
 NONE = Augmentation(shift_px=0, turn_deg=0, scale=0, shear=0, warp_px=0)
 SIZES = [(8, 8), (13, 17), (38, 38), (47, 29), (64, 48)]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 COS, SIN = math.cos(math.radians(30)), math.sin(math.radians(30))
 TOP = 1 - 2**-24  # the largest number that the table can hold: the far end of a range
 
@@ -93,6 +98,12 @@ def test_row_i_depends_on_seed_epoch_and_i_only():
     for batch in (1, 7, 64):
         parts = [augment(*part, Augmentation()) for part in zip(pictures.split(batch), table.split(batch), strict=True)]
         assert torch.allclose(torch.cat(parts), whole, atol=1e-5)
+
+
+def test_other_processes_draw_the_same_numbers():
+    code = "from lensless.data import sample_randoms; print(sample_randoms(3, 2, 5).double().sum(1).tolist())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == sample_randoms(3, 2, 5).double().sum(1).tolist()
 
 
 def test_bad_strengths_and_shapes_are_refused():

@@ -20,10 +20,16 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
         body = self.server.bodies.get(self.path)
+        if self.path in self.server.moved:
+            self.send_response(302)
+            self.send_header("Location", self.server.moved[self.path])
+            self.end_headers()
+            return
         self.send_response(200 if body is not None else 404)
         self.send_header("Content-Length", len(body or b"") + self.server.promised_more)
         self.end_headers()
         self.wfile.write(body or b"")
+        self.server.stall.wait()
 
     def log_message(self, *_):
         pass
@@ -34,10 +40,13 @@ def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.bodies, server.asked, server.promised_more = {"/file": CONTENT}, [], 0
+        server.moved, server.stall = {}, threading.Event()
+        server.stall.set()
         server.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
+        server.stall.set()
         server.shutdown()
         thread.join()
 
@@ -89,6 +98,37 @@ def test_no_answer_a_wrong_answer_and_a_broken_one_are_input_errors(server, tmp_
     with pytest.raises(InputError):
         fetch(server, tmp_path / "file", CONTENT + b"y")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_stalls_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "TIMEOUT_S", 0.2)
+    server.stall.clear()
+    server.promised_more = 100
+    with pytest.raises(InputError, match=r"failed after \d+ of 1280100 bytes \(.*timed out"):
+        fetch(server, tmp_path / "file", CONTENT + bytes(100))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_may_send_elsewhere_but_not_to_a_file(server, tmp_path):
+    server.moved["/file"] = f"{server.url}/new"
+    server.bodies["/new"] = CONTENT
+    assert fetch(server, tmp_path / "file").read_bytes() == CONTENT
+    (tmp_path / "secret").write_bytes(CONTENT)
+    server.moved["/file"] = f"file://{tmp_path / 'secret'}"
+    with pytest.raises(InputError, match="not allowed"):
+        fetch(server, tmp_path / "other")
+
+
+def test_a_full_disk_and_an_interruption_leave_nothing_behind(server, tmp_path, monkeypatch):
+    for error, raised in ((OSError(28, "No space left on device"), StorageError), (KeyboardInterrupt(), None)):
+
+        def fail(handle, error=error):
+            raise error
+
+        monkeypatch.setattr("os.fsync", fail)
+        with pytest.raises(raised or KeyboardInterrupt, match="No space left" if raised else None):
+            fetch(server, tmp_path / "file")
+        assert not list(tmp_path.iterdir())
 
 
 def test_other_addresses_and_folders_that_cannot_be(server, tmp_path):

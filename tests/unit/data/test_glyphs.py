@@ -1,8 +1,10 @@
 """Printed characters: the fonts are right, the splits apart, and the pictures tell their classes."""
 
 import matplotlib.ft2font
+import pytest
 import torch
 
+from hardware.errors import InputError
 from lensless.data import glyphs, load_scenes
 from lensless.data.glyphs import FONTS
 
@@ -58,3 +60,10 @@ def test_the_nearest_class_mean_tells_unseen_fonts_apart():
     means = torch.stack([train.pictures[train.labels == label].float().mean(0).flatten() for label in range(47)])
     nearest = torch.cdist(test.pictures.float().flatten(1), means).argmin(1)
     assert (nearest == test.labels).float().mean() > 0.5  # chance: 0.021
+
+
+def test_a_missing_font_is_named(monkeypatch):
+    monkeypatch.setitem(FONTS, "val", ("nofont",))
+    with pytest.raises(InputError, match=r"nofont\.ttf' is missing, .*install matplotlib") as caught:
+        glyphs.draw("val", 0, 1)
+    assert caught.value.exit_code == 5

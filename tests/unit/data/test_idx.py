@@ -115,8 +115,24 @@ def test_truncated_files_are_named_with_both_sizes(mnist_raw, name):
     whole = (mnist_raw / name).read_bytes()
     for kept in (len(whole) - 1, 20, 5, 0):
         (mnist_raw / name).write_bytes(whole[:kept])
-        with pytest.raises(InputError, match=rf"{name}'.*\b{kept} bytes.*expected"):
+        with pytest.raises(InputError, match=rf"{name}'.*\b{kept} bytes.*expected") as caught:
             load_scenes("mnist", "test", data_root=mnist_raw.parents[1])
+        assert caught.value.exit_code == 5
+    (mnist_raw / name).write_bytes(whole + b"more")
+    with pytest.raises(InputError, match=rf"{name}'.*\b{len(whole) + 4} bytes.*expected"):
+        load_scenes("mnist", "test", data_root=mnist_raw.parents[1])
+
+
+@pytest.mark.parametrize("variant", ["byclass", "bymerge", "balanced", "letters", "digits", "mnist"])
+def test_truncated_emnist_is_refused_before_it_gets_a_lock(emnist_raw, variant):
+    for kind in ("images-idx3", "labels-idx1"):
+        path = emnist_raw / f"emnist-{variant}-train-{kind}-ubyte"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1])
+        with pytest.raises(InputError, match=rf"{path.name}'.*\b{len(whole) - 1} bytes.*expected"):
+            load_scenes(f"emnist-{variant}", "train", data_root=emnist_raw.parents[1])
+        path.write_bytes(whole)
+    assert not list(emnist_raw.glob("*.lock.json"))
 
 
 def test_files_that_are_something_else_are_refused(mnist_raw):
