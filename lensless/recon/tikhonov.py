@@ -49,6 +49,8 @@ def gcv_weight(s: Tensor, coefficients: Tensor, residual: Tensor) -> float:
     n = residual.shape[-1]
     energy = coefficients.double().square().reshape(-1, len(s)).mean(0)
     outside = (residual.double().square().reshape(-1, n).sum(1).mean() - energy.sum()).clamp_min(0)
+    if n == len(s):
+        outside = 0.0  # U spans all measurements: that was a rounding error, which a small weight would blow up
     squares = (s.double() / s[0]).square()
     weights = torch.logspace(-12, 0, 97, dtype=torch.float64, device=s.device)
     left = weights[:, None] / (squares + weights[:, None])  # what the filter leaves of each coefficient

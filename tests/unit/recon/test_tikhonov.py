@@ -1,0 +1,167 @@
+"""Tikhonov's estimate against the normal equations, and its weight against the score that defines it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from planted import draw, model_with
+
+from hardware.errors import ConfigurationError
+from lensless.recon import gcv_weight, tikhonov
+
+SHAPES = [((5, 6), (9, 10)), ((9, 10), (5, 6)), ((7, 5), (5, 7))]
+
+
+def planted(scene_shape, sensor_shape, least=1e-3):
+    rank = min(np.prod(scene_shape), np.prod(sensor_shape))
+    return model_with(3 * np.geomspace(1, least, rank), scene_shape, sensor_shape)
+
+
+def normal_equations(A: np.ndarray, y: np.ndarray, weight: float, mean: np.ndarray) -> np.ndarray:
+    """Scenes (B, N) of measurements (B, n), by the definition: no decomposition of A."""
+    penalty = weight * np.linalg.norm(A, 2) ** 2
+    return mean + np.linalg.solve(A.T @ A + penalty * np.eye(A.shape[1]), A.T @ (y - mean @ A.T).T).T
+
+
+@pytest.mark.parametrize("weight", [1e-7, 1e-3, 0.5, 30.0, 1])
+@pytest.mark.parametrize("scene_shape, sensor_shape", SHAPES)
+def test_the_estimate_solves_the_normal_equations(scene_shape, sensor_shape, weight):
+    model = planted(scene_shape, sensor_shape)
+    y, mean = draw(4, 2, *sensor_shape), draw(2, *scene_shape, seed=1)
+    x = tikhonov(model, y, weight, mean)
+    assert x.shape == (4, 2, *scene_shape)
+    for channel in range(2):
+        expected = normal_equations(
+            model.as_matrix().numpy(), y[:, channel].flatten(1).numpy(), weight, mean[channel].flatten().numpy()
+        )
+        assert np.allclose(x[:, channel].flatten(1).numpy(), expected, rtol=0, atol=1e-7 * np.abs(expected).max())
+
+
+def test_no_other_scene_has_a_smaller_sum_of_misfit_and_penalty():
+    model = planted(*SHAPES[0])
+    y, mean, weight = draw(1, 1, 9, 10), draw(1, 5, 6, seed=1), 1e-2
+
+    def cost(x):
+        return (model.A(x) - y).square().sum() + weight * model.norm() ** 2 * (x - mean).square().sum()
+
+    x = tikhonov(model, y, weight, mean).requires_grad_()
+    cost(x).backward()
+    assert x.grad.abs().max() <= 1e-10
+    for seed in range(5):
+        assert cost(x.detach() + 1e-3 * draw(1, 1, 5, 6, seed=seed)) > cost(x.detach())
+
+
+@pytest.mark.parametrize("scene_shape, sensor_shape", SHAPES)
+def test_a_vanishing_weight_gives_the_pseudo_inverse(scene_shape, sensor_shape):
+    model = planted(scene_shape, sensor_shape, least=0.05)
+    y = draw(3, 1, *sensor_shape)
+    expected = model.A_dagger(y)
+    distances = [
+        float((tikhonov(model, y, weight) - expected).norm() / expected.norm()) for weight in (1e-5, 1e-9, 1e-13)
+    ]
+    assert distances[0] > 1e3 * distances[1] and distances[2] <= 1e-9
+
+
+def test_about_the_mean_is_the_mean_and_what_the_measurement_adds_to_it():
+    model = planted(*SHAPES[0])
+    y, mean = draw(3, 2, 9, 10), draw(2, 5, 6, seed=1)
+    added = tikhonov(model, y - model.A(mean[None]), 1e-2)
+    assert torch.allclose(tikhonov(model, y, 1e-2, mean), mean + added, rtol=0, atol=1e-10)
+    # Too much weight leaves nothing but the mean; a scene that is the mean is left alone at any weight.
+    assert torch.allclose(tikhonov(model, y, 1e12, mean), mean.expand(3, 2, 5, 6), rtol=0, atol=1e-9)
+    assert torch.allclose(tikhonov(model, model.A(mean[None]), 1e-2, mean), mean[None], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "mean",
+    [torch.tensor(0.3, dtype=torch.float64), torch.full((5, 6), 0.3, dtype=torch.float64)],
+    ids=["number", "plane"],
+)
+def test_a_mean_is_broadcast_to_every_scene(mean):
+    model, y = planted(*SHAPES[0]), draw(2, 3, 9, 10)
+    full = torch.full((3, 5, 6), 0.3, dtype=torch.float64)
+    assert torch.allclose(tikhonov(model, y, 1e-2, mean), tikhonov(model, y, 1e-2, full), rtol=0, atol=1e-12)
+
+
+def test_single_precision_is_near_double():
+    model = planted(*SHAPES[0])
+    single = model_with(3 * np.geomspace(1, 1e-3, 30), *SHAPES[0], dtype=torch.float32)
+    x = draw(3, 1, 5, 6)
+    y = model.A(x)
+    exact = tikhonov(model, y, 1e-4)
+    assert (tikhonov(single, y.float(), 1e-4) - exact).norm() <= 1e-4 * exact.norm()
+
+
+# --- generalised cross-validation ---
+
+
+def score(A: np.ndarray, y: np.ndarray, weight: float) -> float:
+    """|(I - H) y|^2 / tr(I - H)^2 with H = A (A* A + weight |A|^2)^-1 A*, mean over the rows of y: the definition."""
+    penalty = weight * np.linalg.norm(A, 2) ** 2
+    left = np.eye(len(A)) - A @ np.linalg.solve(A.T @ A + penalty * np.eye(A.shape[1]), A.T)
+    return ((y @ left.T) ** 2).sum(1).mean() / np.trace(left) ** 2
+
+
+def noisy(scene_shape, sensor_shape, noise, least=1e-3, seed=0):
+    model = planted(scene_shape, sensor_shape, least)
+    x = draw(5, 1, *scene_shape, seed=seed)
+    return model, x, model.A(x) + noise * draw(5, 1, *sensor_shape, seed=seed + 100)
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-2, 0.1, 1.0])
+@pytest.mark.parametrize("shapes", [*SHAPES[::2], ((6, 5), (8, 9))], ids=str)
+def test_the_weight_has_the_least_score_of_a_search_by_the_definition(shapes, noise):
+    model, _, y = noisy(*shapes, noise)
+    A, flat = model.as_matrix().numpy(), y.flatten(1).numpy()
+    grid = np.logspace(-12, 0, 97)
+    scores = np.array([score(A, flat, weight) for weight in grid])
+    U, s, _ = model.svd()
+    chosen = gcv_weight(s, y.flatten(2) @ U, y.flatten(2))
+    # For a square A both sides of the definition vanish with the weight, and numpy's rounding shows.
+    assert score(A, flat, chosen) <= scores.min() * (1 + (1e-3 if len(A) == A.shape[1] else 1e-6))
+    assert torch.equal(tikhonov(model, y), tikhonov(model, y, chosen))
+    assert torch.equal(tikhonov(model, y, "gcv"), tikhonov(model, y, chosen))
+
+
+def test_directions_that_the_model_does_not_pass_count_as_noise():
+    """A rank of 12 out of 30: the part of y outside belongs to the score as much as the part within."""
+    model = model_with(np.geomspace(1, 0.01, 12), (5, 6), (6, 7))
+    y = model.A(draw(4, 1, 5, 6)) + 0.03 * draw(4, 1, 6, 7, seed=1)
+    U, s, _ = model.svd()
+    assert len(s) == 12
+    chosen = gcv_weight(s, y.flatten(2) @ U, y.flatten(2))
+    grid = np.logspace(-12, 0, 97)
+    scores = [score(model.as_matrix().numpy(), y.flatten(1).numpy(), weight) for weight in grid]
+    assert chosen == pytest.approx(grid[int(np.argmin(scores))], rel=1e-6)
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-2, 0.1])
+def test_the_weight_found_without_the_scene_does_nearly_as_well_as_the_best(noise):
+    model, x, y = noisy((8, 8), (12, 12), noise)
+    best = min(float((tikhonov(model, y, weight) - x).square().mean()) for weight in np.logspace(-10, 0, 61).tolist())
+    assert float((tikhonov(model, y) - x).square().mean()) <= 1.25 * best
+
+
+def test_more_noise_asks_for_more_weight():
+    weights = []
+    for noise in (1e-3, 1e-2, 1e-1, 1.0):
+        model, _, y = noisy((8, 8), (12, 12), noise)
+        U, s, _ = model.svd()
+        weights.append(gcv_weight(s, y.flatten(2) @ U, y.flatten(2)))
+    assert weights == sorted(weights) and weights[-1] > 1e3 * weights[0]
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize("weight", [0, 0.0, -1e-3, math.nan, math.inf, "gvc", None], ids=repr)
+def test_a_weight_that_is_none_is_refused(weight):
+    with pytest.raises(ConfigurationError, match=r"tikhonov: weight = .*; expected a number > 0 or 'gcv'"):
+        tikhonov(planted(*SHAPES[0]), draw(1, 1, 9, 10), weight)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 10, 9), (1, 1, 5, 6), (1, 1, 9, 1)])
+def test_a_measurement_of_another_shape_is_refused_and_not_broadcast(shape):
+    with pytest.raises(ConfigurationError, match=r"tikhonov: y has shape .* expected \(1, 1, 9, 10\)"):
+        tikhonov(planted(*SHAPES[0]), draw(*shape), 1e-2)

@@ -1,0 +1,129 @@
+"""Wiener's estimate against the conditional mean of jointly normal variables, in its other, equivalent form."""
+
+import numpy as np
+import pytest
+import torch
+from planted import draw, model_with
+
+from lensless.recon import LinearEstimate, SceneStatistics, tikhonov, wiener, wiener_of
+
+SCENE, SENSOR = (4, 5), (6, 7)
+N, n = 20, 42
+
+
+def statistics(seed=0, spread=0.3) -> SceneStatistics:
+    root = spread * draw(N, N, seed=seed) / N**0.5
+    return SceneStatistics(draw(N, seed=seed + 1), root @ root.T)
+
+
+def planted(noise=0.05):
+    model = model_with(np.geomspace(1, 0.01, N), SCENE, SENSOR)
+    variance = noise**2 * torch.from_numpy(np.random.default_rng(7).uniform(0.5, 2.0, n))
+    return model, variance
+
+
+def posterior(A, noise_variance, scenes):
+    """Gain and covariance of x given y, from the joint covariance of (x, y): C A* (A C A* + N)^-1."""
+    A, C, noise = A.numpy(), scenes.regular_covariance.numpy(), np.diag(noise_variance.numpy())
+    gain = np.linalg.solve(A @ C @ A.T + noise, A @ C).T
+    return gain, C - gain @ A @ C
+
+
+@pytest.mark.parametrize("noise", [1e-3, 0.05, 3.0])
+def test_the_estimate_is_the_conditional_mean_of_normal_scenes(noise):
+    model, variance = planted(noise)
+    scenes = statistics()
+    estimate = wiener(model.as_matrix(), variance, scenes)
+    gain, _ = posterior(model.as_matrix(), variance, scenes)
+    assert estimate.matrix.shape == (N, n) and estimate.offset.shape == (N,)
+    assert np.abs(estimate.matrix.numpy() - gain).max() <= 1e-6 * np.abs(gain).max()
+    y = draw(5, n, seed=3)
+    expected = scenes.mean.numpy() + (y.numpy() - (model.as_matrix() @ scenes.mean).numpy()) @ gain.T
+    assert np.allclose(
+        estimate(y.float().reshape(5, 1, *SENSOR)).numpy(), expected, rtol=0, atol=3e-5 * np.abs(expected).max()
+    )
+
+
+def test_its_error_is_the_trace_of_the_posterior_covariance():
+    model, variance = planted()
+    scenes, count = statistics(), 20_000
+    root = torch.linalg.cholesky(scenes.regular_covariance)
+    x = scenes.mean + draw(count, N, seed=4) @ root.T
+    y = x @ model.as_matrix().T + draw(count, n, seed=5) * variance.sqrt()
+    estimate = wiener(model.as_matrix(), variance, scenes)
+    error = estimate(y.float()) - x
+    _, covariance = posterior(model.as_matrix(), variance, scenes)
+    # The squared error of one scene has the variance 2 tr(covariance^2).
+    deviation = np.sqrt(2 * np.trace(covariance @ covariance) / count)
+    measured = float(error.square().sum(1).mean())
+    assert measured == pytest.approx(np.trace(covariance), abs=5 * deviation)
+    assert float(error.mean(0).abs().max()) <= 5 * np.sqrt(covariance.diagonal().max() / count)
+    # The best linear map of the same pairs, fitted without knowing A, is not better by more than it overfits.
+    design = torch.cat([y, torch.ones(count, 1)], 1)
+    fitted = design @ torch.linalg.lstsq(design, x).solution - x
+    assert measured <= float(fitted.square().sum(1).mean()) * (1 + 2 * (n + 1) / count + 0.01)
+
+
+def test_any_other_linear_estimate_errs_more():
+    """Expected error of x = m + K (y - A m): tr((I - K A) C (I - K A)* + K N K*), least at Wiener's K."""
+    model, variance = planted()
+    scenes = statistics()
+    A, C = model.as_matrix(), scenes.regular_covariance
+
+    def expected_error(K):
+        left = torch.eye(N, dtype=torch.float64) - K @ A
+        return float((left @ C @ left.T + (K * variance) @ K.T).trace())
+
+    best = wiener(A, variance, scenes).matrix.double()
+    for seed in range(10):
+        assert expected_error(best + 1e-2 * draw(N, n, seed=seed)) > expected_error(best)
+
+
+def test_without_noise_the_scene_comes_back_and_without_signal_the_mean():
+    model, variance = planted()
+    scenes = statistics()
+    x = scenes.mean + draw(3, N, seed=8)
+    exact = wiener(model.as_matrix(), 1e-14 * variance, scenes)
+    assert (exact((x @ model.as_matrix().T).float()) - x).norm() <= 1e-3 * x.norm()
+    blind = wiener(model.as_matrix(), 1e14 * variance, scenes)
+    assert torch.allclose(blind(draw(3, n).float()).double(), scenes.mean.expand(3, N), rtol=0, atol=1e-5)
+
+
+def test_for_white_scenes_and_even_noise_it_is_tikhonov_about_the_mean():
+    model, _ = planted()
+    variance, spread = 0.01, 0.25
+    scenes = SceneStatistics(draw(N, seed=1), (spread - 1e-4) * torch.eye(N, dtype=torch.float64))
+    y = draw(4, 1, *SENSOR)
+    expected = tikhonov(model, y, variance / spread / model.norm() ** 2, scenes.mean.reshape(1, *SCENE))
+    estimate = wiener_of(model, torch.full(SENSOR, variance, dtype=torch.float64), scenes)(y.float())
+    assert torch.allclose(estimate.double(), expected.flatten(1), rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_the_whole_model_and_its_matrix_give_one_estimate():
+    model, variance = planted()
+    whole = wiener_of(model, variance.reshape(SENSOR), statistics())
+    by_matrix = wiener(model.as_matrix(), variance, statistics())
+    assert torch.equal(whole.matrix, by_matrix.matrix) and torch.equal(whole.offset, by_matrix.offset)
+
+
+def test_a_pixel_that_is_black_in_every_scene_does_no_harm():
+    pictures = torch.rand(200, 1, *SCENE, generator=torch.Generator().manual_seed(0))
+    pictures[:, :, 0] = 0
+    model, variance = planted()
+    estimate = wiener_of(model, variance.reshape(SENSOR), SceneStatistics.of(pictures))
+    rebuilt = estimate(model.A(pictures.double()).float()).reshape(pictures.shape)
+    assert rebuilt.isfinite().all() and rebuilt[:, :, 0].abs().max() < 0.1
+
+
+def test_moments_are_those_of_numpy():
+    pictures = torch.rand(50, 1, *SCENE, generator=torch.Generator().manual_seed(0))
+    moments = SceneStatistics.of(pictures)
+    flat = pictures.flatten(1).double().numpy()
+    assert moments.mean.dtype == moments.covariance.dtype == torch.float64
+    assert np.allclose(moments.mean, flat.mean(0), rtol=1e-12)
+    assert np.allclose(moments.covariance, np.cov(flat.T, bias=True), rtol=0, atol=1e-14)
+
+
+def test_an_estimate_takes_frames_of_any_shape():
+    estimate = LinearEstimate(torch.ones(3, 6), torch.arange(3.0))
+    assert torch.equal(estimate(torch.ones(2, 1, 2, 3)), torch.tensor([[6.0, 7.0, 8.0]] * 2))
