@@ -207,8 +207,9 @@ class Trainer:
         try:
             return self._take(*found)
         except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise InputError(
-                f"{self.folder}: its {state.NEWEST} is no state of this training ({type(error).__name__}: {error}); "
+                f"{self.folder}: its {state.NEWEST} is no state of this training ({reason}); "
                 "name another folder with --out to begin again"
             ) from error
 
