@@ -94,7 +94,7 @@ class Rig:
         noise_of = functools.lru_cache(maxsize=4)(self.noise)
 
         def expose(settings: CameraSettings, sequence: int) -> np.ndarray:
-            generator = torch.Generator(self.device).manual_seed((seed << 32) + sequence)
+            generator = torch.Generator(self.device).manual_seed(_seed(seed, sequence))
             digital = noise_of(settings.exposure_s).expose(light().to(self.device), generator)
             return digital.cpu().numpy().astype(np.uint8 if sensor.bit_depth <= 8 else np.uint16)
 
@@ -269,4 +269,5 @@ def _electrons_at_full_scale(sensor: rig.SensorSpec) -> float:
 
 
 def _seed(*parts: int) -> int:
+    """Of 32 bits, all of which depend on every part: torch's generator on a CPU takes no notice of higher bits."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
