@@ -4,7 +4,8 @@ import dataclasses
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from lensless.data.pairs import FrameSimulator, ProjectedSimulator
 from lensless.data.scenes import Scenes
 from lensless.recon.projection import leading_directions, leading_pixels
 from lensless.recon.wiener import SceneStatistics
-from lensless.tasks import Classify, ClassifyReconstruction, Reconstruct, Task
+from lensless.tasks import Classify, ClassifyPicture, ClassifyReconstruction, Reconstruct, Task
 from lensless.tasks.classify import MOST_NUMBERS
 from lensless.train import checkpoint, fabric_on
 from lensless.train.files import make_folder
@@ -36,9 +37,24 @@ RECIPES = {
 }
 
 
+class Source(Protocol):
+    """Where the input of a task comes from: a rig, or the sharp picture itself."""
+
+    device: torch.device
+
+    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
+        """Pictures (B, 1, H, W) in [0, 1] to what the network of the task takes, with fresh noise."""
+
+    def measure(self, task: Task, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+        """Pictures to what `task.prepare` takes, with the noise of the generator."""
+
+    def facts(self) -> dict:
+        """What a card must say of it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What every training and evaluation stands on."""
+    """A rig in use: with its calibration, and the number of frames that are averaged into one measurement."""
 
     rig: Rig
     calibration: Calibration
@@ -49,14 +65,68 @@ class Setting:
         """The rig with its own number of averaged frames and a measured calibration, unless told otherwise."""
         return cls(rig, calibration or rig.calibrate(), frames or rig.spec.sensor.frames)
 
+    @property
+    def device(self) -> torch.device:
+        return self.rig.device
+
     def simulator(self, reads: Tensor | None = None) -> FrameSimulator:
         return self.rig.simulator(self.calibration, self.frames, reads)
 
     def noise_variance(self, pictures: SceneStatistics) -> Tensor:
         """Of each pixel at the mean scene, white = 1, (H' W',)."""
         dark = self.rig.spec.scene.dark_level
-        mean = dark + (1 - dark) * pictures.mean.float().to(self.rig.device)
+        mean = dark + (1 - dark) * pictures.mean.float().to(self.device)
         return self.rig.noise().variance(self.rig.forward_model.as_matrix() @ mean, self.frames)
+
+    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
+        if isinstance(task, Classify):
+            return self.projected(task.projection.matrix, scenes, task.projection.reads)
+        simulator = self.simulator()
+
+        def prepare(pictures: Tensor) -> Tensor:
+            with autocast():
+                return task.prepare(simulator(pictures))
+
+        return prepare
+
+    def projected(self, projection: Tensor, scenes: Scenes, reads: Tensor | None = None) -> ProjectedSimulator:
+        """Fixed sums of the frame, drawn at once; the mean of the scenes sets the shape of their noise."""
+        some = scenes.fit(self.rig.spec.scene.shape)[:STATISTICS_SCENES]
+        return ProjectedSimulator(self.simulator(reads), projection, (some.float().mean(0) / 255).to(self.device))
+
+    def measure(self, task: Task, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+        simulator = self.simulator(task.projection.reads if isinstance(task, Classify) else None)
+        return lambda pictures: simulator(pictures, generator)
+
+    def facts(self) -> dict:
+        spec = self.rig.spec
+        return {
+            "rig": {
+                "id": spec.id,
+                "fingerprint": spec.fingerprint,
+                "facts": dataclasses.asdict(spec),
+                "rays": self.rig.rays,
+            },
+            "sampling_error": self.rig.forward_model.sampling_error,
+            "frames": self.frames,
+            "calibration": self.calibration.id,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class SharpPictures:
+    """The picture itself in place of a measurement: what a task could reach with perfect optics and no noise."""
+
+    device: torch.device
+
+    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
+        return task.prepare
+
+    def measure(self, task: Task, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+        return lambda pictures: pictures
+
+    def facts(self) -> dict:
+        return {"rig": None, "frames": None}
 
 
 def statistics_of(scenes: Scenes, shape: tuple[int, int], device: torch.device) -> SceneStatistics:
@@ -65,7 +135,9 @@ def statistics_of(scenes: Scenes, shape: tuple[int, int], device: torch.device) 
     return SceneStatistics.of(some.to(device).float() / 255)
 
 
-def new_reconstruct(setting: Setting, scenes: Scenes, stages: int = 2, width: int = 32, deep_width: int = 24) -> Reconstruct:
+def new_reconstruct(
+    setting: Setting, scenes: Scenes, stages: int = 2, width: int = 32, deep_width: int = 24
+) -> Reconstruct:
     """A task whose fixed numbers are set from the rig and the training scenes."""
     model = setting.rig.forward_model
     statistics = statistics_of(scenes, model.scene_shape, setting.rig.device)
@@ -75,7 +147,9 @@ def new_reconstruct(setting: Setting, scenes: Scenes, stages: int = 2, width: in
     return task
 
 
-def new_classify(setting: Setting, scenes: Scenes, count: int = MOST_NUMBERS, hidden: tuple[int, ...] = (192, 64)) -> Classify:
+def new_classify(
+    setting: Setting, scenes: Scenes, count: int = MOST_NUMBERS, hidden: tuple[int, ...] = (192, 64)
+) -> Classify:
     """A private classifier: its fixed sums follow from the forward model alone."""
     model = setting.rig.forward_model
     count = min(count, model.scene_shape[0] * model.scene_shape[1])
@@ -90,33 +164,39 @@ def new_classify(setting: Setting, scenes: Scenes, count: int = MOST_NUMBERS, hi
     return task
 
 
-def training_input(task: Task, setting: Setting, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
-    """Pictures to what the network takes, with fresh noise."""
-    if isinstance(task, Classify):
-        simulator = setting.simulator(task.projection.reads)
-        mean = scenes.fit(task.scene_shape)[:STATISTICS_SCENES].float().mean(0).to(setting.rig.device) / 255
-        return ProjectedSimulator(simulator, task.projection.matrix, mean)
-    simulator = setting.simulator()
-
-    def prepare(pictures: Tensor) -> Tensor:
-        with autocast():
-            return task.prepare(simulator(pictures))
-
-    return prepare
+def new_after_reconstruction(reconstruct: Reconstruct, scenes: Scenes) -> ClassifyReconstruction:
+    """A classifier of the pictures that a trained reconstruction gives."""
+    return ClassifyReconstruction(reconstruct, scenes.classes).to(next(reconstruct.parameters()).device)
 
 
-def prepared(task: Task, setting: Setting, scenes: Scenes, seed: int, at_once: int = AT_ONCE) -> tuple[Tensor, Tensor]:
-    """Network inputs from whole noisy frames of all scenes, and targets, for validation and test."""
-    device = setting.rig.device
-    simulator = setting.simulator(task.projection.reads if isinstance(task, Classify) else None)
-    generator = torch.Generator(device).manual_seed(seed)
+def sharp_twin(task: Task, scenes: Scenes, device: torch.device) -> Task:
+    """The same network for the sharp picture: for all of it, or for as many of its principal components as `task` has sums."""
+    if isinstance(task, ClassifyReconstruction):
+        return ClassifyPicture(task.scene_shape, task.classes, task.widths).to(device)
+    height, width = task.scene_shape
+    count = task.projection.matrix.shape[0]
+    twin = Classify(task.scene_shape, task.scene_shape, task.classes, count, height * width, task.hidden, task.dropout)
+    components = torch.linalg.eigh(statistics_of(scenes, task.scene_shape, device).covariance).eigenvectors
+    twin.projection.reads.copy_(torch.arange(height * width))
+    twin.projection.matrix.copy_(components.flip(1)[:, :count].T)
+    return twin.to(device)
+
+
+def prepared(task: Task, source: Source, scenes: Scenes, seed: int) -> tuple[Tensor, Tensor]:
+    """Network inputs from whole noisy frames of all scenes, and targets: for validation, test and baselines."""
+    measure = source.measure(task, torch.Generator(source.device).manual_seed(seed))
     inputs, targets = [], []
     with torch.no_grad():
-        for pictures, labels in zip(scenes.fit(task.scene_shape).split(at_once), scenes.labels.split(at_once), strict=True):
-            pictures = pictures.to(device).float() / 255
-            inputs.append(task.prepare(simulator(pictures, generator)))
-            targets.append(task.target(pictures, labels.to(device)))
+        for pictures, labels in batches(scenes, task.scene_shape, source.device):
+            inputs.append(task.prepare(measure(pictures)))
+            targets.append(task.target(pictures, labels))
     return torch.cat(inputs), torch.cat(targets)
+
+
+def batches(scenes: Scenes, shape: tuple[int, int], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """All scenes in order, a few hundred at once: pictures (B, 1, H, W) in [0, 1] and labels (B,), on the device."""
+    for pictures, labels in zip(scenes.fit(shape).split(AT_ONCE), scenes.labels.split(AT_ONCE), strict=True):
+        yield pictures.to(device).float() / 255, labels.to(device)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +214,7 @@ class Trained:
 
 def train(
     task: Task,
-    setting: Setting,
+    source: Source,
     scenes: Scenes,
     validation: Scenes,
     recipe: Recipe,
@@ -144,7 +224,29 @@ def train(
 ) -> Trained:
     """Train a task and keep its best epoch, by validation, in the folder `out`; a run found there is continued."""
     began_s = time.perf_counter()
-    if isinstance(task, Classify | ClassifyReconstruction) and int(scenes.labels.min()) < 0:
+    check_scenes(task, scenes, recipe)
+    fabric = fabric_on(source.device, recipe.precision)
+    out = pathlib.Path(out)
+    make_folder(out)
+    if isinstance(source, Setting):
+        _keep_calibration(source.calibration, out / checkpoint.CALIBRATION)
+    card = card_of(source, scenes, validation, recipe)
+
+    def save(task: Task, history: list[EpochRecord]) -> None:
+        records = [dataclasses.asdict(record) for record in history]
+        checkpoint.save(out, task, {**card, "metric": task.metric_name, "history": records})
+
+    trainer = Trainer(
+        task, scenes, source.training_input(task, scenes, fabric.autocast),
+        prepared(task, source, validation, VALIDATION_STREAM), recipe, save, out, fabric, workers, watch,
+    )  # fmt: skip
+    history = trainer.run()
+    return Trained(out, history, time.perf_counter() - began_s)
+
+
+def check_scenes(task: Task, scenes: Scenes, recipe: Recipe) -> None:
+    """Refuse scenes that this task cannot learn from."""
+    if task.metric_name == "accuracy" and int(scenes.labels.min()) < 0:
         raise ConfigurationError(
             f"scenes {scenes.name!r} hold pictures without a label; put them in one folder per class, or train reconstruct"
         )
@@ -153,43 +255,24 @@ def train(
             f"scenes {scenes.name!r}: {len(scenes)} training scenes are less than one batch of {recipe.batch_size}; "
             "add scenes, or lower --batch-size"
         )
-    fabric = fabric_on(setting.rig.device, recipe.precision)
-    out = pathlib.Path(out)
-    _keep_calibration(setting, out)
-    card = card_of(setting, scenes, validation, recipe)
-
-    def save(task: Task, history: list[EpochRecord]) -> None:
-        records = [dataclasses.asdict(record) for record in history]
-        checkpoint.save(out, task, {**card, "metric": task.metric_name, "history": records})
-
-    seed = VALIDATION_STREAM
-    trainer = Trainer(
-        task, scenes, training_input(task, setting, scenes, fabric.autocast), prepared(task, setting, validation, seed),
-        recipe, save, out, fabric, workers, watch,
-    )  # fmt: skip
-    history = trainer.run()
-    return Trained(out, history, time.perf_counter() - began_s)
 
 
-def _keep_calibration(setting: Setting, out: pathlib.Path) -> None:
+def _keep_calibration(calibration: Calibration, path: pathlib.Path) -> None:
     """The calibration goes into the checkpoint before its weights; an earlier part of the run left the same one."""
-    path = out / checkpoint.CALIBRATION
     if not path.exists():
-        make_folder(out)
-        setting.calibration.save(path)
-    elif Calibration.load(path).id != setting.calibration.id:
+        calibration.save(path)
+    elif Calibration.load(path).id != calibration.id:
         raise ConfigurationError(f"{path} is of another calibration than this run; name another folder with --out")
 
 
-def card_of(setting: Setting, scenes: Scenes, validation: Scenes, recipe: Recipe) -> dict:
+def card_of(source: Source, scenes: Scenes, validation: Scenes, recipe: Recipe) -> dict:
     """Where a checkpoint comes from: the ids of everything that went in."""
-    spec = setting.rig.spec
     return {
-        "rig": {"id": spec.id, "fingerprint": spec.fingerprint, "facts": dataclasses.asdict(spec), "rays": setting.rig.rays},
-        "sampling_error": setting.rig.forward_model.sampling_error,
-        "frames": setting.frames,
-        "calibration": setting.calibration.id,
-        "scenes": {"train": [scenes.name, scenes.fingerprint()], "validation": [validation.name, validation.fingerprint()]},
+        **source.facts(),
+        "scenes": {
+            "train": [scenes.name, scenes.fingerprint()],
+            "validation": [validation.name, validation.fingerprint()],
+        },
         "recipe": dataclasses.asdict(recipe),
         "code": code_version(),
         "torch": torch.__version__,

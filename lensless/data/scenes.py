@@ -77,6 +77,10 @@ class Scenes:
         down, right = shape[0] - pictures.shape[-2], shape[1] - pictures.shape[-1]
         return F.pad(pictures, (right // 2, right - right // 2, down // 2, down - down // 2))
 
+    def names(self, labels: Tensor) -> list[str]:
+        """The class names of labels (n,); "?" where a label is unknown."""
+        return [self.classes[label] if label >= 0 else "?" for label in labels.tolist()]
+
     def subset(self, indices: Tensor | Sequence[int]) -> "Scenes":
         """The scenes at these positions, in this order."""
         at = torch.as_tensor(indices, dtype=torch.int64)

@@ -7,6 +7,8 @@ from lensless.tasks.task import Numbers, Task
 
 __all__ = ["Classify", "ClassifyPicture", "ClassifyReconstruction", "Numbers", "Reconstruct", "Task", "build"]
 
+KINDS = tuple(task.kind for task in (Reconstruct, Classify, ClassifyPicture, ClassifyReconstruction))
+
 
 def build(config: dict) -> Task:
     """The task that `Task.config` describes, with untrained and unfitted numbers.
@@ -29,5 +31,6 @@ def build(config: dict) -> Task:
                 return ClassifyReconstruction(build(arguments.pop("reconstruct")), **arguments)
     # RuntimeError: torch's, of sizes that no tensor can have, and Python's, of a description within descriptions.
     except (ConfigurationError, TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise InputError(f"checkpoint: the description of its {kind!r} task does not fit: {error}") from error
-    raise InputError(f"checkpoint: unknown task {kind!r}; expected reconstruct, classify or classify-reconstruction")
+        reason = f"{type(error).__name__}: {str(error)[:300]}"
+        raise InputError(f"the description of its task {str(kind)[:40]!r} does not fit ({reason})") from error
+    raise InputError(f"it describes an unknown task {str(kind)[:40]!r}; expected one of {', '.join(KINDS)}")

@@ -1,0 +1,241 @@
+"""The command line: options in, one result out. What a command does stands in the module it calls."""
+
+import dataclasses
+import pathlib
+from typing import Annotated
+
+import typer
+
+from lensless.app import options as o
+from lensless.app.screen import Screen, guarded
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Cameras without optics: from a raw frame to an image, or only a label.",
+    epilog="Begin with: lensless demo",
+)
+train_app = typer.Typer(no_args_is_help=True, help="Train a network for a rig; a run that was interrupted goes on.")
+app.add_typer(train_app, name="train")
+
+# Imports of torch stand inside the commands, so that `lensless --help` is quick.
+
+
+@app.command()
+@guarded
+def demo(
+    rig: o.Rig = "cannula-v1",
+    scenes: o.Scenes = "glyphs",
+    out: Annotated[pathlib.Path, typer.Option(help="Folder of the page and the checkpoints.")] = pathlib.Path("demo"),
+    seed: o.Seed = 0,
+    rays: o.Rays = None,
+    device: o.Device = "auto",
+    workers: o.Workers = 0,
+    share: Annotated[float, typer.Option(help="Share of the epochs; 0.2 for a quick look.", min=0.01, max=10)] = 1.0,
+    json: o.Json = None,
+) -> None:
+    """Simulate a rig, train on it, and write a page that shows scene, raw frame, picture and label (under 4 minutes)."""
+    from lensless.app import demo as job
+    from lensless.app.load import open_device
+    from lensless.app.rig import open_rig
+
+    screen = Screen(json)
+    opened = open_rig(rig, str(open_device(device)), rays)
+    screen.result(job.run(opened, scenes, seed, out, workers, screen, share))
+
+
+@app.command()
+@guarded
+def simulate(
+    out: Annotated[pathlib.Path, typer.Option(help="Recording to write (.h5); it must not exist yet.")],
+    rig: o.Rig = "cannula-v1",
+    scenes: o.Scenes = "glyphs",
+    split: Annotated[o.Split, typer.Option(help="Which scenes.")] = o.Split.test,
+    count: Annotated[int, typer.Option(help="How many scenes.", min=1)] = 100,
+    frames: o.Frames = None,
+    seed: o.Seed = 0,
+    rays: o.Rays = None,
+    device: o.Device = "auto",
+    data: o.Data = None,
+    download: o.Download = False,
+    json: o.Json = None,
+) -> None:
+    """Record what a simulated rig sees of scenes, as a real one would: raw frames with labels, and a calibration."""
+    from lensless.app.load import open_device
+    from lensless.app.rig import open_rig
+    from lensless.app.simulation import record
+    from lensless.data.scenes import load_scenes
+
+    screen = Screen(json)
+    opened = open_rig(rig, str(open_device(device)), rays)
+    chosen = load_scenes(scenes, split.value, seed, count, data, download)
+    screen.result(record(opened, chosen, out, frames or opened.spec.sensor.frames, seed, screen))
+
+
+@train_app.command("reconstruct")
+@guarded
+def train_reconstruct(
+    rig: o.Rig = "cannula-v1",
+    scenes: o.Scenes = "glyphs",
+    out: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder of the checkpoint; named after the run by default.")
+    ] = None,
+    count: o.Count = None,
+    frames: o.Frames = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    learning_rate: o.LearningRate = None,
+    rays: o.Rays = None,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    precision: o.PrecisionOption = o.Precision.auto,
+    workers: o.Workers = 0,
+    data: o.Data = None,
+    download: o.Download = False,
+    json: o.Json = None,
+) -> None:
+    """Train a network that gives the picture: Wiener's estimate, then a compact U-Net that corrects it."""
+    from lensless.app import jobs
+
+    recipe = jobs.recipe("reconstruct", epochs, batch_size, learning_rate, seed, precision.value)
+    wish = jobs.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
+    jobs.train_job("reconstruct", wish, recipe, out, workers, Screen(json))
+
+
+@train_app.command("classify")
+@guarded
+def train_classify(
+    rig: o.Rig = "cannula-v1",
+    scenes: o.Scenes = "glyphs",
+    after: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Classify after this trained reconstruction; without it, straight from the frame.",
+            metavar="CHECKPOINT",
+        ),
+    ] = None,
+    out: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder of the checkpoint; named after the run by default.")
+    ] = None,
+    count: o.Count = None,
+    frames: o.Frames = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    learning_rate: o.LearningRate = None,
+    rays: o.Rays = None,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    precision: o.PrecisionOption = o.Precision.auto,
+    workers: o.Workers = 0,
+    data: o.Data = None,
+    download: o.Download = False,
+    json: o.Json = None,
+) -> None:
+    """Train a network that gives a label and no picture: at most 128 sums of the frame enter it."""
+    from lensless.app import jobs
+
+    kind = "classify" if after is None else "classify-reconstruction"
+    recipe = jobs.recipe(kind, epochs, batch_size, learning_rate, seed, precision.value)
+    wish = jobs.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
+    jobs.train_job(kind, wish, recipe, out, workers, Screen(json), after)
+
+
+@app.command()
+@guarded
+def evaluate(
+    checkpoints: Annotated[
+        list[pathlib.Path],
+        typer.Argument(help="Checkpoint folders; several give mean and range.", metavar="CHECKPOINT..."),
+    ],
+    rig: Annotated[
+        str | None, typer.Option(help="Rig that it must have been trained for; the card's by default.")
+    ] = None,
+    scenes: Annotated[str | None, typer.Option(help="Scenes; those it was trained on by default.")] = None,
+    split: Annotated[o.Split, typer.Option(help="Which scenes; look at test only once.")] = o.Split.test,
+    sharp: Annotated[
+        bool,
+        typer.Option(
+            help="Train the same network on the sharp picture, as a baseline; takes as long as the training did."
+        ),
+    ] = True,
+    page: Annotated[bool, typer.Option(help="Write report.html into each checkpoint folder.")] = True,
+    device: o.Device = "auto",
+    workers: o.Workers = 0,
+    data: o.Data = None,
+    json: o.Json = None,
+) -> None:
+    """Measure trained networks on scenes they never saw, beside their baselines."""
+    from lensless.app import jobs
+
+    jobs.evaluate_job(checkpoints, rig, scenes, split.value, sharp, page, device, workers, data, Screen(json))
+
+
+@app.command()
+@guarded
+def reconstruct(
+    checkpoint: o.Checkpoint,
+    source: o.Source,
+    out: Annotated[pathlib.Path, typer.Option(help="New folder for the pictures.")] = pathlib.Path("reconstructed"),
+    count: Annotated[
+        int | None, typer.Option(help="How many measurements; all of a file, 1 of a camera by default.", min=1)
+    ] = None,
+    rig: Annotated[str | None, typer.Option(help="Rig that the frames come from, if the source does not say.")] = None,
+    device: o.Device = "auto",
+    json: o.Json = None,
+) -> None:
+    """Turn raw frames into pictures."""
+    from lensless.app import inference
+
+    inference.reconstruct(checkpoint, source, out, count, rig, device, Screen(json))
+
+
+@app.command()
+@guarded
+def classify(
+    checkpoint: o.Checkpoint,
+    source: o.Source,
+    count: Annotated[
+        int | None, typer.Option(help="How many measurements; all of a file, 1 of a camera by default.", min=1)
+    ] = None,
+    rig: Annotated[str | None, typer.Option(help="Rig that the frames come from, if the source does not say.")] = None,
+    device: o.Device = "auto",
+    json: o.Json = None,
+) -> None:
+    """Name what raw frames show; no picture is formed unless the checkpoint was trained to."""
+    from lensless.app import inference
+
+    inference.classify(checkpoint, source, count, rig, device, Screen(json))
+
+
+@app.command()
+@guarded
+def inspect(
+    rig: Annotated[
+        str, typer.Argument(help="A TOML file, or the id of a rig that comes with the package.")
+    ] = "cannula-v1",
+    frames: o.Frames = None,
+    rays: o.Rays = None,
+    page: Annotated[
+        pathlib.Path | None, typer.Option(help="Also write a page with the spectrum.", metavar="FILE.html")
+    ] = None,
+    device: o.Device = "auto",
+    json: o.Json = None,
+) -> None:
+    """Say what a rig can see: singular values of its forward model, and how many stand above the noise."""
+    from lensless.app import jobs
+
+    jobs.inspect_job(rig, frames, rays, page, device, Screen(json))
+
+
+@app.command()
+@guarded
+def doctor(json: o.Json = None) -> None:
+    """Check what works on this machine."""
+    from lensless.app.doctor import examine
+
+    screen = Screen(json)
+    findings = examine()
+    screen.table("", ["", "", ""], [[one.state, one.what, one.detail] for one in findings])
+    screen.result({"findings": [dataclasses.asdict(one) for one in findings]})
+    if any(one.state == "fails" for one in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,127 @@
+"""Labels beside what less, or more, than the camera could give."""
+
+import torch
+from torch import Tensor
+
+from lensless.app.training import (
+    TEST_STREAM,
+    VALIDATION_STREAM,
+    Setting,
+    SharpPictures,
+    batches,
+    prepared,
+    statistics_of,
+)
+from lensless.data.scenes import Scenes
+from lensless.evaluate.baselines import RidgeClassifier, TotalLight, chance
+from lensless.evaluate.evaluation import EXAMPLES, Evaluation, Examples, Line
+from lensless.evaluate.metrics import accuracy, confusion, picture_scores
+from lensless.recon.wiener import wiener
+from lensless.tasks import Classify, ClassifyReconstruction, Task
+
+FIT_STREAM = 103  # noise of the training frames that baselines are fitted on
+NAMES = {"classify": "without reconstruction", "classify-reconstruction": "after reconstruction"}
+
+
+def judge(
+    task: Classify | ClassifyReconstruction,
+    setting: Setting,
+    training: Scenes,
+    validation: Scenes,
+    test: Scenes,
+    sharp: Task | None,
+) -> Evaluation:
+    inputs, labels = prepared(task, setting, test, TEST_STREAM)
+    predicted = predict(task, inputs)
+    trainable = task.numbers().trainable
+    lines = [Line(NAMES[task.kind], {"accuracy": accuracy(predicted, labels)}, f"{trainable:,} trainable parameters")]
+    if sharp is not None:
+        lines.append(_sharp_picture(task, sharp, setting, test))
+    lines.append(_linear_rule(task, setting, training, validation, test))
+    lines.append(_total_light(setting, training, test))
+    lines.append(Line("chance", {"accuracy": chance(test.labels)}, "always the most frequent class"))
+    pictures = {"scene": _first(test, setting), "raw frame": _first_frames(setting, test)}
+    if isinstance(task, Classify):
+        line, seen = _best_linear_picture(task, setting, training, test, inputs)
+        lines.append(line)
+        pictures["its numbers,\nas a picture"] = seen
+    else:
+        pictures["reconstruction"] = inputs[:EXAMPLES, 0].cpu()
+    names = {"truth": test.names(test.labels[:EXAMPLES]), "label": test.names(predicted[:EXAMPLES])}
+    return Evaluation(
+        task.kind, task.metric_name, test.name, len(test), lines, task.numbers(), Examples(pictures, names),
+        test.classes, confusion(predicted, labels, len(test.classes)).cpu(),
+    )  # fmt: skip
+
+
+def predict(task: Task, inputs: Tensor, at_once: int = 500) -> Tensor:
+    """The likeliest class of each prepared input, (N,)."""
+    return torch.cat([task.network(piece).argmax(1) for piece in inputs.split(at_once)])
+
+
+def _sharp_picture(task: Task, sharp: Task, setting: Setting, test: Scenes) -> Line:
+    inputs, labels = prepared(sharp.eval(), SharpPictures(setting.device), test, TEST_STREAM)
+    which = f"{len(task.projection.matrix)} principal components of the" if isinstance(task, Classify) else "the"
+    figures = {"accuracy": accuracy(predict(sharp, inputs), labels)}
+    return Line("same network on the sharp picture", figures, f"{which} noiseless picture, no camera in between")
+
+
+def _linear_rule(task: Task, setting: Setting, training: Scenes, validation: Scenes, test: Scenes) -> Line:
+    """Least squares on what the network sees; after a reconstruction, on Wiener's estimate: linear all the way."""
+    seen = task if isinstance(task, Classify) else task.reconstruct
+
+    def features(scenes: Scenes, seed: int) -> tuple[Tensor, Tensor]:
+        return prepared(seen, setting, scenes, seed)[0].flatten(1), scenes.labels.to(setting.device)
+
+    known, classes = features(training, FIT_STREAM)
+    ridge = RidgeClassifier(known, classes, features(validation, VALIDATION_STREAM))
+    inputs, labels = features(test, TEST_STREAM)
+    what = f"the same {known.shape[1]} numbers" if isinstance(task, Classify) else "Wiener's estimate"
+    note = f"least squares on {what}, {len(training):,} training scenes, ridge weight {ridge.weight:.0e}"
+    return Line("linear rule", {"accuracy": accuracy(ridge(inputs), labels)}, note)
+
+
+def _total_light(setting: Setting, training: Scenes, test: Scenes) -> Line:
+    """One number of each frame, the sum of all its pixels."""
+    cells = setting.rig.forward_model.as_matrix().shape[0]
+    mean = torch.full((1, cells), 1 / cells, device=setting.device)
+    simulator = setting.projected(mean, training)
+
+    def totals(scenes: Scenes, seed: int) -> Tensor:
+        generator = torch.Generator(setting.device).manual_seed(seed)
+        shape = setting.rig.forward_model.scene_shape
+        return torch.cat([simulator(some, generator)[:, 0] for some, _ in batches(scenes, shape, setting.device)]).cpu()
+
+    rule = TotalLight(totals(training, FIT_STREAM), training.labels)
+    figures = {"accuracy": accuracy(rule(totals(test, TEST_STREAM)), test.labels)}
+    return Line("total light only", figures, "the sum of all pixels of the frame, and nothing else")
+
+
+def _best_linear_picture(
+    task: Classify, setting: Setting, training: Scenes, test: Scenes, sums: Tensor
+) -> tuple[Line, Tensor]:
+    """How good a picture the sums allow: the best linear estimate from them, and its first examples."""
+    statistics = statistics_of(training, task.scene_shape, setting.device)
+    dark = setting.rig.spec.scene.dark_level
+    reads, projection = task.projection.reads, task.projection.matrix.double()
+    response = projection @ setting.rig.forward_model.as_matrix()[reads].double()
+    variance = projection.square() @ setting.noise_variance(statistics).flatten()[reads].double()
+    estimate = wiener((1 - dark) * response, variance, statistics)
+    black = dark * response.sum(1).float()
+    pictures = test.fit(task.scene_shape).to(setting.device).float() / 255
+    estimates = estimate(sums - black).reshape(pictures.shape)
+    scores = picture_scores(estimates, pictures)
+    note = f"the best linear picture that those {len(projection)} numbers allow; no picture is formed to classify"
+    line = Line("what the numbers would show", {"psnr_db": scores.psnr_db, "ssim": scores.ssim}, note)
+    return line, estimates[:EXAMPLES, 0].clamp(0, 1).cpu()
+
+
+def _first(test: Scenes, setting: Setting) -> Tensor:
+    return test.fit(setting.rig.forward_model.scene_shape)[:EXAMPLES, 0].float() / 255
+
+
+def _first_frames(setting: Setting, test: Scenes) -> Tensor:
+    """Whole frames of the first scenes; few of them, because those of a bare sensor are large."""
+    pictures, _ = next(batches(test, setting.rig.forward_model.scene_shape, setting.device))
+    generator = torch.Generator(setting.device).manual_seed(TEST_STREAM)
+    return setting.simulator()(pictures[:EXAMPLES], generator)[:, 0].cpu()

@@ -1,0 +1,65 @@
+"""Load a trained task, and find its rig again."""
+
+import pathlib
+
+import torch
+
+from hardware.errors import ConfigurationError, InputError
+from lensless.app.rig import Rig, check_spec, open_rig
+from lensless.app.training import Setting
+from lensless.tasks import Task
+from lensless.train import checkpoint
+from lensless.train.checkpoint import Checkpoint
+
+
+def load(folder: str | pathlib.Path, device: str = "cpu") -> Task:
+    """The trained task in a checkpoint folder: called with measurements (B, 1, H', W'), white = 1, it gives the result.
+
+    What turns raw frames into measurements lies beside it: `Calibration.load(folder / "calibration.npz").apply(frame)`.
+
+    Raises:
+        InputError: no checkpoint, or a damaged one.
+        ConfigurationError: no such device.
+    """
+    return checkpoint.load(folder).task.to(open_device(device))
+
+
+def open_device(name: str) -> torch.device:
+    """A device by torch's name; "auto" takes a GPU where there is one.
+
+    Raises:
+        ConfigurationError: unknown, or not in this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigurationError(f"device {name!r} is unknown; expected auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigurationError(f"device {name!r} is not supported; expected auto, cpu, cuda or cuda:N")
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if (device.index or 0) >= count:
+        raise ConfigurationError(f"device {name!r}: torch sees {count} CUDA devices here; use --device cpu")
+    return device
+
+
+def setting_of(found: Checkpoint, where: str, device: str = "cpu", rig: str | None = None) -> Setting:
+    """The rig that a checkpoint was trained for, with its calibration and frames.
+
+    Args:
+        found: the checkpoint, and `where` it lies.
+        rig: an id or file that must be that rig; None trusts the card.
+
+    Raises:
+        CalibrationMismatch: it was trained for another rig.
+    """
+    card = found.card
+    if not card.get("rig"):
+        raise InputError(f"{where}: trained on sharp pictures, without a rig; it serves as a baseline only")
+    if rig is not None:
+        wanted = open_rig(rig).spec
+        checkpoint.check_rig(card, wanted.id, wanted.fingerprint, where)
+    spec = check_spec(card["rig"]["facts"], f"in the card of {where}")
+    opened = Rig(spec, str(open_device(device)), card["rig"]["rays"])
+    return Setting(opened, found.calibration, card["frames"])

@@ -1,0 +1,62 @@
+"""Options that several commands share, each described once."""
+
+import pathlib
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Precision(StrEnum):
+    auto = "auto"
+    float32 = "32-true"
+    bf16 = "bf16-mixed"
+
+
+class Split(StrEnum):
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+def _option(text: str, *names: str, **limits):
+    return typer.Option(*names, help=text, **limits)
+
+
+Rig = Annotated[str, _option("Rig: a TOML file, or the id of one that comes with the package.", "--rig")]
+Scenes = Annotated[str, _option("Scenes: mnist, emnist-SPLIT, glyphs, or folder:PATH.", "--scenes")]
+Count = Annotated[int | None, _option("How many scenes; all by default.", "--count", min=1)]
+Frames = Annotated[
+    int | None, _option("Frames averaged into one measurement; the rig's own number by default.", "--frames", min=1)
+]
+Rays = Annotated[
+    int | None,
+    _option("Rays per scene pixel of a cannula; the default leaves about 2 % sampling error.", "--rays", min=2),
+]
+Seed = Annotated[int, _option("Decides every random number.", "--seed", min=0)]
+Device = Annotated[str, _option("auto, cpu, cuda or cuda:N.", "--device")]
+Json = Annotated[
+    str | None, _option("Write the result as JSON to this file; - for standard output.", "--json", metavar="FILE")
+]
+Data = Annotated[
+    pathlib.Path | None,
+    _option("Folder that holds MNIST/raw and EMNIST/raw; OPTICS_FREE_DATA by default.", "--data", metavar="FOLDER"),
+]
+Download = Annotated[bool, _option("Fetch MNIST or EMNIST if it is missing.", "--download")]
+Workers = Annotated[int, _option("Processes that load scenes; any number gives the same result.", "--workers", min=0)]
+Epochs = Annotated[int | None, _option("Passes over the training scenes; the recipe's by default.", "--epochs", min=1)]
+BatchSize = Annotated[int | None, _option("Scenes per step; the recipe's by default.", "--batch-size", min=1)]
+LearningRate = Annotated[
+    float | None, _option("Highest step size; the recipe's by default.", "--learning-rate", min=1e-8)
+]
+PrecisionOption = Annotated[
+    Precision, _option("auto takes bfloat16 where the processor is fast in it.", "--precision", case_sensitive=False)
+]
+Checkpoint = Annotated[pathlib.Path, typer.Argument(help="Folder that `lensless train` wrote.", metavar="CHECKPOINT")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="What to read: a recording or a folder of them, a raw frame (.npy, .png, .tif), or a camera address such as simulated:cannula-v1.",
+        metavar="SOURCE",
+    ),
+]

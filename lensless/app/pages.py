@@ -1,0 +1,133 @@
+"""The pages that commands write: which sections a report has, and what they say."""
+
+import platform
+
+import torch
+
+from lensless.app.training import Setting
+from lensless.app.version import code_version
+from lensless.evaluate import drawing, report
+from lensless.evaluate.evaluation import Evaluation
+from lensless.optics.analysis import signal_to_noise
+
+TITLES = {
+    "reconstruct": "A picture from the frame",
+    "classify": "A label without a picture",
+    "classify-reconstruction": "A label from the reconstructed picture",
+}
+TEXTS = {
+    "reconstruct": (
+        "Wiener's filter, the best linear estimate, undoes what it can; a small network corrects the rest. "
+        "Test scenes were seen by nothing that was trained or fitted."
+    ),
+    "classify": (
+        "A fixed set of at most 128 sums of the raw frame enters a small network. No picture is formed on the way: the "
+        "last line says how good a picture those numbers would allow to somebody who tried."
+    ),
+    "classify-reconstruction": "The picture that the reconstruction gives enters a small convolutional network.",
+}
+STEPS = ("the scene", "the raw frame", "reconstructed", "label, read straight from the frame")
+
+
+def demo_page(
+    setting: Setting, evaluations: list[Evaluation], histories: list[list[dict]], scenes: str, seed: int
+) -> str:
+    """The page of the demo."""
+    pictures, labels = evaluations
+    example = _clearest(labels)
+    top = report.flow(
+        pictures.examples.pictures["scene"][example].numpy(),
+        pictures.examples.pictures["raw frame"][example].numpy(),
+        pictures.examples.pictures["network"][example].numpy(),
+        labels.examples.labels["label"][example],
+        STEPS,
+    )
+    sections = [top, *(task_section(one, history) for one, history in zip(evaluations, histories, strict=True))]
+    return report.page(
+        "What a camera without optics sees",
+        f"Simulated rig {setting.rig.id}: what reaches its sensor looks like nothing, and still holds a picture and a label.",
+        [*sections, spectrum_section(setting), made_from(setting, evaluations, scenes, seed)],
+    )
+
+
+def evaluation_page(setting: Setting, evaluation: Evaluation, history: list[dict], where: str, seed: int) -> str:
+    """The page of one checkpoint."""
+    lead = f"Checkpoint {where}, rig {setting.rig.id}, {evaluation.count:,} test scenes ({evaluation.scenes})."
+    parts = [task_section(evaluation, history), spectrum_section(setting)]
+    return report.page(
+        TITLES[evaluation.kind], lead, [*parts, made_from(setting, [evaluation], evaluation.scenes, seed)]
+    )
+
+
+def inspection_page(setting: Setting) -> str:
+    """The page of `lensless inspect`."""
+    lead = "How many independent numbers of a scene stand above the noise of the sensor."
+    return report.page(
+        f"What the rig {setting.rig.id} can see", lead, [spectrum_section(setting), made_from(setting, [], "", 0)]
+    )
+
+
+def task_section(evaluation: Evaluation, history: list[dict]) -> str:
+    """Examples, figures, curves and, for labels, which class was taken for which."""
+    figures = [report.training(history, evaluation.metric)]
+    if evaluation.confusion is not None:
+        figures.append(drawing.confusion_matrix(evaluation))
+    return report.section(
+        TITLES[evaluation.kind], TEXTS[evaluation.kind],
+        report.gallery(evaluation.examples), report.table(evaluation.lines), report.numbers(evaluation),
+        f'<div class="pair">{"".join(f"<div>{figure}</div>" for figure in figures)}</div>',
+    )  # fmt: skip
+
+
+def spectrum_section(setting: Setting) -> str:
+    """Singular values of the forward model and the level of the noise."""
+    found = inspect(setting)
+    one, many = found["modes_1_frame"], found["modes"]
+    frames = f" and {many} when {setting.frames} frames are averaged" if setting.frames > 1 else ""
+    text = (
+        f"Of {found['unknowns']:,} unknowns of the scene, {one} stand above the noise in one frame{frames}. "
+        f"The rest must come from what a network has learned of its scenes. {_sampling(setting)}"
+    )
+    ratios = found["signal_to_noise"]
+    levels = {"noise of one frame": 1 / ratios[0]}
+    if setting.frames > 1:
+        levels[f"noise of {setting.frames} frames"] = 1 / ratios[0] / setting.frames**0.5
+    return report.section("What this rig can see", text, drawing.spectrum(ratios, levels))
+
+
+def inspect(setting: Setting) -> dict:
+    """Modes above noise at a half-lit scene, in one frame and in as many as the setting averages."""
+    model = setting.rig.forward_model
+    half_lit = model.as_matrix().sum(1) / 2
+    ratios = signal_to_noise(model, setting.rig.noise().variance(half_lit, 1))
+    return {
+        "unknowns": model.scene_shape[0] * model.scene_shape[1],
+        "modes_1_frame": int((ratios > 1).sum()),
+        "modes": int((ratios * setting.frames**0.5 > 1).sum()),
+        "signal_to_noise": ratios.cpu().numpy(),
+    }
+
+
+def made_from(setting: Setting, evaluations: list[Evaluation], scenes: str, seed: int) -> str:
+    spec = setting.rig.spec
+    facts = {
+        "rig": f"{spec.id} (fingerprint {spec.fingerprint[:12]})",
+        "sensor": f"{spec.sensor.shape[0]} x {spec.sensor.shape[1]} pixels, simulated, {setting.frames} frame(s) averaged",
+        "calibration": f"{setting.calibration.id}, measured on the simulated sensor with {setting.calibration.frames} frames",
+        "scenes": scenes or "none",
+        "seed": str(seed),
+        "code": code_version(),
+        "machine": f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {setting.device}",
+    }
+    return report.provenance(facts)
+
+
+def _sampling(setting: Setting) -> str:
+    error = setting.rig.forward_model.sampling_error
+    return f"The matrix was sampled with rays; its own relative error is {error:.1%}." if error else ""
+
+
+def _clearest(labels: Evaluation) -> int:
+    """The first example whose label is right: the page shows its mistakes in the gallery and in the figures."""
+    pairs = zip(labels.examples.labels["truth"], labels.examples.labels["label"], strict=True)
+    return next((at for at, (truth, label) in enumerate(pairs) if truth == label), 0)

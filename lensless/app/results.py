@@ -1,0 +1,48 @@
+"""What several commands do with a trained task: its baseline on sharp pictures, its table, its folder."""
+
+import pathlib
+
+from hardware.errors import ConfigurationError
+from lensless.app.screen import Screen
+from lensless.app.training import Setting, SharpPictures, sharp_twin, train
+from lensless.data.scenes import Scenes
+from lensless.evaluate.evaluation import Evaluation
+from lensless.evaluate.figures import HEADS, shown
+from lensless.tasks import Task
+from lensless.train import checkpoint, files
+from lensless.train.loop import Recipe
+
+
+def sharp_baseline(
+    task: Task,
+    setting: Setting,
+    training: Scenes,
+    validation: Scenes,
+    recipe: Recipe,
+    out: pathlib.Path,
+    workers: int,
+    screen: Screen,
+) -> Task:
+    """The same network, trained on the sharp picture; its best epoch."""
+    twin = sharp_twin(task, training, setting.device)
+    with screen.training("the same network on the sharp picture", twin.metric_name) as watch:
+        train(twin, SharpPictures(setting.device), training, validation, recipe, out, workers, watch)
+    tensors, _ = files.read(out / checkpoint.WEIGHTS)
+    twin.load_state_dict(tensors)
+    return twin.eval()
+
+
+def show(evaluation: Evaluation, screen: Screen) -> None:
+    """The table of figures on the screen."""
+    names = list(dict.fromkeys(name for line in evaluation.lines for name in line.figures))
+    rows = [
+        [line.name, *(shown(name, line.figures.get(name)) for name in names), line.note] for line in evaluation.lines
+    ]
+    title = f"\n{evaluation.kind}: {evaluation.count:,} test scenes ({evaluation.scenes})"
+    screen.table(title, ["", *(HEADS[name] for name in names), ""], rows)
+
+
+def check_out(out: pathlib.Path) -> None:
+    """Refuse a place that is a file, before an hour of work goes there."""
+    if out.exists() and not out.is_dir():
+        raise ConfigurationError(f"--out {out} is a file; expected a folder, or a name that is free")

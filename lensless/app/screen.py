@@ -1,0 +1,162 @@
+"""What a person sees of a command: progress, tables, one message when it fails; and JSON for programs."""
+
+import contextlib
+import functools
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hardware.errors import LenslessError, StorageError
+from lensless.evaluate.figures import HEADS, shown
+
+if TYPE_CHECKING:
+    from lensless.train.loop import Progress as Step
+
+INTERRUPTED = 130
+
+
+class Screen:
+    """Prints for people, and keeps a result for programs.
+
+    Args:
+        json_to: where the result goes as JSON: a file, "-" for standard output (people's text then goes to standard
+            error), None for nowhere.
+    """
+
+    def __init__(self, json_to: str | None = None):
+        self.json_to = json_to
+        self.console = Console(stderr=json_to == "-", highlight=False)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    def table(self, title: str, heads: list[str], rows: list[list[str]]) -> None:
+        """The first column is text, the others are aligned to the right when they are figures."""
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for at, head in enumerate(heads):
+            figures = at > 0 and all(_is_figure(row[at]) for row in rows)
+            table.add_column(head, justify="right" if figures else "left", header_style="dim", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        self.console.print(table)
+
+    def result(self, facts: dict) -> None:
+        """Write the result as JSON where it was asked for.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        if self.json_to is None:
+            return
+        text = json.dumps(facts, indent=2, default=str) + "\n"
+        if self.json_to == "-":
+            sys.stdout.write(text)
+            return
+        path = pathlib.Path(self.json_to)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror}; name another file with --json") from error
+
+    @contextlib.contextmanager
+    def training(self, what: str, metric: str) -> "Iterator[Callable[[Step], None]]":
+        """A bar that follows a training; where nobody watches a terminal, a line now and then."""
+        if not self.console.is_terminal:
+            yield self._lines(what, metric)
+            return
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=self.console) as bar:
+            row = bar.add_task(what, total=None, figures="")
+            loss, figure = None, ""
+
+            def watch(step: "Step") -> None:
+                nonlocal loss, figure
+                loss = step.loss if loss is None else 0.98 * loss + 0.02 * step.loss
+                if step.record is not None:
+                    figure = f"  {HEADS[metric]} {shown(metric, step.record.validation)}"
+                bar.update(row, completed=step.step, total=step.steps, figures=f"loss {loss:.4f}{figure}")
+
+            yield watch
+
+    def _lines(self, what: str, metric: str) -> "Callable[[Step], None]":
+        last_s = -60.0
+
+        def watch(step: "Step") -> None:
+            nonlocal last_s
+            done = step.step == step.steps
+            if step.record is not None and (done or time.monotonic() - last_s > 20):
+                last_s = time.monotonic()
+                self.say(
+                    f"{what}: step {step.step} of {step.steps}, loss {step.record.loss:.4f}, "
+                    f"{HEADS[metric]} {shown(metric, step.record.validation)}, {step.record.seconds:.0f} s"
+                )
+
+        return watch
+
+    @contextlib.contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Says what takes a while, and how long it took."""
+        began_s = time.perf_counter()
+        with self.console.status(what) if self.console.is_terminal else contextlib.nullcontext():
+            yield
+        self.say(f"{what}: {time.perf_counter() - began_s:.1f} s")
+
+
+def guarded(command: Callable) -> Callable:
+    """A command that ends in one message and the right exit code, never in a traceback."""
+
+    @functools.wraps(command)
+    def run(*arguments, **options):
+        try:
+            return command(*arguments, **options)
+        except LenslessError as error:
+            _fail(f"error: {error}", error.exit_code)
+        except KeyboardInterrupt:
+            _fail("interrupted: what was written is whole; run the same command again to go on", INTERRUPTED)
+        except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except typer.Exit:
+            raise
+        except MemoryError:
+            _fail("error: out of memory; use a smaller rig, fewer scenes or a smaller batch", 1)
+        except Exception:
+            _fail(_internal_error(), 1)
+
+    return run
+
+
+def _fail(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    raise typer.Exit(code) from None
+
+
+def _internal_error() -> str:
+    """Keep the traceback in a file, for a report of the bug, and say where."""
+    kind, error, _ = sys.exc_info()
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="lensless-", suffix=".log", delete=False) as file:
+            file.write(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
+        where = f"details are in {file.name}"
+    except OSError:
+        where = "the details could not be written to a file"
+    return f"error: a bug in lensless ({kind.__name__}: {error}); {where}. Please report it with that file"
+
+
+def _is_figure(text: str) -> bool:
+    return not text or text[0].isdigit() or text[0] == "-"

@@ -1,0 +1,169 @@
+"""Measurements from wherever frames come from: recordings, cameras, picture files."""
+
+import dataclasses
+import itertools
+import pathlib
+import time
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+
+from calibration import Calibration
+from hardware import CameraSettings, Frame, FrameMeta, Recording, open_camera
+from hardware.errors import CalibrationMismatch, InputError
+from hardware.replay import SUFFIX, recordings_at
+
+FRAME_FILES = (".npy", ".png", ".tif", ".tiff")
+PIXEL_LIMIT = 64_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """One measurement.
+
+    `y` (1, 1, H', W'), white = 1; `label` and `scene` (h, w) uint8 where the source knows them, else -1 and None;
+    `name` for people.
+    """
+
+    y: torch.Tensor
+    name: str
+    label: int = -1
+    scene: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shot:
+    frame: Frame
+    name: str
+    label: int = -1
+    scene: np.ndarray | None = None
+
+
+def measurements(source: str, calibration: Calibration, frames: int, count: int | None = None) -> Iterator[Seen]:
+    """Calibrated measurements, each the mean of `frames` frames of one scene.
+
+    Args:
+        source: a recording (.h5), a folder of them, a raw frame in a file, or a camera address.
+        calibration: of the camera; it refuses frames of another.
+        frames: averaged into each measurement.
+        count: how many measurements at most; of a camera, which never ends, 1 by default.
+
+    Raises:
+        InputError: nothing there, not a frame, or frames left over that make no whole measurement.
+        CalibrationMismatch: frames of another camera, or with other settings.
+    """
+    shots = _shots(source, calibration)
+    seen = _averaged(shots, calibration, frames, source)
+    endless = not pathlib.Path(source).exists()
+    return itertools.islice(seen, count or (1 if endless else None))
+
+
+def rig_of(source: str) -> dict | None:
+    """The rig's id and fingerprint as a recording states them; None where the source does not say."""
+    path = pathlib.Path(source)
+    if not path.exists() or (path.is_file() and path.suffix != SUFFIX):
+        return None
+    with Recording.open(recordings_at(path)[0]) as recording:
+        return recording.provenance.get("rig")
+
+
+def _shots(source: str, calibration: Calibration) -> Iterable[_Shot]:
+    path = pathlib.Path(source)
+    if path.is_dir() or path.suffix == SUFFIX:
+        return _recorded(path)
+    if path.suffix.lower() in FRAME_FILES:
+        return [_Shot(read_frame(path, calibration), path.name)]
+    if path.exists():
+        kinds = ", ".join((SUFFIX, *FRAME_FILES))
+        raise InputError(f"'{path}' is no frame by its name; expected a recording or a raw frame ({kinds})")
+    if ":" not in source:
+        raise InputError(
+            f"'{source}' does not exist; expected a recording, a raw frame, or a camera address like replay:FOLDER"
+        )
+    return _live(source, calibration)
+
+
+def _recorded(path: pathlib.Path) -> Iterator[_Shot]:
+    for file in recordings_at(path):
+        with Recording.open(file) as recording:
+            for index, label in enumerate(recording.labels.tolist()):
+                scene = recording.scene(index) if recording.has_scenes else None
+                yield _Shot(recording[index], f"{file.name}#{index}", label, scene)
+
+
+def _live(address: str, calibration: Calibration) -> Iterator[_Shot]:
+    with open_camera(address) as camera:
+        if not address.startswith("replay:"):  # a recording cannot be exposed again
+            camera.configure(CameraSettings(exposure_s=calibration.exposure_s[0], gain_db=calibration.gain_db))
+        for frame in camera.frames():
+            yield _Shot(frame, f"frame {frame.meta.sequence}")
+
+
+def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, source: str) -> Iterator[Seen]:
+    shots = iter(shots)
+    while group := list(itertools.islice(shots, frames)):
+        first = group[0]
+        if len(group) < frames:
+            raise InputError(
+                f"'{source}': {len(group)} frames left over, expected {frames} for each measurement; record whole groups, "
+                "or use a checkpoint that was trained with fewer --frames"
+            )
+        for other in group[1:]:
+            if other.label != first.label or not _same(other.scene, first.scene):
+                raise CalibrationMismatch(
+                    f"'{source}': {first.name} and {other.name} show different scenes, but the checkpoint averages "
+                    f"{frames} frames of one; record {frames} frames of each scene"
+                )
+        total = sum(calibration.apply(shot.frame).y.astype(np.float64) for shot in group)
+        y = torch.from_numpy((total / frames).astype(np.float32))[None, None]
+        yield Seen(y, first.name, first.label, first.scene)
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
+
+
+def read_frame(path: pathlib.Path, calibration: Calibration) -> Frame:
+    """A raw frame from a file of numbers; the facts that the file cannot say are those of the calibration.
+
+    Raises:
+        InputError: missing, not a frame, of floating point or with colours.
+    """
+    try:
+        pixels = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else _read_picture(path)
+    except FileNotFoundError:
+        raise InputError(f"'{path}' does not exist; expected a raw frame") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"'{path}' cannot be read as a frame: {error}; expected unsigned numbers, (rows, columns)"
+        ) from error
+    if not isinstance(pixels, np.ndarray) or pixels.dtype.kind not in "ui" or pixels.ndim != 2:
+        kind = f"{pixels.dtype} of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise InputError(
+            f"'{path}' holds {kind}; expected the unsigned digital numbers of the sensor, (rows, columns), "
+            "as it gave them: not normalised, not in colour"
+        )
+    if pixels.size == 0 or pixels.min() < 0 or pixels.max() > 65_535:
+        raise InputError(f"'{path}' holds no pixels, or values outside 0 .. 65535; expected digital numbers")
+    settings = CameraSettings(exposure_s=calibration.exposure_s[0], gain_db=calibration.gain_db)
+    meta = FrameMeta(
+        sequence=0, t_host_ns=time.monotonic_ns(), exposure_s=settings.exposure_s, gain_db=settings.gain_db,
+        bit_depth=calibration.bit_depth, black_level_dn=0, pixel_format=f"Mono{calibration.bit_depth}",
+        camera_id=calibration.camera_id, settings_id=settings.id,
+    )  # fmt: skip
+    high = 2**calibration.bit_depth - 1
+    if pixels.max() > high:
+        raise InputError(
+            f"'{path}': a pixel holds {pixels.max()}, the camera has {calibration.bit_depth} bits, at most {high}"
+        )
+    return Frame(pixels.astype(np.uint8 if calibration.bit_depth <= 8 else np.uint16), meta)
+
+
+def _read_picture(path: pathlib.Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path, formats=("PNG", "TIFF")) as picture:
+        if picture.width * picture.height > PIXEL_LIMIT:
+            raise ValueError(f"{picture.width} x {picture.height} pixels, at most {PIXEL_LIMIT:,} are read")
+        return np.asarray(picture)

@@ -1,0 +1,112 @@
+"""The figures of a report, as SVG or PNG that a page can hold."""
+
+import base64
+import io
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lensless.evaluate.evaluation import Evaluation
+from lensless.evaluate.figures import HEADS
+
+INK, QUIET, ACCENT, SECOND = "#1d2433", "#6b7280", "#0f766e", "#b45309"
+STYLE = {
+    "font.family": "sans-serif", "font.size": 10, "axes.edgecolor": "#c5cad3", "axes.labelcolor": QUIET,
+    "xtick.color": QUIET, "ytick.color": QUIET, "axes.spines.top": False, "axes.spines.right": False,
+    "text.color": INK, "svg.fonttype": "path", "svg.hashsalt": "lensless",
+}  # fmt: skip
+
+
+def picture_uri(picture: np.ndarray, low: float = 0.0, high: float = 1.0) -> str:
+    """A grey picture (h, w) as a PNG data address; `low` is black, `high` white."""
+    from PIL import Image
+
+    span = max(high - low, 1e-12)
+    grey = np.clip((np.asarray(picture, dtype=np.float64) - low) / span, 0, 1)
+    return _png(Image.fromarray((grey * 255).round().astype(np.uint8)))
+
+
+def frame_uri(frame: np.ndarray, longest: int = 320) -> str:
+    """A raw frame between its own darkest and brightest pixel; large ones are shrunk by whole-pixel averages."""
+    step = max(1, -(-max(frame.shape) // longest))
+    rows, columns = (n // step * step for n in frame.shape)
+    blocks = frame[:rows, :columns].reshape(rows // step, step, columns // step, step).mean((1, 3))
+    low, high = np.percentile(blocks, [0.5, 99.5])
+    return picture_uri(blocks, low, high)
+
+
+def curves(history: list[dict], metric: str, best_epoch: int) -> str:
+    """Training loss and validation figure over the epochs, as SVG."""
+    epochs = [record["epoch"] + 1 for record in history]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.plot(epochs, [record["loss"] for record in history], color=QUIET)
+        left.set(xlabel="epoch", title="training loss")
+        scale = 100 if metric == "accuracy" else 1
+        values = [record["validation"] * scale for record in history]
+        right.plot(epochs, values, color=ACCENT)
+        right.plot(best_epoch + 1, values[best_epoch], "o", color=ACCENT, markersize=5)
+        unit = "accuracy (%)" if metric == "accuracy" else HEADS[metric]
+        right.set(xlabel="epoch", title=f"validation {unit}: best {values[best_epoch]:.2f}")
+        for axes in (left, right):
+            axes.grid(color="#e7e9ee", linewidth=0.7)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        return svg(figure)
+
+
+def confusion_matrix(evaluation: Evaluation) -> str:
+    """Truth in rows, named class in columns, each row as shares of its class; SVG."""
+    counts = evaluation.confusion.double().numpy()
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    n = len(shares)
+    side = 3.4 if n <= 12 else 6.4
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(side, side), layout="constrained")
+        axes = figure.subplots()
+        # A square root, so that single mistakes show beside thousands of hits.
+        axes.imshow(np.sqrt(shares), cmap="BuGn", vmin=0, vmax=1)
+        axes.set_xticks(range(n), evaluation.classes, fontsize=9 if n <= 12 else 6)
+        axes.set_yticks(range(n), evaluation.classes, fontsize=9 if n <= 12 else 6)
+        axes.set(xlabel="label given", ylabel="truth")
+        axes.tick_params(length=0)
+        if n <= 12:
+            for row, column in np.ndindex(n, n):
+                if counts[row, column]:
+                    colour = "white" if shares[row, column] > 0.3 else INK
+                    axes.text(column, row, int(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
+        return svg(figure)
+
+
+def spectrum(singular_values: np.ndarray, thresholds: dict[str, float]) -> str:
+    """Singular values relative to the largest, with the noise levels that cut them off; SVG."""
+    relative = singular_values / singular_values[0]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 2.8), layout="constrained")
+        axes = figure.subplots()
+        axes.semilogy(np.arange(1, len(relative) + 1), relative, color=ACCENT)
+        for (name, level), colour in zip(thresholds.items(), (SECOND, QUIET), strict=False):
+            axes.axhline(level, color=colour, linewidth=1, linestyle="--")
+            axes.text(len(relative), level * 1.15, name, ha="right", va="bottom", color=colour, fontsize=9)
+        floor = min([relative[-1], *thresholds.values()])
+        axes.set(xlabel="mode", ylabel="singular value / largest", ylim=(max(floor / 2, 1e-8), 1.5))
+        axes.grid(color="#e7e9ee", linewidth=0.7)
+        return svg(figure)
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an SVG element, without the header of a file."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _png(image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,57 @@
+"""What an evaluation gives: plain facts, which a table, a report or JSON shows."""
+
+import dataclasses
+
+from torch import Tensor
+
+from lensless.tasks import Numbers
+
+EXAMPLES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line of the table of figures: a way to the result, what it reached, and what it is made of."""
+
+    name: str
+    figures: dict[str, float]
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """A few test scenes and what became of them: pictures (n, h, w) by name, and labels by name."""
+
+    pictures: dict[str, Tensor]
+    labels: dict[str, list[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Everything that a report shows of one task."""
+
+    kind: str
+    metric: str
+    scenes: str
+    count: int
+    lines: list[Line]
+    numbers: Numbers
+    examples: Examples
+    classes: tuple[str, ...] = ()
+    confusion: Tensor | None = None
+
+    @property
+    def figure(self) -> float:
+        """The headline: of the task's own network, in the first line."""
+        return self.lines[0].figures[self.metric]
+
+    def facts(self) -> dict:
+        """For JSON: all but the pictures."""
+        facts = {
+            "task": self.kind, "scenes": self.scenes, "count": self.count, "metric": self.metric, "figure": self.figure,
+            "numbers": dataclasses.asdict(self.numbers),
+            "lines": [{"name": line.name, **line.figures, "note": line.note} for line in self.lines],
+        }  # fmt: skip
+        if self.confusion is not None:
+            facts |= {"classes": list(self.classes), "confusion": self.confusion.tolist()}
+        return facts

@@ -1,0 +1,151 @@
+"""One page that shows what a camera without optics saw: self-contained HTML, nothing fetched from elsewhere."""
+
+import html
+import os
+import pathlib
+
+import numpy as np
+
+from hardware.errors import StorageError
+from lensless.evaluate import drawing
+from lensless.evaluate.evaluation import Evaluation, Examples, Line
+from lensless.evaluate.figures import HEADS, shown
+
+STYLE = """
+:root { --ink: #1d2433; --quiet: #5f6777; --line: #e2e5ea; --paper: #fff; --ground: #f5f6f8; --accent: #0f766e; }
+* { box-sizing: border-box }
+body { margin: 0; background: var(--ground); color: var(--ink);
+       font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif }
+main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.015em }
+h2 { font-size: 1.2rem; margin: 0 0 .35rem }
+p { margin: .3rem 0 .9rem; max-width: 46rem }
+.lead { color: var(--quiet); font-size: 1.05rem }
+section { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 1.4rem 1.5rem;
+          margin: 1.25rem 0 }
+.flow { display: flex; align-items: center; justify-content: center; gap: .9rem; flex-wrap: wrap; text-align: center }
+.flow figure { margin: 0 } .flow .arrow { color: var(--quiet); font-size: 1.6rem }
+.flow img { width: 11rem; height: 11rem; object-fit: contain; background: #000; border-radius: 8px }
+.flow .label { width: 11rem; height: 11rem; border-radius: 8px; border: 2px solid var(--accent); color: var(--accent);
+               display: grid; place-items: center; font-size: 5.5rem; font-weight: 600; line-height: 1 }
+figcaption { color: var(--quiet); font-size: .88rem; margin-top: .4rem }
+img { image-rendering: pixelated } svg { max-width: 100%; height: auto }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; width: 100%; font-size: .95rem }
+th { text-align: left; color: var(--quiet); font-weight: 500; border-bottom: 1px solid var(--line);
+     padding: .35rem .8rem .35rem 0 }
+td { border-bottom: 1px solid var(--line); padding: .45rem .8rem .45rem 0; vertical-align: top }
+tr:last-child td { border-bottom: 0 }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+tr.own td { font-weight: 600 } tr.own td.note { font-weight: 400 } td.note { color: var(--quiet); font-size: .88rem }
+table.gallery { width: auto } table.gallery td { border: 0; padding: .2rem .3rem; text-align: center }
+table.gallery th { border: 0; padding-right: .9rem; text-align: right; vertical-align: middle; font-size: .88rem }
+table.gallery img { width: 5.2rem; height: 5.2rem; object-fit: contain; background: #000; border-radius: 4px; display: block }
+table.gallery .wrong { color: #b91c1c; font-weight: 600 }
+.pair { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start } .pair > * { flex: 1 1 20rem }
+details { margin-top: .6rem } summary { cursor: pointer; color: var(--quiet) }
+code, pre { font: .85rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace } pre { white-space: pre-wrap }
+"""
+
+
+def page(title: str, lead: str, sections: list[str]) -> str:
+    """The whole page from its sections."""
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
+        f'<body><main><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>\n'
+        + "\n".join(sections)
+        + "\n</main></body></html>\n"
+    )
+
+
+def section(heading: str, text: str, *parts: str) -> str:
+    return f"<section><h2>{escape(heading)}</h2><p>{escape(text)}</p>{''.join(parts)}</section>"
+
+
+def flow(scene: np.ndarray, frame: np.ndarray, reconstruction: np.ndarray, label: str, steps: tuple[str, ...]) -> str:
+    """The first thing to look at: scene, frame, picture, label. `steps` are their four captions."""
+    parts = [
+        f'<img alt="{escape(steps[0])}" src="{drawing.picture_uri(scene)}">',
+        f'<img alt="{escape(steps[1])}" src="{drawing.frame_uri(frame)}">',
+        f'<img alt="{escape(steps[2])}" src="{drawing.picture_uri(reconstruction)}">',
+        f'<div class="label">{escape(label)}</div>',
+    ]
+    figures = [
+        f"<figure>{part}<figcaption>{escape(step)}</figcaption></figure>"
+        for part, step in zip(parts, steps, strict=True)
+    ]
+    return '<section class="flow">' + '<span class="arrow">&rarr;</span>'.join(figures) + "</section>"
+
+
+def gallery(examples: Examples) -> str:
+    """Examples in columns; every way to look at them in rows."""
+    rows = []
+    for name, pictures in examples.pictures.items():
+        draw = drawing.frame_uri if name == "raw frame" else drawing.picture_uri
+        cells = "".join(f'<td><img alt="{escape(name)}" src="{draw(picture.numpy())}"></td>' for picture in pictures)
+        rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
+    truth = examples.labels["truth"]
+    for name, labels in examples.labels.items():
+        cells = "".join(
+            f'<td class="{"" if label == right else "wrong"}">{escape(label)}</td>'
+            for label, right in zip(labels, truth, strict=True)
+        )
+        rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
+    return f'<div class="scroll"><table class="gallery">{"".join(rows)}</table></div>'
+
+
+def table(lines: list[Line]) -> str:
+    """The figures, the task's own first; a missing figure is left empty."""
+    names = list(dict.fromkeys(name for line in lines for name in line.figures))
+    head = "".join(f'<th class="n">{escape(HEADS[name])}</th>' for name in names)
+    rows = []
+    for at, line in enumerate(lines):
+        cells = "".join(f'<td class="n">{shown(name, line.figures.get(name))}</td>' for name in names)
+        own = ' class="own"' if at == 0 else ""
+        rows.append(f'<tr{own}><td>{escape(line.name)}</td>{cells}<td class="note">{escape(line.note)}</td></tr>')
+    return f'<div class="scroll"><table><tr><th></th>{head}<th></th></tr>{"".join(rows)}</table></div>'
+
+
+def numbers(evaluation: Evaluation) -> str:
+    """How many numbers the task holds, by where they come from."""
+    held = evaluation.numbers
+    return (
+        f"<p>Trainable: {held.trainable:,}. From calibration: {held.from_calibration:,}. "
+        f"Fitted on scenes: {held.fitted_on_scenes:,}. Test scenes: {evaluation.count:,} ({escape(evaluation.scenes)}).</p>"
+    )
+
+
+def training(history: list[dict], metric: str) -> str:
+    """The curves of a training."""
+    if not history:
+        return ""
+    best = max(range(len(history)), key=lambda at: history[at]["validation"])
+    return drawing.curves(history, metric, best)
+
+
+def provenance(facts: dict[str, str]) -> str:
+    """What the page came from, for those who want to do it again."""
+    rows = "".join(
+        f"<tr><td>{escape(key)}</td><td><code>{escape(str(value))}</code></td></tr>" for key, value in facts.items()
+    )
+    return f'<section><h2>Made from</h2><div class="scroll"><table>{rows}</table></div></section>'
+
+
+def escape(text: str) -> str:
+    return html.escape(text).replace("\n", "<br>")
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Write a page at once or not at all.
+
+    Raises:
+        StorageError: it cannot be written; what stood there stays.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error

@@ -1,0 +1,24 @@
+"""Where the command `lensless` starts: outside the package `lensless`, because another project has a package of that name."""
+
+import importlib.metadata
+import sys
+
+OTHER = "lensless"
+
+
+def main() -> None:
+    """Refuse when the other project's files may stand in place of ours, else run the command line."""
+    try:
+        version = importlib.metadata.version(OTHER)
+    except importlib.metadata.PackageNotFoundError:
+        from lensless.app.cli import app
+
+        app()
+        return
+    print(
+        f"lensless: the distribution '{OTHER}' {version}, another project with the same import name, is installed in this "
+        f"environment; its files and ours overwrite each other.\nMake a fresh environment for optics-free, or run: "
+        f"pip uninstall {OTHER} && pip install --force-reinstall --no-deps optics-free",
+        file=sys.stderr,
+    )
+    sys.exit(2)
