@@ -1,4 +1,4 @@
-"""Where the command `lensless` starts: outside the package `lensless`, because another project has a package of that name."""
+"""Where the command `lensless` starts: outside the package of that name, which another project has, too."""
 
 import importlib.metadata
 import sys
@@ -16,8 +16,9 @@ def main() -> None:
         app()
         return
     print(
-        f"lensless: the distribution '{OTHER}' {version}, another project with the same import name, is installed in this "
-        f"environment; its files and ours overwrite each other.\nMake a fresh environment for optics-free, or run: "
+        f"lensless: the distribution '{OTHER}' {version}, another project with the same import name, is installed "
+        f"in this environment; its files and ours overwrite each other.\n"
+        "Make a fresh environment for optics-free, or run: "
         f"pip uninstall {OTHER} && pip install --force-reinstall --no-deps optics-free",
         file=sys.stderr,
     )

@@ -34,7 +34,7 @@ def demo(
     share: Annotated[float, typer.Option(help="Share of the epochs; 0.2 for a quick look.", min=0.01, max=10)] = 1.0,
     json: o.Json = None,
 ) -> None:
-    """Simulate a rig, train on it, and write a page that shows scene, raw frame, picture and label (under 4 minutes)."""
+    """Simulate a rig, train on it, and write a page of scenes, raw frames, pictures and labels (under 4 minutes)."""
     from lensless.app import demo as job
     from lensless.app.load import open_device
     from lensless.app.rig import open_rig
@@ -95,11 +95,11 @@ def train_reconstruct(
     json: o.Json = None,
 ) -> None:
     """Train a network that gives the picture: Wiener's estimate, then a compact U-Net that corrects it."""
-    from lensless.app import jobs
+    from lensless.app import train_job as job
 
-    recipe = jobs.recipe("reconstruct", epochs, batch_size, learning_rate, seed, precision.value)
-    wish = jobs.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
-    jobs.train_job("reconstruct", wish, recipe, out, workers, Screen(json))
+    recipe = job.recipe("reconstruct", epochs, batch_size, learning_rate, seed, precision.value)
+    wish = job.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
+    job.train_front("reconstruct", wish, recipe, out, workers, Screen(json))
 
 
 @train_app.command("classify")
@@ -132,12 +132,15 @@ def train_classify(
     json: o.Json = None,
 ) -> None:
     """Train a network that gives a label and no picture: at most 128 sums of the frame enter it."""
-    from lensless.app import jobs
+    from lensless.app import train_job as job
 
     kind = "classify" if after is None else "classify-reconstruction"
-    recipe = jobs.recipe(kind, epochs, batch_size, learning_rate, seed, precision.value)
-    wish = jobs.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
-    jobs.train_job(kind, wish, recipe, out, workers, Screen(json), after)
+    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision.value)
+    wish = job.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
+    if after is None:
+        job.train_front(kind, wish, recipe, out, workers, Screen(json))
+    else:
+        job.train_after(after, wish, recipe, out, workers, Screen(json))
 
 
 @app.command()
@@ -165,9 +168,10 @@ def evaluate(
     json: o.Json = None,
 ) -> None:
     """Measure trained networks on scenes they never saw, beside their baselines."""
-    from lensless.app import jobs
+    from lensless.app import evaluate_job as job
 
-    jobs.evaluate_job(checkpoints, rig, scenes, split.value, sharp, page, device, workers, data, Screen(json))
+    wish = job.Wish(rig, scenes, split.value, sharp, page, device, workers, data)
+    job.evaluate_all(checkpoints, wish, Screen(json))
 
 
 @app.command()
@@ -222,9 +226,9 @@ def inspect(
     json: o.Json = None,
 ) -> None:
     """Say what a rig can see: singular values of its forward model, and how many stand above the noise."""
-    from lensless.app import jobs
+    from lensless.app import inspection
 
-    jobs.inspect_job(rig, frames, rays, page, device, Screen(json))
+    inspection.inspect(rig, frames, rays, page, device, Screen(json))
 
 
 @app.command()

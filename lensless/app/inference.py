@@ -12,7 +12,6 @@ from lensless.app.sources import Seen, measurements, rig_of
 from lensless.tasks import Reconstruct, Task
 from lensless.tasks.reconstruct import psnr_db
 from lensless.train import checkpoint
-from lensless.train.checkpoint import Checkpoint
 
 
 def reconstruct(
@@ -25,7 +24,7 @@ def reconstruct(
     screen: Screen,
 ) -> None:
     """Write a picture of every measurement, and a sheet of frames beside pictures."""
-    found, task, seen = _open(folder, source, count, rig, device)
+    task, seen = _open(folder, source, count, rig, device)
     if not isinstance(task, Reconstruct):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives labels; use: lensless classify"
@@ -57,7 +56,7 @@ def classify(
     folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str, screen: Screen
 ) -> None:
     """Name every measurement, with the probability that the network gives its answer."""
-    found, task, seen = _open(folder, source, count, rig, device)
+    task, seen = _open(folder, source, count, rig, device)
     if isinstance(task, Reconstruct):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives pictures; use: lensless reconstruct"
@@ -92,8 +91,8 @@ def device_of(task: Task) -> torch.device:
 
 def _open(
     folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str
-) -> tuple[Checkpoint, Task, list[Seen]]:
-    """Checkpoint, task and measurements; refuses frames that say that they are of another rig."""
+) -> tuple[Task, list[Seen]]:
+    """Task and measurements; refuses frames that say that they are of another rig."""
     found = checkpoint.load(folder)
     setting = setting_of(found, str(folder), device, rig)
     says = rig_of(source)
@@ -102,7 +101,7 @@ def _open(
     seen = list(measurements(source, found.calibration, setting.frames, count))
     if not seen:
         raise CalibrationMismatch(f"'{source}' holds no frame; record some first")
-    return found, found.task.to(setting.device), seen
+    return found.task.to(setting.device), seen
 
 
 def _scene(one: Seen, task: Task) -> torch.Tensor:

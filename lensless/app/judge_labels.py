@@ -1,5 +1,7 @@
 """Labels beside what less, or more, than the camera could give."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -14,12 +16,12 @@ from lensless.app.training import (
 )
 from lensless.data.scenes import Scenes
 from lensless.evaluate.baselines import RidgeClassifier, TotalLight, chance
-from lensless.evaluate.evaluation import EXAMPLES, Evaluation, Examples, Line
+from lensless.evaluate.evaluation import Evaluation, Examples, Line, example_indices
 from lensless.evaluate.metrics import accuracy, confusion, picture_scores
 from lensless.recon.wiener import wiener
 from lensless.tasks import Classify, ClassifyReconstruction, Task
 
-FIT_STREAM = 103  # noise of the training frames that baselines are fitted on
+FIT_STREAM, EXAMPLE_STREAM = 103, 106  # noise of the frames that baselines are fitted on, and of those shown
 NAMES = {"classify": "without reconstruction", "classify-reconstruction": "after reconstruction"}
 
 
@@ -40,18 +42,32 @@ def judge(
     lines.append(_linear_rule(task, setting, training, validation, test))
     lines.append(_total_light(setting, training, test))
     lines.append(Line("chance", {"accuracy": chance(test.labels)}, "always the most frequent class"))
-    pictures = {"scene": _first(test, setting), "raw frame": _first_frames(setting, test)}
     if isinstance(task, Classify):
-        line, seen = _best_linear_picture(task, setting, training, test, inputs)
-        lines.append(line)
-        pictures["its numbers,\nas a picture"] = seen
+        picture_of = _best_linear_picture(task, setting, training)
+        lines.append(_what_the_numbers_show(task, picture_of, test, inputs))
     else:
-        pictures["reconstruction"] = inputs[:EXAMPLES, 0].cpu()
-    names = {"truth": test.names(test.labels[:EXAMPLES]), "label": test.names(predicted[:EXAMPLES])}
+        picture_of = None
+    examples = _examples(task, setting, test, picture_of)
+    mistakes = confusion(predicted, labels, len(test.classes)).cpu()
     return Evaluation(
-        task.kind, task.metric_name, test.name, len(test), lines, task.numbers(), Examples(pictures, names),
-        test.classes, confusion(predicted, labels, len(test.classes)).cpu(),
-    )  # fmt: skip
+        task.kind, task.metric_name, test.name, len(test), lines, task.numbers(), examples, test.classes, mistakes
+    )
+
+
+def _examples(task: Task, setting: Setting, test: Scenes, picture_of: Callable | None) -> Examples:
+    """A few whole frames with what became of them; few, because those of a bare sensor are large."""
+    some = test.subset(example_indices(len(test)))
+    pictures, labels = next(batches(some, task.scene_shape, setting.device))
+    generator = torch.Generator(setting.device).manual_seed(EXAMPLE_STREAM)
+    y = setting.simulator()(pictures, generator)
+    inputs = task.prepare(y)
+    shown = {"scene": pictures[:, 0], "raw frame": y[:, 0]}
+    if picture_of is None:
+        shown["reconstruction"] = inputs[:, 0]
+    else:
+        shown["its numbers,\nas a picture"] = picture_of(inputs)[:, 0]
+    names = {"truth": test.names(labels), "label": test.names(predict(task, inputs))}
+    return Examples({name: tensor.cpu() for name, tensor in shown.items()}, names)
 
 
 def predict(task: Task, inputs: Tensor, at_once: int = 500) -> Tensor:
@@ -97,10 +113,8 @@ def _total_light(setting: Setting, training: Scenes, test: Scenes) -> Line:
     return Line("total light only", figures, "the sum of all pixels of the frame, and nothing else")
 
 
-def _best_linear_picture(
-    task: Classify, setting: Setting, training: Scenes, test: Scenes, sums: Tensor
-) -> tuple[Line, Tensor]:
-    """How good a picture the sums allow: the best linear estimate from them, and its first examples."""
+def _best_linear_picture(task: Classify, setting: Setting, training: Scenes) -> Callable[[Tensor], Tensor]:
+    """The best linear estimate of the picture from the sums that the classifier sees: (B, count) -> (B, 1, H, W)."""
     statistics = statistics_of(training, task.scene_shape, setting.device)
     dark = setting.rig.spec.scene.dark_level
     reads, projection = task.projection.reads, task.projection.matrix.double()
@@ -108,20 +122,12 @@ def _best_linear_picture(
     variance = projection.square() @ setting.noise_variance(statistics).flatten()[reads].double()
     estimate = wiener((1 - dark) * response, variance, statistics)
     black = dark * response.sum(1).float()
-    pictures = test.fit(task.scene_shape).to(setting.device).float() / 255
-    estimates = estimate(sums - black).reshape(pictures.shape)
-    scores = picture_scores(estimates, pictures)
-    note = f"the best linear picture that those {len(projection)} numbers allow; no picture is formed to classify"
-    line = Line("what the numbers would show", {"psnr_db": scores.psnr_db, "ssim": scores.ssim}, note)
-    return line, estimates[:EXAMPLES, 0].clamp(0, 1).cpu()
+    return lambda sums: estimate(sums - black).reshape(-1, 1, *task.scene_shape).clamp(0, 1)
 
 
-def _first(test: Scenes, setting: Setting) -> Tensor:
-    return test.fit(setting.rig.forward_model.scene_shape)[:EXAMPLES, 0].float() / 255
-
-
-def _first_frames(setting: Setting, test: Scenes) -> Tensor:
-    """Whole frames of the first scenes; few of them, because those of a bare sensor are large."""
-    pictures, _ = next(batches(test, setting.rig.forward_model.scene_shape, setting.device))
-    generator = torch.Generator(setting.device).manual_seed(TEST_STREAM)
-    return setting.simulator()(pictures[:EXAMPLES], generator)[:, 0].cpu()
+def _what_the_numbers_show(task: Classify, picture_of: Callable, test: Scenes, sums: Tensor) -> Line:
+    """How good a picture somebody could make of the numbers that leave the first step."""
+    pictures = test.fit(task.scene_shape).to(sums.device).float() / 255
+    scores = picture_scores(picture_of(sums), pictures)
+    note = f"best linear picture from those {sums.shape[1]} numbers, for one who tried; none is formed to classify"
+    return Line("what the numbers would show", {"psnr_db": scores.psnr_db, "ssim": scores.ssim}, note)

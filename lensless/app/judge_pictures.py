@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lensless.app.training import TEST_STREAM, Setting, batches, statistics_of
 from lensless.data.scenes import Scenes
-from lensless.evaluate.evaluation import EXAMPLES, Evaluation, Examples, Line
+from lensless.evaluate.evaluation import Evaluation, Examples, Line, example_indices
 from lensless.evaluate.metrics import picture_scores
 from lensless.recon import tikhonov
 from lensless.recon.tikhonov import gcv_weight
@@ -18,16 +18,20 @@ WEIGHT_STREAM = 105  # noise of the training frames that Tikhonov's weight is ch
 
 
 def judge(task: Reconstruct, setting: Setting, training: Scenes, test: Scenes) -> Evaluation:
+    """Figures of a trained reconstruction on test scenes, beside the classical ones on the same frames."""
     ways = _ways_to_a_picture(task, setting, training)
-    pictures, estimates, frames = _estimates(ways, setting, test, task.scene_shape)
-    scores = {name: picture_scores(estimate, pictures) for name, (estimate, _) in estimates.items()}
-    lines = [Line(name, dataclasses.asdict(scores[name]), note) for name, (_, note) in estimates.items()]
-    shown = {"scene": pictures[:EXAMPLES, 0], "raw frame": frames}
-    shown |= {name: estimate[:EXAMPLES, 0].clamp(0, 1) for name, (estimate, _) in estimates.items()}
-    return Evaluation(
-        task.kind, task.metric_name, test.name, len(test), lines, task.numbers(),
-        Examples({name: tensor.cpu() for name, tensor in shown.items()}, {"truth": test.names(test.labels[:EXAMPLES])}),
-    )  # fmt: skip
+    chosen = example_indices(len(test))
+    pictures, estimates, frames = _estimates(ways, setting, test, chosen)
+    lines = [
+        Line(name, dataclasses.asdict(picture_scores(estimates[name], pictures)), note)
+        for name, (_, note) in ways.items()
+    ]
+    shown = {"scene": pictures[chosen, 0], "raw frame": frames}
+    shown |= {name: estimate[chosen, 0].clamp(0, 1) for name, estimate in estimates.items()}
+    examples = Examples(
+        {name: tensor.cpu() for name, tensor in shown.items()}, {"truth": test.names(test.labels[chosen])}
+    )
+    return Evaluation(task.kind, task.metric_name, test.name, len(test), lines, task.numbers(), examples)
 
 
 def _ways_to_a_picture(task: Reconstruct, setting: Setting, training: Scenes) -> dict[str, tuple[Callable, str]]:
@@ -56,15 +60,18 @@ def _weight(setting: Setting, training: Scenes, mean: Tensor) -> float:
     return gcv_weight(s, residual @ U, residual)
 
 
-def _estimates(ways, setting: Setting, test: Scenes, shape: tuple[int, int]):
-    """All test pictures, the estimates by each way with its note, and the first raw frames."""
+def _estimates(
+    ways: dict[str, tuple[Callable, str]], setting: Setting, test: Scenes, chosen: list[int]
+) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    """All test pictures, the estimates of each way, and the raw frames of the chosen scenes."""
     generator = torch.Generator(setting.device).manual_seed(TEST_STREAM)
     simulator = setting.simulator()
-    pictures, estimates, frames = [], {name: [] for name in ways}, None
-    for some, _ in batches(test, shape, setting.device):
+    pictures, frames, estimates = [], [], {name: [] for name in ways}
+    for some, _ in batches(test, setting.rig.forward_model.scene_shape, setting.device):
         y = simulator(some, generator)
-        frames = y[:EXAMPLES, 0] if frames is None else frames
+        first = sum(map(len, pictures))
+        frames += [y[at - first, 0] for at in chosen if first <= at < first + len(y)]
         pictures.append(some)
         for name, (way, _) in ways.items():
             estimates[name].append(way(y).float())
-    return torch.cat(pictures), {name: (torch.cat(estimates[name]), note) for name, (_, note) in ways.items()}, frames
+    return torch.cat(pictures), {name: torch.cat(pieces) for name, pieces in estimates.items()}, torch.stack(frames)

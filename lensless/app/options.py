@@ -56,7 +56,7 @@ Checkpoint = Annotated[pathlib.Path, typer.Argument(help="Folder that `lensless 
 Source = Annotated[
     str,
     typer.Argument(
-        help="What to read: a recording or a folder of them, a raw frame (.npy, .png, .tif), or a camera address such as simulated:cannula-v1.",
+        help="A recording or a folder of them, a raw frame (.npy, .png, .tif), or a camera: simulated:cannula-v1.",
         metavar="SOURCE",
     ),
 ]

@@ -45,7 +45,7 @@ def demo_page(
     sections = [top, *(task_section(one, history) for one, history in zip(evaluations, histories, strict=True))]
     return report.page(
         "What a camera without optics sees",
-        f"Simulated rig {setting.rig.id}: what reaches its sensor looks like nothing, and still holds a picture and a label.",
+        f"Simulated rig {setting.rig.id}: what reaches its sensor looks like nothing, and holds a picture and a label.",
         [*sections, spectrum_section(setting), made_from(setting, evaluations, scenes, seed)],
     )
 
@@ -110,14 +110,16 @@ def inspect(setting: Setting) -> dict:
 
 def made_from(setting: Setting, evaluations: list[Evaluation], scenes: str, seed: int) -> str:
     spec = setting.rig.spec
+    shape, calibration = spec.sensor.shape, setting.calibration
     facts = {
         "rig": f"{spec.id} (fingerprint {spec.fingerprint[:12]})",
-        "sensor": f"{spec.sensor.shape[0]} x {spec.sensor.shape[1]} pixels, simulated, {setting.frames} frame(s) averaged",
-        "calibration": f"{setting.calibration.id}, measured on the simulated sensor with {setting.calibration.frames} frames",
+        "sensor": f"{shape[0]} x {shape[1]} pixels, simulated, {setting.frames} frame(s) averaged",
+        "calibration": f"{calibration.id}, measured on the simulated sensor with {calibration.frames} frames",
         "scenes": scenes or "none",
         "seed": str(seed),
         "code": code_version(),
-        "machine": f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {setting.device}",
+        "machine": f"{platform.machine()}, {setting.device}",
+        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
     }
     return report.provenance(facts)
 

@@ -1,4 +1,4 @@
-"""The camera address `simulated:RIG?scenes=NAME&split=SPLIT&seed=N&rays=N`: a rig that looks at one test scene after another."""
+"""The camera `simulated:RIG?scenes=NAME&split=SPLIT&seed=N&count=N&rays=N`: a rig before one scene after another."""
 
 import urllib.parse
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ DEFAULTS = {"scenes": "glyphs", "split": "test", "seed": "0", "count": "500", "r
 
 
 def open_simulated(place: str) -> SimulatedCamera:
-    """The camera of a simulated rig before a display; each scene stays for one frame, for N with `frames` = N in the rig.
+    """The camera of a simulated rig before a display; each scene stays for as many frames as the rig averages.
 
     Args:
         place: what stands behind `simulated:`.

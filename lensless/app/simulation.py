@@ -27,19 +27,20 @@ def record(rig: Rig, scenes: Scenes, out: pathlib.Path, frames: int, seed: int, 
     beside = out.with_suffix(".calibration.npz")
     pictures = scenes.fit(rig.spec.scene.shape)[:, 0].numpy()
     provenance = {
-        "rig": {"id": rig.spec.id, "fingerprint": rig.spec.fingerprint}, "rays": rig.rays, "calibration": calibration.id,
-        "scenes": scenes.name, "classes": list(scenes.classes), "seed": seed, "frames": frames, "code": code_version(),
+        "rig": {"id": rig.spec.id, "fingerprint": rig.spec.fingerprint}, "rays": rig.rays,
+        "calibration": calibration.id, "scenes": scenes.name, "classes": list(scenes.classes),
+        "seed": seed, "frames": frames, "code": code_version(),
     }  # fmt: skip
     with camera, screen.working(f"recording {len(scenes):,} scenes, {frames} frame(s) each"):
         display.show(_shown(pictures[0]))
         first = camera.snap(1)[0]
         with Recording.create(out, first, provenance, rig.spec.scene.shape) as writer:
+            calibration.save(beside)
             for picture, label in zip(pictures, scenes.labels.tolist(), strict=True):
                 display.show(_shown(picture))
                 for frame in camera.snap(frames):
                     writer.append(frame, label, picture)
             count = len(writer)
-    calibration.save(beside, overwrite=True)
     screen.say(f"{count:,} raw frames in {out}, calibration of the sensor in {beside}")
     return {"recording": str(out), "calibration": str(beside), "frames": count, **provenance}
 

@@ -106,7 +106,7 @@ def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, sou
         first = group[0]
         if len(group) < frames:
             raise InputError(
-                f"'{source}': {len(group)} frames left over, expected {frames} for each measurement; record whole groups, "
+                f"'{source}': {len(group)} frames left over, a measurement takes {frames}; record whole groups, "
                 "or use a checkpoint that was trained with fewer --frames"
             )
         for other in group[1:]:

@@ -170,7 +170,7 @@ def new_after_reconstruction(reconstruct: Reconstruct, scenes: Scenes) -> Classi
 
 
 def sharp_twin(task: Task, scenes: Scenes, device: torch.device) -> Task:
-    """The same network for the sharp picture: for all of it, or for as many of its principal components as `task` has sums."""
+    """The same network for the sharp picture: all of it, or as many principal components as `task` has sums."""
     if isinstance(task, ClassifyReconstruction):
         return ClassifyPicture(task.scene_shape, task.classes, task.widths).to(device)
     height, width = task.scene_shape
@@ -248,7 +248,8 @@ def check_scenes(task: Task, scenes: Scenes, recipe: Recipe) -> None:
     """Refuse scenes that this task cannot learn from."""
     if task.metric_name == "accuracy" and int(scenes.labels.min()) < 0:
         raise ConfigurationError(
-            f"scenes {scenes.name!r} hold pictures without a label; put them in one folder per class, or train reconstruct"
+            f"scenes {scenes.name!r} hold pictures without a label; put them in one folder per class, "
+            "or train reconstruct"
         )
     if len(scenes) < recipe.batch_size:
         raise ConfigurationError(

@@ -9,6 +9,12 @@ from lensless.tasks import Numbers
 EXAMPLES = 8
 
 
+def example_indices(count: int) -> list[int]:
+    """Which of `count` test scenes are shown: evenly spread, so that nobody has chosen them."""
+    shown = min(EXAMPLES, count)
+    return [at * count // shown for at in range(shown)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Line:
     """One line of the table of figures: a way to the result, what it reached, and what it is made of."""

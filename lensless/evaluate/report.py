@@ -23,11 +23,14 @@ p { margin: .3rem 0 .9rem; max-width: 46rem }
 .lead { color: var(--quiet); font-size: 1.05rem }
 section { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 1.4rem 1.5rem;
           margin: 1.25rem 0 }
-.flow { display: flex; align-items: center; justify-content: center; gap: .9rem; flex-wrap: wrap; text-align: center }
-.flow figure { margin: 0 } .flow .arrow { color: var(--quiet); font-size: 1.6rem }
-.flow img { width: 11rem; height: 11rem; object-fit: contain; background: #000; border-radius: 8px }
-.flow .label { width: 11rem; height: 11rem; border-radius: 8px; border: 2px solid var(--accent); color: var(--accent);
-               display: grid; place-items: center; font-size: 5.5rem; font-weight: 600; line-height: 1 }
+.flow { display: flex; align-items: center; justify-content: center; gap: .9rem; flex-wrap: wrap; text-align: center;
+        padding: 1.8rem 1rem }
+.flow figure { margin: 0; max-width: 10.4rem; align-self: start }
+.flow .arrow { color: var(--quiet); font-size: 1.6rem }
+.flow img { width: 10.4rem; height: 10.4rem; object-fit: contain; background: #000; border-radius: 8px }
+.flow .label { width: 10.4rem; height: 10.4rem; border-radius: 8px; border: 2px solid var(--accent);
+               color: var(--accent); display: grid; place-items: center; font-size: 5.5rem; font-weight: 600;
+               line-height: 1 }
 figcaption { color: var(--quiet); font-size: .88rem; margin-top: .4rem }
 img { image-rendering: pixelated } svg { max-width: 100%; height: auto }
 .scroll { overflow-x: auto }
@@ -40,7 +43,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 tr.own td { font-weight: 600 } tr.own td.note { font-weight: 400 } td.note { color: var(--quiet); font-size: .88rem }
 table.gallery { width: auto } table.gallery td { border: 0; padding: .2rem .3rem; text-align: center }
 table.gallery th { border: 0; padding-right: .9rem; text-align: right; vertical-align: middle; font-size: .88rem }
-table.gallery img { width: 5.2rem; height: 5.2rem; object-fit: contain; background: #000; border-radius: 4px; display: block }
+table.gallery img { width: 5.2rem; height: 5.2rem; object-fit: contain; background: #000; border-radius: 4px;
+                    display: block }
 table.gallery .wrong { color: #b91c1c; font-weight: 600 }
 .pair { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start } .pair > * { flex: 1 1 20rem }
 details { margin-top: .6rem } summary { cursor: pointer; color: var(--quiet) }
@@ -112,7 +116,8 @@ def numbers(evaluation: Evaluation) -> str:
     held = evaluation.numbers
     return (
         f"<p>Trainable: {held.trainable:,}. From calibration: {held.from_calibration:,}. "
-        f"Fitted on scenes: {held.fitted_on_scenes:,}. Test scenes: {evaluation.count:,} ({escape(evaluation.scenes)}).</p>"
+        f"Fitted on scenes: {held.fitted_on_scenes:,}. "
+        f"Test scenes: {evaluation.count:,} ({escape(evaluation.scenes)}).</p>"
     )
 
 

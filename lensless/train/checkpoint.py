@@ -95,8 +95,11 @@ def _check_card(card: dict, path: pathlib.Path) -> None:
 
 def _task_of(config: dict, tensors: dict[str, torch.Tensor], path: pathlib.Path) -> Task:
     """The task that a checkpoint describes, with its numbers; nothing is allocated before the two agree."""
-    with torch.device("meta"):  # shapes without memory: a description may claim any size, the file is as large as it is
-        expected = {name: (tuple(value.shape), value.dtype) for name, value in build(config).state_dict().items()}
+    try:
+        with torch.device("meta"):  # shapes without memory: a description may claim any size
+            expected = {name: (tuple(value.shape), value.dtype) for name, value in build(config).state_dict().items()}
+    except InputError as error:
+        raise InputError(f"{path}: {error}; take a copy of it, or train again") from error
     found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):

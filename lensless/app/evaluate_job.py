@@ -1,0 +1,104 @@
+"""What `lensless evaluate` does between its options and its result."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from hardware.errors import ConfigurationError
+from lensless.app import pages
+from lensless.app.evaluation import evaluate
+from lensless.app.load import setting_of
+from lensless.app.results import sharp_baseline, show
+from lensless.app.screen import Screen
+from lensless.data.augment import Augmentation
+from lensless.data.scenes import Scenes, load_scenes
+from lensless.evaluate.evaluation import Evaluation
+from lensless.evaluate.figures import HEADS, shown
+from lensless.evaluate.report import write
+from lensless.tasks import Reconstruct
+from lensless.train import checkpoint
+from lensless.train.loop import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """How to evaluate: the options of the command, as they were given."""
+
+    rig: str | None
+    scenes: str | None
+    split: str
+    sharp: bool
+    page: bool
+    device: str
+    workers: int
+    data: pathlib.Path | None
+
+
+def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> None:
+    """Evaluate checkpoints one by one; of several of one task, give mean and range."""
+    evaluations = [evaluate_one(folder, wish, screen) for folder in folders]
+    pairs = zip(evaluations, folders, strict=True)
+    facts = {"evaluations": [one.facts() | {"checkpoint": str(folder)} for one, folder in pairs]}
+    if len(evaluations) > 1:
+        facts["summary"] = summary(evaluations)
+        heads = list(next(iter(facts["summary"].values())))
+        rows = [[name, *figures.values()] for name, figures in facts["summary"].items()]
+        screen.table(f"\nmean (lowest .. highest) of {len(evaluations)} checkpoints", ["", *heads], rows)
+    screen.result(facts)
+
+
+def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation:
+    found = checkpoint.load(folder)
+    setting = setting_of(found, str(folder), wish.device, wish.rig)
+    recipe = recipe_of(found.card)
+    name = wish.scenes or found.card["scenes"]["train"][0].partition("/")[0]
+    training, validation, test = _scene_sets(name, wish, recipe.seed)
+    task, twin = found.task.to(setting.device), None
+    if wish.sharp and not isinstance(task, Reconstruct):
+        twin = sharp_baseline(task, setting, training, validation, recipe, folder / "sharp", wish.workers, screen)
+    with screen.working(f"testing {folder}"):
+        evaluation = evaluate(task, setting, training, validation, test, twin)
+    show(evaluation, screen)
+    if wish.page:
+        path = folder / "report.html"
+        write(path, pages.evaluation_page(setting, evaluation, found.card["history"], str(folder), recipe.seed))
+        screen.say(f"look at it: {path.resolve()}")
+    return evaluation
+
+
+def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, str]]:
+    """Line by line, mean and range of every figure, as text.
+
+    Raises:
+        ConfigurationError: evaluations of different tasks.
+    """
+    kinds = sorted({one.kind for one in evaluations})
+    if len(kinds) > 1:
+        raise ConfigurationError(f"checkpoints of different tasks ({', '.join(kinds)}); evaluate them one by one")
+    heads = list(dict.fromkeys(name for line in evaluations[0].lines for name in line.figures))
+    table = {}
+    for line in evaluations[0].lines:
+        same = [other.figures for one in evaluations for other in one.lines if other.name == line.name]
+        table[line.name] = {HEADS[head]: _spread(head, [figures.get(head) for figures in same]) for head in heads}
+    return table
+
+
+def recipe_of(card: dict) -> Recipe:
+    """The recipe that a card holds."""
+    augmentation = card["recipe"].get("augmentation")
+    return Recipe(**{**card["recipe"], "augmentation": Augmentation(**augmentation) if augmentation else None})
+
+
+def _spread(name: str, values: list[float | None]) -> str:
+    if None in values:
+        return ""
+    return f"{shown(name, float(np.mean(values)))} ({shown(name, min(values))} .. {shown(name, max(values))})"
+
+
+def _scene_sets(name: str, wish: Wish, seed: int) -> tuple[Scenes, Scenes, Scenes]:
+    # Glyphs of another seed are other pictures; the checkpoint's own seed gives the scenes that it was trained on.
+    training, validation, test = (
+        load_scenes(name, part, seed, None, wish.data) for part in ("train", "val", wish.split)
+    )
+    return training, validation, test

@@ -1,0 +1,106 @@
+"""What `lensless train` does between its options and its result."""
+
+import dataclasses
+import pathlib
+
+from hardware.errors import ConfigurationError
+from lensless.app.load import open_device, setting_of
+from lensless.app.results import check_out
+from lensless.app.rig import open_rig
+from lensless.app.screen import Screen
+from lensless.app.training import RECIPES, Setting, new_after_reconstruction, new_classify, new_reconstruct, train
+from lensless.data.scenes import Scenes, load_scenes
+from lensless.evaluate.figures import HEADS, shown
+from lensless.tasks import Reconstruct, Task
+from lensless.train import checkpoint
+from lensless.train.loop import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What is to be trained on: the options of the commands, as they were given."""
+
+    rig: str
+    scenes: str
+    frames: int | None
+    rays: int | None
+    seed: int
+    device: str
+    count: int | None
+    data: pathlib.Path | None
+    download: bool
+
+    def setting(self, screen: Screen) -> Setting:
+        """The rig in use."""
+        with screen.working(f"forward model and calibration of {self.rig}"):
+            return Setting.of(open_rig(self.rig, str(open_device(self.device)), self.rays), self.frames)
+
+    def scene_sets(self) -> tuple[Scenes, Scenes]:
+        """Training and validation."""
+        training = load_scenes(self.scenes, "train", self.seed, self.count, self.data, self.download)
+        return training, load_scenes(self.scenes, "val", self.seed, None, self.data, self.download)
+
+    def folder(self, kind: str) -> pathlib.Path:
+        """Where the checkpoint goes if nobody said."""
+        scenes = self.scenes.replace(":", "-").replace("/", "-").strip("-")
+        frames = f"-{self.frames}-frames" if self.frames else ""
+        return pathlib.Path("runs") / f"{kind}-{pathlib.Path(self.rig).stem}-{scenes}{frames}-{self.seed}"
+
+
+def recipe(
+    kind: str, epochs: int | None, batch_size: int | None, learning_rate: float | None, seed: int, precision: str
+) -> Recipe:
+    """The recipe of a task, with what was asked for put in its place."""
+    asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return dataclasses.replace(RECIPES[kind], seed=seed, precision=precision, **given)
+
+
+def train_front(kind: str, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen) -> None:
+    """Train a task that takes frames."""
+    out = out or wish.folder(kind)
+    check_out(out)
+    setting = wish.setting(screen)
+    training, validation = wish.scene_sets()
+    make = {"reconstruct": new_reconstruct, "classify": new_classify}[kind]
+    _run(make(setting, training), setting, training, validation, chosen, out, workers, screen)
+
+
+def train_after(
+    reconstruction: pathlib.Path, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen
+) -> None:
+    """Train a classifier of the pictures that a trained reconstruction gives."""
+    out = out or wish.folder("classify-reconstruction")
+    check_out(out)
+    found = checkpoint.load(reconstruction)
+    if not isinstance(found.task, Reconstruct):
+        raise ConfigurationError(
+            f"--after {reconstruction}: a {found.task.kind!r} checkpoint; expected one of `lensless train reconstruct`"
+        )
+    setting = setting_of(found, str(reconstruction), wish.device, wish.rig)
+    training, validation = wish.scene_sets()
+    task = new_after_reconstruction(found.task.to(setting.device), training)
+    _run(task, setting, training, validation, chosen, out, workers, screen)
+
+
+def _run(
+    task: Task, setting: Setting, training: Scenes, validation: Scenes, chosen: Recipe, out: pathlib.Path, workers: int,
+    screen: Screen,
+) -> None:  # fmt: skip
+    numbers, metric = task.numbers(), task.metric_name
+    screen.say(f"{task.kind}: {numbers.trainable:,} trainable parameters")
+    screen.say(f"scenes: {len(training):,} of {training.name}; checkpoint: {out}")
+    with screen.training(task.kind, metric) as watch:
+        result = train(task, setting, training, validation, chosen, out, workers, watch)
+    best, seconds = result.best, result.history[-1].seconds
+    screen.say(
+        f"best epoch {best.epoch + 1} of {len(result.history)}: {HEADS[metric]} {shown(metric, best.validation)} "
+        f"on {len(validation):,} validation scenes; {seconds:.0f} s"
+    )
+    screen.say(f"next: lensless evaluate {out}")
+    screen.result(
+        {
+            "checkpoint": str(out), "task": task.kind, "metric": metric, "validation": best.validation,
+            "epoch": best.epoch + 1, "seconds": seconds, "numbers": dataclasses.asdict(numbers),
+        }
+    )  # fmt: skip
