@@ -11,18 +11,11 @@ import time
 import pytest
 import tiny
 import torch
-from training_tools import Child, result_of
+from training_tools import result_of
 
 from lensless.train import checkpoint, files, state
 
 KILLED = -9
-
-
-@pytest.fixture(scope="module")
-def child(tmp_path_factory):
-    child = Child(tmp_path_factory.mktemp("cache"))
-    yield child
-    child.close()
 
 
 @pytest.fixture(scope="module")
