@@ -1,8 +1,10 @@
 """Storage promises: a full disk ends in order, a second writer is refused, a reader may follow."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import pathlib
 import pickle
 import random
 import shutil
@@ -98,6 +100,33 @@ def test_after_a_failed_write_the_file_is_never_touched_again(tmp_path, monkeypa
         assert len(recording) == 1 and (recording[0].pixels == frame(0).pixels).all()
 
 
+def test_a_disk_that_does_not_hold_a_frame_has_not_acknowledged_it(tmp_path, monkeypatch):
+    def fail(handle):
+        raise OSError(5, "Input/output error")
+
+    writer = Recording.create(tmp_path / "a.h5", frame(0), durability="power")
+    writer.append(frame(0))
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="stopped after 1 frames: Input/output error"):
+        writer.append(frame(1))
+    assert len(writer) == 1
+    writer.close()
+    with Recording.open(tmp_path / "a.h5") as recording:
+        assert (recording[0].pixels == frame(0).pixels).all()
+
+
+def test_a_lock_that_cannot_be_removed_is_let_go_all_the_same(tmp_path, monkeypatch):
+    def refuse(self, missing_ok=False):
+        raise OSError(30, "Read-only file system")
+
+    writer = Recording.create(tmp_path / "a.h5", frame(0))
+    monkeypatch.setattr(pathlib.Path, "unlink", refuse)
+    writer.close()
+    monkeypatch.undo()
+    (tmp_path / "a.h5").unlink()
+    Recording.create(tmp_path / "a.h5", frame(0)).close()
+
+
 def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path):
     with start("append_for_ever", tmp_path / "a.h5") as child:
         child.stdin.write("go\n")
@@ -123,20 +152,32 @@ def test_nothing_is_overwritten(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
-def test_a_reader_in_another_process_sees_an_acknowledged_frame_at_once(tmp_path):
-    with Recording.create(tmp_path / "a.h5", frame(0), {}, SCENE_SHAPE, reserve_bytes=0) as writer:
+def follow(path, frames: int, readers: int) -> None:
+    """Every reader, in a process of its own, is asked after each append for the number of frames and for the last."""
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(Recording.create(path, frame(0), {}, SCENE_SHAPE, reserve_bytes=0))
         writer.append(frame(0), 0, scene(0))
-        with start("follow", tmp_path / "a.h5") as child:
-            child.stdout.readline()
-            for index in range(1, 60):
-                writer.append(frame(index), index % 10, scene(index))
+        children = [stack.enter_context(start("follow", path)) for _ in range(readers)]
+        assert [child.stdout.readline() for child in children] == ["ready\n"] * readers
+        for index in range(1, frames):
+            writer.append(frame(index), index % 10, scene(index))
+            for child in children:
                 child.stdin.write("look\n")
                 child.stdin.flush()
-                assert child.stdout.readline().split() == [
-                    str(index + 1),
-                    digest(frame(index), index % 10, scene(index)),
-                ]
+            answer = f"{index + 1} {digest(frame(index), index % 10, scene(index))}\n"
+            assert [child.stdout.readline() for child in children] == [answer] * readers
+        for child in children:
             child.communicate()
+
+
+def test_a_reader_in_another_process_sees_an_acknowledged_frame_at_once(tmp_path):
+    follow(tmp_path / "a.h5", frames=30, readers=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_three_readers_see_each_of_500_acknowledged_frames_at_once(tmp_path):
+    follow(tmp_path / "a.h5", frames=500, readers=3)
 
 
 @pytest.mark.parametrize("durability", ["process", "power"])
