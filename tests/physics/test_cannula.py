@@ -243,6 +243,7 @@ def test_one_seed_is_one_matrix_and_another_seed_another():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # 136 scene pixels of 4 million rays each: seconds on an idle machine, minutes on a busy one
 def test_the_default_rod_states_at_most_five_percent():
     model = Cannula()
     print(f"\nCannula(): sampling error {model.sampling_error:.2%}")
