@@ -15,6 +15,8 @@ from lensless.tasks import Reconstruct, Task
 from lensless.train import checkpoint
 from lensless.train.loop import Recipe
 
+LEAST_VALIDATION = 200  # scenes; where fewer training scenes are asked for, so are fewer of these
+
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
@@ -38,7 +40,10 @@ class Wish:
     def scene_sets(self) -> tuple[Scenes, Scenes]:
         """Training and validation."""
         training = load_scenes(self.scenes, "train", self.seed, self.count, self.data, self.download)
-        return training, load_scenes(self.scenes, "val", self.seed, None, self.data, self.download)
+        validation = load_scenes(self.scenes, "val", self.seed, None, self.data, self.download)
+        if self.count is not None and (fewer := max(LEAST_VALIDATION, self.count // 10)) < len(validation):
+            validation = validation.subset([at * len(validation) // fewer for at in range(fewer)])
+        return training, validation
 
     def folder(self, kind: str) -> pathlib.Path:
         """Where the checkpoint goes if nobody said."""

@@ -1,0 +1,282 @@
+"""The commands as a user runs them, and what they say when something is wrong."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hardware import Recording
+from lensless.app import sources
+
+COMMANDS = [
+    ["demo"], ["simulate"], ["train"], ["train", "reconstruct"], ["train", "classify"], ["evaluate"], ["reconstruct"],
+    ["classify"], ["inspect"], ["doctor"],
+]  # fmt: skip
+
+
+def said(result, code: int, *parts: str) -> str:
+    """The one message of a command that refused: exit code, no traceback, and what it must mention."""
+    assert result.exit_code == code, result.output
+    message = result.stderr
+    assert "Traceback" not in result.output
+    for part in parts:
+        assert part in message, message
+    return message
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(lensless, command):
+    result = lensless(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_from_frames_to_pictures(lensless, reconstruct_run, recording, tmp_path):
+    out = tmp_path / "pictures"
+    result = lensless("reconstruct", reconstruct_run, recording, "--out", out, "--json", tmp_path / "result.json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads((tmp_path / "result.json").read_text())
+    assert len(facts["pictures"]) == 12
+    with Image.open(out / "000003.png") as file:
+        picture = np.asarray(file, np.float32) / 255
+    with Recording.open(recording) as frames:
+        scene = frames.scene(3).astype(np.float32) / 255
+    mse = float(((picture - scene) ** 2).mean())
+    assert float(facts["pictures"][3]["psnr_db"]) == pytest.approx(-10 * np.log10(mse), abs=0.05)
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.width > 500
+    said(lensless("reconstruct", reconstruct_run, recording, "--out", out), 4, "nothing is overwritten")
+
+
+def test_from_frames_to_labels(lensless, classify_run, recording):
+    result = lensless("classify", classify_run, recording, "--json", "-")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert len(facts["labels"]) == 12
+    assert all(0 < one["probability"] <= 1 and one["truth"] for one in facts["labels"])
+    right = sum(one["label"] == one["truth"] for one in facts["labels"])
+    assert facts["accuracy"] == right / 12
+
+
+def test_a_live_camera_by_its_address(lensless, classify_run, reconstruct_run, tiny, tmp_path):
+    address = f"simulated:{tiny}?count=47&rays=1024"
+    result = lensless("classify", classify_run, address, "--count", 3, "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["labels"]) == 3
+    result = lensless("reconstruct", reconstruct_run, address, "--out", tmp_path / "live")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "live" / "000000.png").exists()
+
+
+def test_a_raw_frame_in_a_file_gives_what_the_recording_gives(lensless, classify_run, recording, tmp_path):
+    with Recording.open(recording) as frames:
+        pixels = frames[5].pixels
+    np.save(tmp_path / "raw.npy", pixels)
+    Image.fromarray(pixels).save(tmp_path / "raw.png")
+    from_recording = json.loads(lensless("classify", classify_run, recording, "--json", "-").stdout)["labels"][5]
+    for name in ("raw.npy", "raw.png"):
+        result = lensless("classify", classify_run, tmp_path / name, "--json", "-")
+        assert result.exit_code == 0, result.output
+        one = json.loads(result.stdout)["labels"][0]
+        assert (one["label"], one["probability"]) == (from_recording["label"], from_recording["probability"])
+
+
+def test_evaluate_writes_a_page_and_stands_beside_baselines(lensless, classify_run, reconstruct_run, tmp_path):
+    runs = [shutil.copytree(run, tmp_path / run.name) for run in (reconstruct_run, classify_run)]
+    result = lensless("evaluate", runs[0], "--json", tmp_path / "pictures.json")
+    assert result.exit_code == 0, result.output
+    lines = {
+        line["name"]: line for line in json.loads((tmp_path / "pictures.json").read_text())["evaluations"][0]["lines"]
+    }
+    assert set(lines) == {"network", "Wiener", "Tikhonov"}
+    assert lines["Wiener"]["psnr_db"] > lines["Tikhonov"]["psnr_db"]
+    result = lensless("evaluate", runs[1], "--json", tmp_path / "labels.json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads((tmp_path / "labels.json").read_text())["evaluations"][0]
+    lines = {line["name"]: line for line in facts["lines"]}
+    assert set(lines) == {
+        "without reconstruction", "same network on the sharp picture", "linear rule", "total light only", "chance",
+        "what the numbers would show",
+    }  # fmt: skip
+    assert np.sum(facts["confusion"]) == facts["count"]
+    trace = np.trace(facts["confusion"]) / facts["count"]
+    assert trace == pytest.approx(lines["without reconstruction"]["accuracy"])
+    first = (runs[1] / "report.html").read_bytes()
+    assert lensless("evaluate", runs[1]).exit_code == 0
+    assert (runs[1] / "report.html").read_bytes() == first  # same seed, same report, to the last digit
+
+
+def test_evaluating_several_gives_mean_and_range(lensless, classify_run, tmp_path):
+    result = lensless(
+        "evaluate", classify_run, classify_run, "--no-sharp", "--no-page", "--json", tmp_path / "both.json"
+    )
+    assert result.exit_code == 0, result.output
+    summary = json.loads((tmp_path / "both.json").read_text())["summary"]["without reconstruction"]["accuracy"]
+    assert ".." in summary
+
+
+def test_classify_after_reconstruction(lensless, reconstruct_run, recording, tiny, tmp_path):
+    out = tmp_path / "after"
+    options = ["--rig", tiny, "--scenes", "glyphs", "--count", 300, "--epochs", 1, "--out", out]
+    result = lensless("train", "classify", "--after", reconstruct_run, *options)
+    assert result.exit_code == 0, result.output
+    assert lensless("classify", out, recording).exit_code == 0
+
+
+def test_inspect_counts_modes_and_draws_a_page(lensless, tiny, tmp_path):
+    page = tmp_path / "page.html"
+    result = lensless("inspect", tiny, "--rays", 1024, "--page", page, "--json", "-")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    ratios = np.array(facts["signal_to_noise_1_frame"])
+    assert facts["modes_1_frame"] == (ratios > 1).sum()
+    assert "<svg" in page.read_text()
+
+
+def test_doctor_finds_this_machine_well(lensless):
+    result = lensless("doctor", "--json", "-")
+    assert result.exit_code == 0, result.output
+    states = {one["what"]: one["state"] for one in json.loads(result.stdout)["findings"]}
+    assert states["recordings"] == states["rig files"] == states["libraries"] == "ok"
+
+
+# --- refusals ---
+
+
+def test_a_checkpoint_of_another_rig_is_refused(lensless, classify_run, tmp_path):
+    said(lensless("classify", classify_run, tmp_path / "x.h5", "--rig", "cannula-v1"), 6, "tiny-v1", "cannula-v1")
+    said(lensless("evaluate", classify_run, "--rig", "cannula-v1"), 6, "tiny-v1")
+
+
+def test_frames_of_another_rig_are_refused(lensless, classify_run, tiny, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(tiny.read_text().replace("tiny-v1", "other-v1").replace("12.5", "11.5"))
+    frames = tmp_path / "other.h5"
+    assert lensless("simulate", "--rig", other, "--rays", 256, "--count", 2, "--out", frames).exit_code == 0
+    said(lensless("classify", classify_run, frames), 6, "other-v1", "tiny-v1")
+
+
+def test_a_rig_with_the_same_id_and_other_facts_is_refused(lensless, classify_run, tiny, tmp_path):
+    other = tmp_path / "tiny-v1.toml"
+    other.write_text(tiny.read_text().replace("12.5", "11.5"))
+    said(lensless("classify", classify_run, tmp_path / "x.h5", "--rig", other), 6, "fingerprint")
+
+
+@pytest.mark.parametrize(
+    "name, content, code, parts",
+    [
+        ("frame.png", b"no picture", 5, ["frame.png", "cannot be read"]),
+        ("frame.npy", b"\x93NUMPY\x01\x00v\x00", 5, ["frame.npy"]),
+        ("frame.h5", b"no recording", 5, ["frame.h5"]),
+        ("frame.txt", b"text", 5, ["frame.txt", ".npy"]),
+    ],
+)
+def test_files_that_are_no_frames(lensless, classify_run, tmp_path, name, content, code, parts):
+    (tmp_path / name).write_bytes(content)
+    said(lensless("classify", classify_run, tmp_path / name), code, *parts)
+
+
+@pytest.mark.parametrize(
+    "pixels, parts",
+    [
+        (np.full((24, 24), np.nan, np.float32), ["float32", "unsigned"]),
+        (np.zeros((24, 24, 3), np.uint8), ["(24, 24, 3)", "colour"]),
+        (np.full((24, 24), 5000, np.uint16), ["5000", "4095"]),
+        (np.full((24, 24), -1, np.int16), ["outside"]),
+    ],
+)
+def test_arrays_that_are_no_frames(lensless, classify_run, tmp_path, pixels, parts):
+    np.save(tmp_path / "frame.npy", pixels)
+    said(lensless("classify", classify_run, tmp_path / "frame.npy"), 5, *parts)
+
+
+def test_a_frame_of_another_shape_or_with_too_much_light_does_not_fit(lensless, classify_run, tmp_path):
+    np.save(tmp_path / "frame.npy", np.full((20, 24), 100, np.uint16))
+    said(lensless("classify", classify_run, tmp_path / "frame.npy"), 6, "(20, 24)", "(24, 24)")
+    np.save(tmp_path / "bright.npy", np.full((24, 24), 4095, np.uint16))
+    said(lensless("classify", classify_run, tmp_path / "bright.npy"), 6, "clipped", "shorten the exposure")
+
+
+def test_what_does_not_exist(lensless, classify_run, tmp_path):
+    said(lensless("classify", classify_run, tmp_path / "missing"), 5, "does not exist")
+    said(lensless("classify", tmp_path / "missing", "x.h5"), 5, "does not exist", "lensless train")
+    said(lensless("classify", classify_run, "opencv:0"), 2, "opencv", "known")
+    said(lensless("inspect", "canula-v1"), 2, "canula-v1", "cannula-v1")
+    said(lensless("inspect", "cannula-v1", "--device", "tpu"), 2, "tpu")
+    said(lensless("train", "classify", "--scenes", "mnist", "--data", tmp_path), 5, "MNIST", "OPTICS_FREE_DATA")
+
+
+def test_an_unknown_key_in_a_rig_file_names_the_nearest(lensless, tiny, tmp_path):
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(tiny.read_text().replace("length_mm", "lenght_mm"))
+    said(lensless("inspect", wrong), 2, "lenght_mm", "length_mm", "wrong.toml")
+
+
+def test_the_wrong_kind_of_checkpoint(lensless, classify_run, reconstruct_run, recording, tmp_path):
+    said(lensless("reconstruct", classify_run, recording, "--out", tmp_path / "out"), 2, "lensless classify")
+    said(lensless("classify", reconstruct_run, recording), 2, "lensless reconstruct")
+    said(lensless("train", "classify", "--after", classify_run, "--out", tmp_path / "run"), 2, "train reconstruct")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recording_is_not_overwritten(lensless, recording, tiny):
+    before = recording.read_bytes()
+    said(lensless("simulate", "--rig", tiny, "--rays", 1024, "--count", 2, "--out", recording), 4, "exists")
+    assert recording.read_bytes() == before
+
+
+def test_a_full_disk_is_said_before_anything_is_lost(lensless, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    options = ["--rig", tiny, "--rays", 1024, "--count", 300, "--epochs", 1, "--out", tmp_path / "run"]
+    said(lensless("train", "classify", *options), 4, "free")
+
+
+def test_frames_that_make_no_whole_measurement(tiny, recording, lensless, tmp_path):
+    options = ["--rig", tiny, "--rays", 1024, "--frames", 5, "--count", 600, "--epochs", 1, "--out", tmp_path / "run"]
+    assert lensless("train", "classify", *options).exit_code == 0
+    message = said(lensless("classify", tmp_path / "run", recording), 6, "different scenes", "5 frames")
+    assert "record 5 frames of each scene" in message
+    five = tmp_path / "five.h5"
+    record = ["--rig", tiny, "--rays", 1024, "--count", 2, "--frames", 5, "--out", five]
+    assert lensless("simulate", *record).exit_code == 0
+    result = lensless("classify", tmp_path / "run", five, "--json", "-")
+    assert len(json.loads(result.stdout)["labels"]) == 2
+
+
+def test_averaging_is_the_mean_of_calibrated_frames(lensless, classify_run, tiny, tmp_path):
+    from calibration import Calibration
+
+    path = tmp_path / "three.h5"
+    assert (
+        lensless("simulate", "--rig", tiny, "--rays", 1024, "--count", 1, "--frames", 3, "--out", path).exit_code == 0
+    )
+    calibration = Calibration.load(classify_run / "calibration.npz")
+    seen = next(sources.measurements(str(path), calibration, 3))
+    with Recording.open(path) as recording:
+        mean = np.mean([calibration.apply(frame).y for frame in recording], axis=0)
+    torch.testing.assert_close(seen.y[0, 0], torch.from_numpy(mean.astype(np.float32)))
+
+
+def test_a_real_process_ends_with_the_code_and_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "optics_free", "inspect", str(tmp_path / "none.toml")], capture_output=True, text=True,
+        timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == "" and done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+
+
+def test_the_other_distribution_of_this_name_is_refused(tmp_path):
+    facts = tmp_path / "lensless-1.0.9.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: lensless\nVersion: 1.0.9\n")
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+    script += "sys.argv = ['lensless', 'doctor']; import optics_free; optics_free.main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert "1.0.9" in done.stderr and "pip uninstall lensless" in done.stderr and "Traceback" not in done.stderr
