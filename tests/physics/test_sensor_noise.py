@@ -184,6 +184,14 @@ def test_frames_drawn_at_once_have_the_statistics_of_averaged_single_frames(elec
         assert scipy.stats.ks_2samp(at_once.ravel()[::4], one_by_one.ravel()[::4]).statistic <= 0.03
 
 
+def test_rounding_is_part_of_an_average_as_it_is_of_single_frames():
+    model = sensor(gain_electrons_per_dn=4.0)  # a coarse converter: read noise of 1 DN
+    expected = (1 + 1 / 12) / 16
+    one_by_one = np.mean([exposed(model, 0.0, seed=seed) for seed in range(16)], axis=0)
+    for average in (exposed(model, 0.0, seed=99, frames=16), one_by_one):
+        assert average.var() == pytest.approx(expected, rel=5 * math.sqrt(2 / COUNT))
+
+
 def test_some_pixels_only_are_the_same_pixels_of_the_whole_sensor():
     model = sensor(**PATTERNS, dark_electrons_per_s=20.0)
     pixels = torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))[:1000]
