@@ -52,8 +52,7 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     found = checkpoint.load(folder)
     setting = setting_of(found, str(folder), wish.device, wish.rig)
     recipe = recipe_of(found.card)
-    name = wish.scenes or found.card["scenes"]["train"][0].partition("/")[0]
-    training, validation, test = _scene_sets(name, wish, recipe.seed)
+    training, validation, test = _scene_sets(wish, found.card, recipe.seed, folder)
     task, twin = found.task.to(setting.device), None
     if wish.sharp and not isinstance(task, Reconstruct):
         twin = sharp_baseline(task, setting, training, validation, recipe, folder / "sharp", wish.workers, screen)
@@ -96,7 +95,13 @@ def _spread(name: str, values: list[float | None]) -> str:
     return f"{shown(name, float(np.mean(values)))} ({shown(name, min(values))} .. {shown(name, max(values))})"
 
 
-def _scene_sets(name: str, wish: Wish, seed: int) -> tuple[Scenes, Scenes, Scenes]:
+def _scene_sets(wish: Wish, card: dict, seed: int, where: pathlib.Path) -> tuple[Scenes, Scenes, Scenes]:
+    """Training, validation and test scenes; without a wish, of the set that the checkpoint was trained on."""
+    name = wish.scenes or card["scenes"]["train"][0].partition("/")[0]
+    if wish.scenes is None and name.startswith("folder:"):
+        raise ConfigurationError(
+            f"{where}: trained on pictures of the {name}, wherever it lies now; name it with --scenes folder:PATH"
+        )
     # Glyphs of another seed are other pictures; the checkpoint's own seed gives the scenes that it was trained on.
     training, validation, test = (
         load_scenes(name, part, seed, None, wish.data) for part in ("train", "val", wish.split)

@@ -51,6 +51,9 @@ class Source(Protocol):
     def facts(self) -> dict:
         """What a card must say of it."""
 
+    def origin(self) -> dict:
+        """What must be the same when a run goes on."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
@@ -112,6 +115,15 @@ class Setting:
             "calibration": self.calibration.id,
         }
 
+    def origin(self) -> dict:
+        spec = self.rig.spec
+        return {
+            "rig": f"{spec.id} {spec.fingerprint}",
+            "rays": self.rig.rays,
+            "frames": self.frames,
+            "calibration": self.calibration.id,
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class SharpPictures:
@@ -127,6 +139,9 @@ class SharpPictures:
 
     def facts(self) -> dict:
         return {"rig": None, "frames": None}
+
+    def origin(self) -> dict:
+        return {"rig": None}
 
 
 def statistics_of(scenes: Scenes, shape: tuple[int, int], device: torch.device) -> SceneStatistics:
@@ -236,9 +251,10 @@ def train(
         records = [dataclasses.asdict(record) for record in history]
         checkpoint.save(out, task, {**card, "metric": task.metric_name, "history": records})
 
+    origin = {**source.origin(), "validation": f"{validation.name} {validation.fingerprint()}"}
     trainer = Trainer(
         task, scenes, source.training_input(task, scenes, fabric.autocast),
-        prepared(task, source, validation, VALIDATION_STREAM), recipe, save, out, fabric, workers, watch,
+        prepared(task, source, validation, VALIDATION_STREAM), recipe, save, out, fabric, workers, watch, origin,
     )  # fmt: skip
     history = trainer.run()
     return Trained(out, history, time.perf_counter() - began_s)
