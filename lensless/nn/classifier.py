@@ -6,26 +6,48 @@ from torch import Tensor, nn
 
 
 class NumbersClassifier(nn.Module):
-    """Standardised numbers, hidden layers, classes. No tensor in it is a picture.
+    """Standardised numbers, mixed once, then residual blocks, then classes. No tensor in it is a picture.
 
     Args:
         numbers: that come in, (B, numbers).
-        hidden: widths of the hidden layers.
+        hidden: inner width of each residual block; the path between them is as wide as what comes in.
         classes: logits that go out, (B, classes).
-        dropout: share of each hidden layer that is left out while training.
+        dropout: share of each inner layer that is left out while training.
     """
 
     def __init__(self, numbers: int, hidden: Sequence[int], classes: int, dropout: float = 0.0):
         super().__init__()
         # Mean and spread are fitted on the scenes, not by gradient descent.
         self.standardise = nn.BatchNorm1d(numbers, affine=False, momentum=0.01)
-        layers: list[nn.Module] = []
-        for width_in, width_out in zip([numbers, *hidden], hidden, strict=False):
-            layers += [nn.Linear(width_in, width_out), nn.LayerNorm(width_out), nn.GELU(), nn.Dropout(dropout)]
-        self.layers = nn.Sequential(*layers, nn.Linear(hidden[-1] if hidden else numbers, classes))
+        self.layers = nn.Sequential(
+            nn.Linear(numbers, numbers),
+            *(ResidualMix(numbers, inner, dropout) for inner in hidden),
+            nn.BatchNorm1d(numbers),
+            nn.GELU(),
+            nn.Linear(numbers, classes),
+        )
 
     def forward(self, numbers: Tensor) -> Tensor:
         return self.layers(self.standardise(numbers.float()))
+
+
+class ResidualMix(nn.Module):
+    """x + a small network of x, (B, width), normalised before each step (He et al. 2016, doi as in `unet.py`)."""
+
+    def __init__(self, width: int, inner: int, dropout: float = 0.0):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(width),
+            nn.GELU(),
+            nn.Linear(width, inner),
+            nn.BatchNorm1d(inner),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(inner, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
 
 
 class PictureClassifier(nn.Module):

@@ -51,8 +51,8 @@ class Classify(_Classify):
         classes: names, in the order of the labels.
         count: sums per frame, at most 128.
         reads: pixels of the frame that are read.
-        hidden: widths of the hidden layers.
-        dropout: share of each hidden layer that is left out while training.
+        hidden: inner widths of the residual blocks of the network.
+        dropout: share of each inner layer that is left out while training.
 
     Raises:
         ConfigurationError: more sums than that, or another size that cannot be.
@@ -67,7 +67,7 @@ class Classify(_Classify):
         classes: tuple[str, ...],
         count: int,
         reads: int,
-        hidden: tuple[int, ...] = (192, 64),
+        hidden: tuple[int, ...] = (80,),
         dropout: float = 0.0,
     ):
         super().__init__(scene_shape, sensor_shape, classes)

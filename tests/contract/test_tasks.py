@@ -229,6 +229,7 @@ def test_bfloat16_inside_costs_little_and_stays_inside(task):
         exact = task.eval()(y)
         with fabric_on(torch.device("cpu"), "bf16-mixed").autocast():
             rounded, prepared = task(y), task.prepare(y)
-    assert torch.allclose(exact, rounded.float(), atol=0.05)
+    # bfloat16 has 8 bits; an untrained network may give large numbers.
+    assert (exact - rounded.float()).abs().max() <= 0.02 * exact.abs().max().clamp_min(1)
     if task.kind == "reconstruct":  # what goes on to the metric, and to Wiener's estimate, is never rounded to 8 bits
         assert rounded.dtype == prepared.dtype == torch.float32
