@@ -88,7 +88,7 @@ def train_reconstruct(
     rays: o.Rays = None,
     seed: o.Seed = 0,
     device: o.Device = "auto",
-    precision: o.PrecisionOption = o.Precision.auto,
+    precision: o.PrecisionOption = None,
     workers: o.Workers = 0,
     data: o.Data = None,
     download: o.Download = False,
@@ -97,7 +97,7 @@ def train_reconstruct(
     """Train a network that gives the picture: Wiener's estimate, then a compact U-Net that corrects it."""
     from lensless.app import train_job as job
 
-    recipe = job.recipe("reconstruct", epochs, batch_size, learning_rate, seed, precision.value)
+    recipe = job.recipe("reconstruct", epochs, batch_size, learning_rate, seed, precision)
     wish = job.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
     job.train_front("reconstruct", wish, recipe, out, workers, Screen(json))
 
@@ -125,7 +125,7 @@ def train_classify(
     rays: o.Rays = None,
     seed: o.Seed = 0,
     device: o.Device = "auto",
-    precision: o.PrecisionOption = o.Precision.auto,
+    precision: o.PrecisionOption = None,
     workers: o.Workers = 0,
     data: o.Data = None,
     download: o.Download = False,
@@ -135,7 +135,7 @@ def train_classify(
     from lensless.app import train_job as job
 
     kind = "classify" if after is None else "classify-reconstruction"
-    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision.value)
+    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision)
     wish = job.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
     if after is None:
         job.train_front(kind, wish, recipe, out, workers, Screen(json))

@@ -50,7 +50,8 @@ LearningRate = Annotated[
     float | None, _option("Highest step size; the recipe's by default.", "--learning-rate", min=1e-8)
 ]
 PrecisionOption = Annotated[
-    Precision, _option("auto takes bfloat16 where the processor is fast in it.", "--precision", case_sensitive=False)
+    Precision | None,
+    _option("auto takes bfloat16 where the processor is fast in it; the recipe's by default.", "--precision"),
 ]
 Checkpoint = Annotated[pathlib.Path, typer.Argument(help="Folder that `lensless train` wrote.", metavar="CHECKPOINT")]
 Source = Annotated[

@@ -53,12 +53,12 @@ class Wish:
 
 
 def recipe(
-    kind: str, epochs: int | None, batch_size: int | None, learning_rate: float | None, seed: int, precision: str
+    kind: str, epochs: int | None, batch_size: int | None, learning_rate: float | None, seed: int, precision: str | None
 ) -> Recipe:
     """The recipe of a task, with what was asked for put in its place."""
-    asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision}
     given = {name: value for name, value in asked.items() if value is not None}
-    return dataclasses.replace(RECIPES[kind], seed=seed, precision=precision, **given)
+    return dataclasses.replace(RECIPES[kind], seed=seed, **given)
 
 
 def train_front(kind: str, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen) -> None:

@@ -33,8 +33,8 @@ AT_ONCE = 500
 # Handwriting bends more than it moves: a strong warp and a small shift gave the best validation.
 BENT = Augmentation(shift_px=0.5, turn_deg=12.0, scale=0.12, shear=0.15, warp_px=2.0)
 RECIPES = {
-    "reconstruct": Recipe(epochs=16, batch_size=100),
-    "classify": Recipe(epochs=150, batch_size=250, learning_rate=4e-3, augmentation=BENT),
+    "reconstruct": Recipe(epochs=12, batch_size=50),
+    "classify": Recipe(epochs=150, batch_size=250, learning_rate=4e-3, augmentation=BENT, precision="32-true"),
     "classify-reconstruction": Recipe(epochs=12, batch_size=100, augmentation=BENT),
 }
 
