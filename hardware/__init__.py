@@ -27,6 +27,8 @@ __all__ = [
     "register_camera",
 ]
 
+register_camera("replay", ReplayCamera)
+
 
 def __getattr__(name: str) -> object:
     if name == "Recording":  # h5py is loaded by those who read or write, and by nobody else

@@ -1,7 +1,6 @@
 """What every camera can do, and how one is opened by its address."""
 
 import difflib
-import pathlib
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
@@ -58,13 +57,7 @@ def closed(camera_id: str) -> CameraError:
     return CameraError(f"camera {camera_id!r} is closed; open it again to use it")
 
 
-def _open_replay(place: str) -> Camera:
-    from hardware.replay import ReplayCamera
-
-    return ReplayCamera(pathlib.Path(place))
-
-
-_factories: dict[str, Callable[[str], Camera]] = {"replay": _open_replay}
+_factories: dict[str, Callable[[str], Camera]] = {}
 
 
 def register_camera(scheme: str, factory: Callable[[str], Camera]) -> None:

@@ -6,8 +6,10 @@ import pathlib
 import torch
 import torch.nn.functional as F
 
+from lensless.app.new_tasks import new_classify, new_reconstruct
 from lensless.app.rig import Rig, check_spec
-from lensless.app.training import Setting, new_classify, new_reconstruct, train
+from lensless.app.setting import Setting
+from lensless.app.training import train
 from lensless.data.augment import Augmentation
 from lensless.data.scenes import Scenes
 from lensless.tasks import Classify, ClassifyPicture, ClassifyReconstruction, Reconstruct, Task

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from hardware.errors import ConfigurationError
 from lensless.app import options as o
 from lensless.app.screen import Screen, guarded
 
@@ -15,8 +16,6 @@ app = typer.Typer(
     help="Cameras without optics: from a raw frame to an image, or only a label.",
     epilog="Begin with: lensless demo",
 )
-train_app = typer.Typer(no_args_is_help=True, help="Train a network for a rig; a run that was interrupted goes on.")
-app.add_typer(train_app, name="train")
 
 # Imports of torch stand inside the commands, so that `lensless --help` is quick.
 
@@ -72,39 +71,10 @@ def simulate(
     screen.result(record(opened, chosen, out, frames or opened.spec.sensor.frames, seed, screen))
 
 
-@train_app.command("reconstruct")
+@app.command()
 @guarded
-def train_reconstruct(
-    rig: o.Rig = "cannula-v1",
-    scenes: o.Scenes = "glyphs",
-    out: Annotated[
-        pathlib.Path | None, typer.Option(help="Folder of the checkpoint; named after the run by default.")
-    ] = None,
-    count: o.Count = None,
-    frames: o.Frames = None,
-    epochs: o.Epochs = None,
-    batch_size: o.BatchSize = None,
-    learning_rate: o.LearningRate = None,
-    rays: o.Rays = None,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    precision: o.PrecisionOption = None,
-    workers: o.Workers = 0,
-    data: o.Data = None,
-    download: o.Download = False,
-    json: o.Json = None,
-) -> None:
-    """Train a network that gives the picture: Wiener's estimate, then a compact U-Net that corrects it."""
-    from lensless.app import train_job as job
-
-    recipe = job.recipe("reconstruct", epochs, batch_size, learning_rate, seed, precision)
-    wish = job.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
-    job.train_front("reconstruct", wish, recipe, out, workers, Screen(json))
-
-
-@train_app.command("classify")
-@guarded
-def train_classify(
+def train(
+    task: Annotated[o.Train, typer.Argument(help="reconstruct: a picture. classify: a label and no picture.")],
     rig: o.Rig = "cannula-v1",
     scenes: o.Scenes = "glyphs",
     after: Annotated[
@@ -131,10 +101,17 @@ def train_classify(
     download: o.Download = False,
     json: o.Json = None,
 ) -> None:
-    """Train a network that gives a label and no picture: at most 128 sums of the frame enter it."""
+    """Train a network for a rig; a run that was interrupted goes on.
+
+    reconstruct: Wiener's estimate of the picture, then a compact network that corrects it.
+
+    classify: a label from at most 128 sums of the frame; with --after, from a reconstructed picture.
+    """
     from lensless.app import train_job as job
 
-    kind = "classify" if after is None else "classify-reconstruction"
+    if after is not None and task is not o.Train.classify:
+        raise ConfigurationError("--after goes with `lensless train classify` only")
+    kind = task.value if after is None else "classify-reconstruction"
     recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision)
     wish = job.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
     if after is None:

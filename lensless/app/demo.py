@@ -5,10 +5,12 @@ import pathlib
 
 from lensless.app import pages
 from lensless.app.evaluation import evaluate
+from lensless.app.new_tasks import new_classify, new_reconstruct
 from lensless.app.results import check_out, sharp_baseline, show
 from lensless.app.rig import Rig
 from lensless.app.screen import Screen
-from lensless.app.training import RECIPES, Setting, new_classify, new_reconstruct, train
+from lensless.app.setting import Setting
+from lensless.app.training import RECIPES, train
 from lensless.data.scenes import load_scenes
 from lensless.evaluate.evaluation import Evaluation
 from lensless.evaluate.report import write

@@ -3,7 +3,7 @@
 import torch
 
 from lensless.app import judge_labels, judge_pictures
-from lensless.app.training import Setting
+from lensless.app.setting import Setting
 from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import Evaluation
 from lensless.tasks import Reconstruct, Task

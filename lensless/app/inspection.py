@@ -6,7 +6,7 @@ from lensless.app import pages
 from lensless.app.load import open_device
 from lensless.app.rig import open_rig
 from lensless.app.screen import Screen
-from lensless.app.training import Setting
+from lensless.app.setting import Setting
 from lensless.evaluate.report import write
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lensless.app.training import (
+from lensless.app.setting import (
     TEST_STREAM,
     VALIDATION_STREAM,
     Setting,

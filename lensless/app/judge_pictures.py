@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lensless.app.training import TEST_STREAM, Setting, batches, statistics_of
+from lensless.app.setting import TEST_STREAM, Setting, batches, statistics_of
 from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import Evaluation, Examples, Line, example_indices
 from lensless.evaluate.metrics import picture_scores

@@ -6,7 +6,7 @@ import torch
 
 from hardware.errors import ConfigurationError, InputError
 from lensless.app.rig import Rig, check_spec, open_rig
-from lensless.app.training import Setting
+from lensless.app.setting import Setting
 from lensless.tasks import Task
 from lensless.train import checkpoint
 from lensless.train.checkpoint import Checkpoint

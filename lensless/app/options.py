@@ -13,6 +13,11 @@ class Precision(StrEnum):
     bf16 = "bf16-mixed"
 
 
+class Train(StrEnum):
+    reconstruct = "reconstruct"
+    classify = "classify"
+
+
 class Split(StrEnum):
     train = "train"
     val = "val"

@@ -4,7 +4,7 @@ import platform
 
 import torch
 
-from lensless.app.training import Setting
+from lensless.app.setting import Setting
 from lensless.app.version import code_version
 from lensless.evaluate import drawing, report
 from lensless.evaluate.evaluation import Evaluation

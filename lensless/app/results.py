@@ -3,8 +3,10 @@
 import pathlib
 
 from hardware.errors import ConfigurationError
+from lensless.app.new_tasks import sharp_twin
 from lensless.app.screen import Screen
-from lensless.app.training import Setting, SharpPictures, sharp_twin, train
+from lensless.app.setting import Setting, SharpPictures
+from lensless.app.training import train
 from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import Evaluation
 from lensless.evaluate.figures import HEADS, shown

@@ -5,10 +5,12 @@ import pathlib
 
 from hardware.errors import ConfigurationError
 from lensless.app.load import open_device, setting_of
+from lensless.app.new_tasks import new_after_reconstruction, new_classify, new_reconstruct
 from lensless.app.results import check_out
 from lensless.app.rig import open_rig
 from lensless.app.screen import Screen
-from lensless.app.training import RECIPES, Setting, new_after_reconstruction, new_classify, new_reconstruct, train
+from lensless.app.setting import Setting
+from lensless.app.training import RECIPES, train
 from lensless.data.scenes import Scenes, load_scenes
 from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Reconstruct, Task

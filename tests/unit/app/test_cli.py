@@ -14,7 +14,7 @@ from hardware import Recording
 from lensless.app import sources
 
 COMMANDS = [
-    ["demo"], ["simulate"], ["train"], ["train", "reconstruct"], ["train", "classify"], ["evaluate"], ["reconstruct"],
+    ["demo"], ["simulate"], ["train"], ["evaluate"], ["reconstruct"],
     ["classify"], ["inspect"], ["doctor"],
 ]  # fmt: skip
 

@@ -1,0 +1,58 @@
+"""Untrained tasks whose fixed numbers are set: from the rig, and where a task says so from training scenes."""
+
+import torch
+
+from lensless.app.setting import Setting, statistics_of
+from lensless.data.scenes import Scenes
+from lensless.recon.projection import leading_directions, leading_pixels
+from lensless.tasks import Classify, ClassifyPicture, ClassifyReconstruction, Reconstruct, Task
+from lensless.tasks.classify import MOST_NUMBERS
+
+READS = 8192  # pixels that a private classifier reads at most
+
+
+def new_reconstruct(
+    setting: Setting, scenes: Scenes, stages: int = 2, width: int = 32, deep_width: int = 24
+) -> Reconstruct:
+    """A task whose fixed numbers are set from the rig and the training scenes."""
+    model = setting.rig.forward_model
+    statistics = statistics_of(scenes, model.scene_shape, setting.rig.device)
+    task = Reconstruct(model.scene_shape, model.sensor_shape, stages, width, deep_width).to(setting.rig.device)
+    dark = setting.rig.spec.scene.dark_level
+    task.fit(model.as_matrix(), setting.noise_variance(statistics), dark, statistics)
+    return task
+
+
+def new_classify(
+    setting: Setting, scenes: Scenes, count: int = MOST_NUMBERS, hidden: tuple[int, ...] = (80,)
+) -> Classify:
+    """A private classifier: its fixed sums follow from the forward model alone."""
+    model = setting.rig.forward_model
+    count = min(count, model.scene_shape[0] * model.scene_shape[1])
+    reads = leading_pixels(model, count, READS)
+    matrix = model.as_matrix()[reads]
+    half_lit = setting.rig.noise().variance(0.5 * matrix.sum(1), setting.frames)
+    directions = leading_directions(matrix, half_lit, count)
+    task = Classify(model.scene_shape, model.sensor_shape, scenes.classes, len(directions), len(reads), hidden)
+    task = task.to(setting.rig.device)
+    task.projection.reads.copy_(reads)
+    task.projection.matrix.copy_(directions)
+    return task
+
+
+def new_after_reconstruction(reconstruct: Reconstruct, scenes: Scenes) -> ClassifyReconstruction:
+    """A classifier of the pictures that a trained reconstruction gives."""
+    return ClassifyReconstruction(reconstruct, scenes.classes).to(next(reconstruct.parameters()).device)
+
+
+def sharp_twin(task: Task, scenes: Scenes, device: torch.device) -> Task:
+    """The same network for the sharp picture: all of it, or as many principal components as `task` has sums."""
+    if isinstance(task, ClassifyReconstruction):
+        return ClassifyPicture(task.scene_shape, task.classes, task.widths).to(device)
+    height, width = task.scene_shape
+    count = task.projection.matrix.shape[0]
+    twin = Classify(task.scene_shape, task.scene_shape, task.classes, count, height * width, task.hidden, task.dropout)
+    components = torch.linalg.eigh(statistics_of(scenes, task.scene_shape, device).covariance).eigenvectors
+    twin.projection.reads.copy_(torch.arange(height * width))
+    twin.projection.matrix.copy_(components.flip(1)[:, :count].T)
+    return twin.to(device)
