@@ -17,7 +17,7 @@ from lensless.evaluate.report import write
 from lensless.train import checkpoint
 
 # Enough to be worth looking at in under 4 minutes on 2 processors.
-EPOCHS = {"reconstruct": 6, "classify": 60, "sharp": 30}
+EPOCHS = {"reconstruct": 6, "classify": 60}
 
 
 def run(rig: Rig, scenes: str, seed: int, out: pathlib.Path, workers: int, screen: Screen, share: float = 1.0) -> dict:
@@ -47,8 +47,7 @@ def run(rig: Rig, scenes: str, seed: int, out: pathlib.Path, workers: int, scree
         with screen.training(kind, task.metric_name) as watch:
             result = train(task, setting, training, validation, recipe, out / kind, workers, watch)
         if kind == "classify":
-            brief = dataclasses.replace(recipe, epochs=max(1, round(EPOCHS["sharp"] * share)))
-            sharp = sharp_baseline(task, setting, training, validation, brief, out / "sharp", workers, screen)
+            sharp = sharp_baseline(task, setting, training, validation, recipe, out / "sharp", workers, screen)
         found = checkpoint.load(result.folder)
         with screen.working(f"testing {kind}"):
             evaluation = evaluate(found.task.to(rig.device), setting, training, validation, test, sharp)

@@ -65,7 +65,7 @@ def _examples(task: Task, setting: Setting, test: Scenes, picture_of: Callable |
     if picture_of is None:
         shown["reconstruction"] = inputs[:, 0]
     else:
-        shown["its numbers,\nas a picture"] = picture_of(inputs)[:, 0]
+        shown["best picture\nfrom its numbers"] = picture_of(inputs)[:, 0]
     names = {"truth": test.names(labels), "label": test.names(predict(task, inputs))}
     return Examples({name: tensor.cpu() for name, tensor in shown.items()}, names)
 

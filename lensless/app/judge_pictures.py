@@ -41,7 +41,7 @@ def _ways_to_a_picture(task: Reconstruct, setting: Setting, training: Scenes) ->
     mean = dark + (1 - dark) * mean
     weight = _weight(setting, training, mean)
     return {
-        "network": (task, f"{task.numbers().trainable:,} trainable"),
+        "network": (task, f"{task.numbers().trainable:,} trainable parameters"),
         "Wiener": (task.prepare, "the best linear estimate; mean and covariance fitted on scenes"),
         "Tikhonov": (
             lambda y: (tikhonov(model, y, weight, mean) - dark) / (1 - dark),

@@ -72,10 +72,11 @@ def task_section(evaluation: Evaluation, history: list[dict]) -> str:
     figures = [report.training(history, evaluation.metric)]
     if evaluation.confusion is not None:
         figures.append(drawing.confusion_matrix(evaluation))
+    side_by_side = "pair" if len(evaluation.classes) <= drawing.FEW_CLASSES else ""
     return report.section(
         TITLES[evaluation.kind], TEXTS[evaluation.kind],
         report.gallery(evaluation.examples), report.table(evaluation.lines), report.numbers(evaluation),
-        f'<div class="pair">{"".join(f"<div>{figure}</div>" for figure in figures)}</div>',
+        f'<div class="{side_by_side}">{"".join(f"<div>{figure}</div>" for figure in figures)}</div>',
     )  # fmt: skip
 
 

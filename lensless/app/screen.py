@@ -9,8 +9,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 from rich.console import Console
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lensless.train.loop import Progress as Step
 
 INTERRUPTED = 130
+T = TypeVar("T")
 
 
 class Screen:
@@ -107,6 +108,15 @@ class Screen:
                 )
 
         return watch
+
+    def track(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
+        """The items, with a bar that follows them where somebody watches a terminal."""
+        if not self.console.is_terminal:
+            yield from items
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.console) as bar:
+            yield from bar.track(items, total=total, description=what)
 
     @contextlib.contextmanager
     def working(self, what: str) -> Iterator[None]:

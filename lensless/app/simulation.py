@@ -1,11 +1,12 @@
 """Record a simulated rig as one records a real one: show a scene, take frames, store both."""
 
 import pathlib
+import shutil
 
 import numpy as np
 
 from hardware import Recording
-from hardware.errors import ConfigurationError
+from hardware.errors import ConfigurationError, StorageError
 from lensless.app.rig import Rig
 from lensless.app.screen import Screen
 from lensless.app.version import code_version
@@ -31,18 +32,30 @@ def record(rig: Rig, scenes: Scenes, out: pathlib.Path, frames: int, seed: int, 
         "calibration": calibration.id, "scenes": scenes.name, "classes": list(scenes.classes),
         "seed": seed, "frames": frames, "code": code_version(),
     }  # fmt: skip
-    with camera, screen.working(f"recording {len(scenes):,} scenes, {frames} frame(s) each"):
+    with camera:
         display.show(_shown(pictures[0]))
         first = camera.snap(1)[0]
+        _check_room(out, len(scenes) * frames * first.pixels.nbytes)
+        pairs = zip(pictures, scenes.labels.tolist(), strict=True)
         with Recording.create(out, first, provenance, rig.spec.scene.shape) as writer:
             calibration.save(beside)
-            for picture, label in zip(pictures, scenes.labels.tolist(), strict=True):
+            for picture, label in screen.track(pairs, f"recording, {frames} frame(s) each", len(scenes)):
                 display.show(_shown(picture))
                 for frame in camera.snap(frames):
                     writer.append(frame, label, picture)
             count = len(writer)
     screen.say(f"{count:,} raw frames in {out}, calibration of the sensor in {beside}")
     return {"recording": str(out), "calibration": str(beside), "frames": count, **provenance}
+
+
+def _check_room(out: pathlib.Path, needed: int) -> None:
+    """Say at once that a recording will not fit, and not after an hour."""
+    folder = out.resolve().parent
+    if folder.is_dir() and (free := shutil.disk_usage(folder).free) < needed:
+        raise StorageError(
+            f"recording {out}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; ask for fewer scenes "
+            "(--count) or frames (--frames), or choose another disk"
+        )
 
 
 def _shown(picture: np.ndarray) -> np.ndarray:

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lensless.evaluate.evaluation import Evaluation
-from lensless.evaluate.figures import HEADS
 
 INK, QUIET, ACCENT, SECOND = "#1d2433", "#6b7280", "#0f766e", "#b45309"
+FEW_CLASSES = 12  # up to here every cell of a confusion matrix can hold its count
 STYLE = {
     "font.family": "sans-serif", "font.size": 10, "axes.edgecolor": "#c5cad3", "axes.labelcolor": QUIET,
     "xtick.color": QUIET, "ytick.color": QUIET, "axes.spines.top": False, "axes.spines.right": False,
@@ -51,8 +51,8 @@ def curves(history: list[dict], metric: str, best_epoch: int) -> str:
         values = [record["validation"] * scale for record in history]
         right.plot(epochs, values, color=ACCENT)
         right.plot(best_epoch + 1, values[best_epoch], "o", color=ACCENT, markersize=5)
-        unit = "accuracy (%)" if metric == "accuracy" else HEADS[metric]
-        right.set(xlabel="epoch", title=f"validation {unit}: best {values[best_epoch]:.2f}")
+        name, unit = ("accuracy", "%") if metric == "accuracy" else ("PSNR", "dB")
+        right.set(xlabel="epoch", title=f"validation {name}: {values[best_epoch]:.2f} {unit}")
         for axes in (left, right):
             axes.grid(color="#e7e9ee", linewidth=0.7)
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -64,17 +64,17 @@ def confusion_matrix(evaluation: Evaluation) -> str:
     counts = evaluation.confusion.double().numpy()
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     n = len(shares)
-    side = 3.4 if n <= 12 else 6.4
+    side = 3.4 if n <= FEW_CLASSES else 8.6
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(side, side), layout="constrained")
         axes = figure.subplots()
         # A square root, so that single mistakes show beside thousands of hits.
         axes.imshow(np.sqrt(shares), cmap="BuGn", vmin=0, vmax=1)
-        axes.set_xticks(range(n), evaluation.classes, fontsize=9 if n <= 12 else 6)
-        axes.set_yticks(range(n), evaluation.classes, fontsize=9 if n <= 12 else 6)
+        axes.set_xticks(range(n), evaluation.classes, fontsize=9 if n <= FEW_CLASSES else 6)
+        axes.set_yticks(range(n), evaluation.classes, fontsize=9 if n <= FEW_CLASSES else 6)
         axes.set(xlabel="label given", ylabel="truth")
         axes.tick_params(length=0)
-        if n <= 12:
+        if n <= FEW_CLASSES:
             for row, column in np.ndindex(n, n):
                 if counts[row, column]:
                     colour = "white" if shares[row, column] > 0.3 else INK

@@ -26,14 +26,14 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 .flow { display: flex; align-items: center; justify-content: center; gap: .9rem; flex-wrap: wrap; text-align: center;
         padding: 1.8rem 1rem }
 .flow figure { margin: 0; max-width: 10.4rem; align-self: start }
-.flow .arrow { color: var(--quiet); font-size: 1.6rem }
+.flow .arrow { color: var(--quiet); font-size: 1.6rem; margin-bottom: 2.4rem }
 .flow img { width: 10.4rem; height: 10.4rem; object-fit: contain; background: #000; border-radius: 8px }
 .flow .label { width: 10.4rem; height: 10.4rem; border-radius: 8px; border: 2px solid var(--accent);
                color: var(--accent); display: grid; place-items: center; font-size: 5.5rem; font-weight: 600;
                line-height: 1 }
 figcaption { color: var(--quiet); font-size: .88rem; margin-top: .4rem }
 img { image-rendering: pixelated } svg { max-width: 100%; height: auto }
-.scroll { overflow-x: auto }
+.scroll { overflow-x: auto; margin-bottom: 1.2rem }
 table { border-collapse: collapse; width: 100%; font-size: .95rem }
 th { text-align: left; color: var(--quiet); font-weight: 500; border-bottom: 1px solid var(--line);
      padding: .35rem .8rem .35rem 0 }

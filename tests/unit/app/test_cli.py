@@ -234,6 +234,8 @@ def test_a_full_disk_is_said_before_anything_is_lost(lensless, tiny, tmp_path, m
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     options = ["--rig", tiny, "--rays", 1024, "--count", 300, "--epochs", 1, "--out", tmp_path / "run"]
     said(lensless("train", "classify", *options), 4, "free")
+    said(lensless("simulate", "--rig", tiny, "--rays", 1024, "--out", tmp_path / "frames.h5"), 4, "needed", "--count")
+    assert not (tmp_path / "frames.h5").exists()
 
 
 def test_frames_that_make_no_whole_measurement(tiny, recording, lensless, tmp_path):
