@@ -70,33 +70,41 @@ class FrameSimulator:
         digital = self.noise.expose(light.reshape(*pictures.shape[:2], *self.shape), generator, self.frames)
         return digital.sub_(self.dark_dn).div_(self.white_dn)
 
+    def expected(self, light: Tensor) -> Tensor:
+        """Mean measurement of illuminance (..., H', W') or (..., n): the errors of the calibration, and no noise."""
+        return (self.noise.mean_dn(light) - self.dark_dn) / self.white_dn
+
 
 class ProjectedSimulator:
     """The same, seen through a fixed projection of the measurement: (B, k) numbers in place of a frame.
 
-    The projected noise is drawn at once, as a normal vector. Its covariance P diag(v) P^T follows the frame's total
-    light: v = floor + light, where the light keeps the shape that the mean scene gives it. A display of even
-    brightness makes this exact; for training it serves, and every figure is measured on whole frames.
+    The errors of the calibration are in it: an average of many frames has less noise than they are. The noise itself is
+    drawn at once, as a normal vector. Its covariance P diag(v) P^T follows the frame's total light: v = floor + light,
+    where the light keeps the shape that the mean scene gives it. A display of even brightness makes this exact; for
+    training it serves, and every figure is measured on whole frames.
     """
 
     def __init__(self, simulator: FrameSimulator, projection: Tensor, mean_picture: Tensor):
         """`projection` is (k, n) for the n pixels of the simulator; `mean_picture` is (C, H, W) in [0, 1]."""
         self.simulator = simulator
-        self.response = projection @ simulator.matrix  # (k, scene pixels)
+        nothing = torch.zeros(simulator.shape, device=projection.device)
+        offset = simulator.expected(nothing).flatten()
+        gain = simulator.expected(nothing + 1).flatten() - offset
+        self.response = (projection * gain) @ simulator.matrix  # (k, scene pixels)
+        self.offset = projection @ offset
         mean_radiance = simulator.radiance(mean_picture).flatten()
         self.total = simulator.matrix.sum(0)
         self.mean_total = self.total @ mean_radiance
         noise, frames = simulator.noise, simulator.frames
-        per_white2 = 1 / (frames * noise.white_electrons**2)
-        floor = torch.full((projection.shape[1],), noise.floor_electrons2 * per_white2, device=projection.device)
-        shot = (simulator.matrix @ mean_radiance) * noise.white_electrons * per_white2
-        self.floor_root = _root_of_covariance(projection, floor)
-        self.shot_root = _root_of_covariance(projection, shot)
+        per_electron2 = (noise.gain_electrons_per_dn * simulator.white_dn.flatten()).square().reciprocal() / frames
+        shot = (simulator.matrix @ mean_radiance) * noise.white_electrons * noise.response.flatten()
+        self.floor_root = _root_of_covariance(projection, noise.floor_electrons2 * per_electron2)
+        self.shot_root = _root_of_covariance(projection, shot * per_electron2)
 
     def __call__(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """(B, k) projected measurements of pictures (B, 1, H, W)."""
         radiance = self.simulator.radiance(pictures).flatten(1)
-        values = radiance @ self.response.T
+        values = radiance @ self.response.T + self.offset
         light = (radiance @ self.total / self.mean_total).clamp_min(0).sqrt().unsqueeze(1)
         draws = torch.randn(2, *values.shape, generator=generator, device=values.device)
         return values + draws[0] @ self.floor_root.T + light * (draws[1] @ self.shot_root.T)

@@ -118,6 +118,23 @@ def test_projected_draws_are_those_of_whole_frames(frames, level):
     assert ratios.min() > 0.92 and ratios.max() < 1.08
 
 
+def test_projected_draws_carry_the_errors_of_a_poor_calibration():
+    """Measured with two frames, it errs by more than the noise of 400 averaged ones."""
+    rig, _ = exact()
+    simulator = rig.simulator(rig.calibrate(frames=2), 400)
+    projection = torch.randn(6, 144, generator=torch.Generator().manual_seed(4))
+    projected = ProjectedSimulator(simulator, projection, torch.full((1, 8, 8), 0.5))
+    picture, count = torch.full((1, 8, 8), 0.5), 2000
+    fast = draws_of(projected, picture, count)
+    slow = draws_of(simulator, picture, count, seed=9) @ projection.double().T
+    light = simulator.radiance(picture).flatten() @ simulator.matrix.T
+    wrong_by = (slow.mean(0) - projection.double() @ light.double()).abs() / slow.std(0)
+    assert wrong_by.max() > 2
+    assert ((fast.mean(0) - slow.mean(0)).abs() / slow.std(0)).max() < 5 * (2 / count) ** 0.5
+    ratios = whitened(fast, torch.cov(slow.T))
+    assert ratios.min() > 0.8 and ratios.max() < 1.25
+
+
 def test_projected_noise_follows_the_light_of_an_uneven_scene_to_a_few_percent():
     """Its shape over the sensor is taken from the mean scene, which costs that much here, where the light is smooth."""
     rig, calibration = exact()
