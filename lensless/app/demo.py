@@ -42,7 +42,7 @@ def run(rig: Rig, scenes: str, seed: int, out: pathlib.Path, workers: int, scree
     histories: list[list[dict]] = []
     for kind, make in (("reconstruct", new_reconstruct), ("classify", new_classify)):
         recipe = dataclasses.replace(RECIPES[kind], epochs=max(1, round(EPOCHS[kind] * share)), seed=seed)
-        task = make(setting, training)
+        task = make(setting, training, seed=seed)
         sharp = None
         with screen.training(kind, task.metric_name) as watch:
             result = train(task, setting, training, validation, recipe, out / kind, workers, watch)

@@ -1,4 +1,4 @@
-"""Untrained tasks whose fixed numbers are set: from the rig, and where a task says so from training scenes."""
+"""Untrained tasks: initial weights from a seed, fixed numbers from the rig and, where a task says so, from scenes."""
 
 import torch
 
@@ -7,16 +7,19 @@ from lensless.data.scenes import Scenes
 from lensless.recon.projection import leading_directions, leading_pixels
 from lensless.tasks import Classify, ClassifyPicture, ClassifyReconstruction, Reconstruct, Task
 from lensless.tasks.classify import MOST_NUMBERS
+from lensless.train.batches import derived_seed
 
 READS = 8192  # pixels that a private classifier reads at most
+_INITIAL = 0x1717  # keeps initial weights apart from other draws of the same seed
 
 
 def new_reconstruct(
-    setting: Setting, scenes: Scenes, stages: int = 2, width: int = 32, deep_width: int = 24
+    setting: Setting, scenes: Scenes, stages: int = 2, width: int = 32, deep_width: int = 24, *, seed: int = 0
 ) -> Reconstruct:
     """A task whose fixed numbers are set from the rig and the training scenes."""
     model = setting.rig.forward_model
     statistics = statistics_of(scenes, model.scene_shape, setting.rig.device)
+    _begin(seed)
     task = Reconstruct(model.scene_shape, model.sensor_shape, stages, width, deep_width).to(setting.rig.device)
     dark = setting.rig.spec.scene.dark_level
     task.fit(model.as_matrix(), setting.noise_variance(statistics), dark, statistics)
@@ -24,7 +27,7 @@ def new_reconstruct(
 
 
 def new_classify(
-    setting: Setting, scenes: Scenes, count: int = MOST_NUMBERS, hidden: tuple[int, ...] = (80,)
+    setting: Setting, scenes: Scenes, count: int = MOST_NUMBERS, hidden: tuple[int, ...] = (80,), *, seed: int = 0
 ) -> Classify:
     """A private classifier: its fixed sums follow from the forward model alone."""
     model = setting.rig.forward_model
@@ -33,6 +36,7 @@ def new_classify(
     matrix = model.as_matrix()[reads]
     half_lit = setting.rig.noise().variance(0.5 * matrix.sum(1), setting.frames)
     directions = leading_directions(matrix, half_lit, count)
+    _begin(seed)
     task = Classify(model.scene_shape, model.sensor_shape, scenes.classes, len(directions), len(reads), hidden)
     task = task.to(setting.rig.device)
     task.projection.reads.copy_(reads)
@@ -40,13 +44,15 @@ def new_classify(
     return task
 
 
-def new_after_reconstruction(reconstruct: Reconstruct, scenes: Scenes) -> ClassifyReconstruction:
+def new_after_reconstruction(reconstruct: Reconstruct, scenes: Scenes, *, seed: int = 0) -> ClassifyReconstruction:
     """A classifier of the pictures that a trained reconstruction gives."""
+    _begin(seed)
     return ClassifyReconstruction(reconstruct, scenes.classes).to(next(reconstruct.parameters()).device)
 
 
-def sharp_twin(task: Task, scenes: Scenes, device: torch.device) -> Task:
+def sharp_twin(task: Task, scenes: Scenes, device: torch.device, *, seed: int = 0) -> Task:
     """The same network for the sharp picture: all of it, or as many principal components as `task` has sums."""
+    _begin(seed)
     if isinstance(task, ClassifyReconstruction):
         return ClassifyPicture(task.scene_shape, task.classes, task.widths).to(device)
     height, width = task.scene_shape
@@ -56,3 +62,8 @@ def sharp_twin(task: Task, scenes: Scenes, device: torch.device) -> Task:
     twin.projection.reads.copy_(torch.arange(height * width))
     twin.projection.matrix.copy_(components.flip(1)[:, :count].T)
     return twin.to(device)
+
+
+def _begin(seed: int) -> None:
+    """Initial weights follow from the seed, and not from what was drawn before."""
+    torch.manual_seed(derived_seed(seed, _INITIAL))

@@ -26,7 +26,7 @@ def sharp_baseline(
     screen: Screen,
 ) -> Task:
     """The same network, trained on the sharp picture; its best epoch."""
-    twin = sharp_twin(task, training, setting.device)
+    twin = sharp_twin(task, training, setting.device, seed=recipe.seed)
     with screen.training("the same network on the sharp picture", twin.metric_name) as watch:
         train(twin, SharpPictures(setting.device), training, validation, recipe, out, workers, watch)
     tensors, _ = files.read(out / checkpoint.WEIGHTS)

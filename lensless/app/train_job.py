@@ -70,7 +70,7 @@ def train_front(kind: str, wish: Wish, chosen: Recipe, out: pathlib.Path | None,
     setting = wish.setting(screen)
     training, validation = wish.scene_sets()
     make = {"reconstruct": new_reconstruct, "classify": new_classify}[kind]
-    _run(make(setting, training), setting, training, validation, chosen, out, workers, screen)
+    _run(make(setting, training, seed=chosen.seed), setting, training, validation, chosen, out, workers, screen)
 
 
 def train_after(
@@ -86,7 +86,7 @@ def train_after(
         )
     setting = setting_of(found, str(reconstruction), wish.device, wish.rig)
     training, validation = wish.scene_sets()
-    task = new_after_reconstruction(found.task.to(setting.device), training)
+    task = new_after_reconstruction(found.task.to(setting.device), training, seed=chosen.seed)
     _run(task, setting, training, validation, chosen, out, workers, screen)
 
 

@@ -23,8 +23,8 @@ from lensless.train.loop import EpochRecord, Progress, Recipe, Trainer
 BENT = Augmentation(shift_px=0.5, turn_deg=12.0, scale=0.12, shear=0.15, warp_px=2.0)
 RECIPES = {
     "reconstruct": Recipe(epochs=12, batch_size=50),
-    "classify": Recipe(epochs=150, batch_size=250, learning_rate=4e-3, augmentation=BENT, precision="32-true"),
-    "classify-reconstruction": Recipe(epochs=12, batch_size=100, augmentation=BENT),
+    "classify": Recipe(epochs=120, batch_size=250, learning_rate=4e-3, augmentation=BENT, precision="32-true"),
+    "classify-reconstruction": Recipe(epochs=8, batch_size=100, augmentation=BENT),
 }
 
 
