@@ -6,7 +6,7 @@ import pathlib
 from lensless.app import pages
 from lensless.app.evaluation import evaluate
 from lensless.app.new_tasks import new_classify, new_reconstruct
-from lensless.app.results import check_out, sharp_baseline, show
+from lensless.app.results import check_out, sharp_baseline, show, with_size
 from lensless.app.rig import Rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting
@@ -51,6 +51,7 @@ def run(rig: Rig, scenes: str, seed: int, out: pathlib.Path, workers: int, scree
         found = checkpoint.load(result.folder)
         with screen.working(f"testing {kind}"):
             evaluation = evaluate(found.task.to(rig.device), setting, training, validation, test, sharp)
+            evaluation = with_size(evaluation, result.folder)
         evaluations.append(evaluation)
         histories.append(found.card["history"])
         show(evaluation, screen)

@@ -9,7 +9,7 @@ from hardware.errors import ConfigurationError
 from lensless.app import pages
 from lensless.app.evaluation import evaluate
 from lensless.app.load import setting_of
-from lensless.app.results import sharp_baseline, show
+from lensless.app.results import sharp_baseline, show, with_size
 from lensless.app.screen import Screen
 from lensless.data.augment import Augmentation
 from lensless.data.scenes import Scenes, load_scenes
@@ -57,7 +57,7 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     if wish.sharp and not isinstance(task, Reconstruct):
         twin = sharp_baseline(task, setting, training, validation, recipe, folder / "sharp", wish.workers, screen)
     with screen.working(f"testing {folder}"):
-        evaluation = evaluate(task, setting, training, validation, test, twin)
+        evaluation = with_size(evaluate(task, setting, training, validation, test, twin), folder)
     show(evaluation, screen)
     if wish.page:
         path = folder / "report.html"

@@ -50,8 +50,9 @@ def judge(
     examples = _examples(task, setting, test, picture_of)
     mistakes = confusion(predicted, labels, len(test.classes)).cpu()
     return Evaluation(
-        task.kind, task.metric_name, test.name, len(test), lines, task.numbers(), examples, test.classes, mistakes
-    )
+        task.kind, task.metric_name, test.name, len(test), lines, task.numbers(), examples, task.resident_bytes(),
+        test.classes, mistakes,
+    )  # fmt: skip
 
 
 def _examples(task: Task, setting: Setting, test: Scenes, picture_of: Callable | None) -> Examples:

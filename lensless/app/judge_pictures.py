@@ -31,7 +31,9 @@ def judge(task: Reconstruct, setting: Setting, training: Scenes, test: Scenes) -
     examples = Examples(
         {name: tensor.cpu() for name, tensor in shown.items()}, {"truth": test.names(test.labels[chosen])}
     )
-    return Evaluation(task.kind, task.metric_name, test.name, len(test), lines, task.numbers(), examples)
+    return Evaluation(
+        task.kind, task.metric_name, test.name, len(test), lines, task.numbers(), examples, task.resident_bytes()
+    )
 
 
 def _ways_to_a_picture(task: Reconstruct, setting: Setting, training: Scenes) -> dict[str, tuple[Callable, str]]:

@@ -1,5 +1,6 @@
 """What several commands do with a trained task: its baseline on sharp pictures, its table, its folder."""
 
+import dataclasses
 import pathlib
 
 from hardware.errors import ConfigurationError
@@ -32,6 +33,12 @@ def sharp_baseline(
     tensors, _ = files.read(out / checkpoint.WEIGHTS)
     twin.load_state_dict(tensors)
     return twin.eval()
+
+
+def with_size(evaluation: Evaluation, folder: pathlib.Path) -> Evaluation:
+    """The evaluation, with the bytes that its checkpoint takes on disk."""
+    files_of_it = (folder / checkpoint.WEIGHTS, folder / checkpoint.CALIBRATION)
+    return dataclasses.replace(evaluation, stored_bytes=sum(file.stat().st_size for file in files_of_it))
 
 
 def show(evaluation: Evaluation, screen: Screen) -> None:

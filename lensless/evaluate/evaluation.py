@@ -34,7 +34,10 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Everything that a report shows of one task."""
+    """Everything that a report shows of one task.
+
+    `resident_bytes` are what the task takes in memory at inference, `stored_bytes` what its checkpoint takes on disk.
+    """
 
     kind: str
     metric: str
@@ -43,8 +46,10 @@ class Evaluation:
     lines: list[Line]
     numbers: Numbers
     examples: Examples
+    resident_bytes: int
     classes: tuple[str, ...] = ()
     confusion: Tensor | None = None
+    stored_bytes: int | None = None
 
     @property
     def figure(self) -> float:
@@ -56,6 +61,7 @@ class Evaluation:
         facts = {
             "task": self.kind, "scenes": self.scenes, "count": self.count, "metric": self.metric, "figure": self.figure,
             "numbers": dataclasses.asdict(self.numbers),
+            "resident_bytes": self.resident_bytes, "stored_bytes": self.stored_bytes,
             "lines": [{"name": line.name, **line.figures, "note": line.note} for line in self.lines],
         }  # fmt: skip
         if self.confusion is not None:

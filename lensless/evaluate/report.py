@@ -116,9 +116,14 @@ def numbers(evaluation: Evaluation) -> str:
     held = evaluation.numbers
     return (
         f"<p>Trainable: {held.trainable:,}. From calibration: {held.from_calibration:,}. "
-        f"Fitted on scenes: {held.fitted_on_scenes:,}. "
+        f"Fitted on scenes: {held.fitted_on_scenes:,}. Stored: {_size(evaluation.stored_bytes)}. "
+        f"Resident: {_size(evaluation.resident_bytes)}. "
         f"Test scenes: {evaluation.count:,} ({escape(evaluation.scenes)}).</p>"
     )
+
+
+def _size(count: int | None) -> str:
+    return "unknown" if count is None else f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 def training(history: list[dict], metric: str) -> str:

@@ -44,6 +44,10 @@ class Task(nn.Module, abc.ABC):
         """What the task gives for measurements (B, 1, H', W')."""
         return self.network(self.prepare(y))
 
+    def resident_bytes(self) -> int:
+        """What its numbers take in memory at inference."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.state_dict().values())
+
     @abc.abstractmethod
     def target(self, pictures: Tensor, labels: Tensor) -> Tensor:
         """What the output is compared with: pictures (B, 1, H, W) in [0, 1], or labels (B,)."""

@@ -32,7 +32,7 @@ def evaluation(name: str = "without reconstruction") -> Evaluation:
     pictures = {"scene": torch.rand(2, 8, 8), "raw frame": torch.rand(2, 500, 640)}
     labels = {"truth": ["a", "<b>"], "label": ["a", "c"]}
     return Evaluation(
-        "classify", "accuracy", "glyphs/test", 2, lines, Numbers(40, 3, 2), Examples(pictures, labels),
+        "classify", "accuracy", "glyphs/test", 2, lines, Numbers(40, 3, 2), Examples(pictures, labels), 180,
         ("a", "<b>", "c"), torch.eye(3, dtype=torch.int64),
     )  # fmt: skip
 
