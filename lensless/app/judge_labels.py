@@ -118,7 +118,7 @@ def _best_linear_picture(task: Classify, setting: Setting, training: Scenes) -> 
     """The best linear estimate of the picture from the sums that the classifier sees: (B, count) -> (B, 1, H, W)."""
     statistics = statistics_of(training, task.scene_shape, setting.device)
     dark = setting.rig.spec.scene.dark_level
-    reads, projection = task.projection.reads, task.projection.matrix.double()
+    reads, projection = task.reads, task.projection.matrix.double()
     response = projection @ setting.rig.forward_model.as_matrix()[reads].double()
     variance = projection.square() @ setting.noise_variance(statistics).flatten()[reads].double()
     estimate = wiener((1 - dark) * response, variance, statistics)

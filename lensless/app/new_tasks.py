@@ -1,5 +1,7 @@
 """Untrained tasks: initial weights from a seed, fixed numbers from the rig and, where a task says so, from scenes."""
 
+import math
+
 import torch
 
 from lensless.app.setting import Setting, statistics_of
@@ -9,7 +11,7 @@ from lensless.tasks import Classify, ClassifyPicture, ClassifyReconstruction, Re
 from lensless.tasks.classify import MOST_NUMBERS
 from lensless.train.batches import derived_seed
 
-READS = 8192  # pixels that a private classifier reads at most
+READS = 8192  # pixels that a task reads at most: a bare sensor has 300,000, and few of them know much
 _INITIAL = 0x1717  # keeps initial weights apart from other draws of the same seed
 
 
@@ -19,10 +21,13 @@ def new_reconstruct(
     """A task whose fixed numbers are set from the rig and the training scenes."""
     model = setting.rig.forward_model
     statistics = statistics_of(scenes, model.scene_shape, setting.rig.device)
+    reads = leading_pixels(model, math.prod(model.scene_shape), READS)
     _begin(seed)
-    task = Reconstruct(model.scene_shape, model.sensor_shape, stages, width, deep_width).to(setting.rig.device)
-    dark = setting.rig.spec.scene.dark_level
-    task.fit(model.as_matrix(), setting.noise_variance(statistics), dark, statistics)
+    task = Reconstruct(model.scene_shape, model.sensor_shape, stages, width, deep_width, len(reads))
+    task = task.to(setting.rig.device)
+    task.read_pixels.copy_(reads)
+    noise_variance = setting.noise_variance(statistics).flatten()[reads]
+    task.fit(model.as_matrix()[reads], noise_variance, setting.rig.spec.scene.dark_level, statistics)
     return task
 
 

@@ -65,8 +65,8 @@ class Setting:
 
     def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
         if isinstance(task, Classify):
-            return self.projected(task.projection.matrix, scenes, task.projection.reads)
-        simulator = self.simulator()
+            return self.projected(task.projection.matrix, scenes, task.reads)
+        simulator = self.simulator(task.reads)
 
         def prepare(pictures: Tensor) -> Tensor:
             with autocast():
@@ -80,7 +80,7 @@ class Setting:
         return ProjectedSimulator(self.simulator(reads), projection, (some.float().mean(0) / 255).to(self.device))
 
     def measure(self, task: Task, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-        simulator = self.simulator(task.projection.reads if isinstance(task, Classify) else None)
+        simulator = self.simulator(task.reads)
         return lambda pictures: simulator(pictures, generator)
 
     def facts(self) -> dict:

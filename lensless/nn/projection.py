@@ -17,7 +17,10 @@ class Projection(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """(B, count) from whole measurements (B, 1, H', W'), or from the pixels that are read, (B, 1, n)."""
-        flat = y.flatten(1)
-        if y.ndim == 4:
-            flat = flat[:, self.reads]
-        return flat @ self.matrix.T
+        return pixels_of(y, self.reads) @ self.matrix.T
+
+
+def pixels_of(y: Tensor, reads: Tensor) -> Tensor:
+    """(B, n) pixels at the flat indices `reads` (n,) of whole measurements (B, 1, H', W'), or those read, (B, 1, n)."""
+    flat = y.flatten(1)
+    return flat[:, reads] if y.ndim == 4 else flat

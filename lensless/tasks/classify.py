@@ -77,6 +77,10 @@ class Classify(_Classify):
         self.projection = Projection(count, reads)
         self.network = NumbersClassifier(count, self.hidden, len(self.classes), dropout)
 
+    @property
+    def reads(self) -> Tensor:
+        return self.projection.reads
+
     def prepare(self, y: Tensor) -> Tensor:
         """The sums, (B, count)."""
         return self.projection(y)
@@ -92,15 +96,6 @@ class Classify(_Classify):
     def numbers(self) -> Numbers:
         spreads = sum(buffer.numel() for buffer in self.network.buffers())
         return Numbers(trainable(self.network), sum(buffer.numel() for buffer in self.projection.buffers()), spreads)
-
-    def check(self) -> None:
-        super().check()
-        first, last = (int(end) for end in torch.aminmax(self.projection.reads))
-        pixels = math.prod(self.sensor_shape)
-        if first < 0 or last >= pixels:
-            raise ConfigurationError(
-                f"task {self.kind!r}: reads pixels {first} to {last} of a frame; expected 0 to {pixels - 1}"
-            )
 
 
 class ClassifyPicture(_Classify):
@@ -161,6 +156,10 @@ class ClassifyReconstruction(_Classify):
         self.reconstruct.eval()
         return self
 
+    @property
+    def reads(self) -> Tensor:
+        return self.reconstruct.reads
+
     def prepare(self, y: Tensor) -> Tensor:
         """The reconstructed pictures, (B, 1, H, W), clamped to [0, 1]."""
         with torch.no_grad():
@@ -175,7 +174,9 @@ class ClassifyReconstruction(_Classify):
     def numbers(self) -> Numbers:
         front = self.reconstruct.numbers()
         spreads = sum(buffer.numel() for buffer in self.network.buffers())
-        return Numbers(trainable(self.network), 0, front.fitted_on_scenes + front.trainable + spreads)
+        return Numbers(
+            trainable(self.network), front.from_calibration, front.fitted_on_scenes + front.trainable + spreads
+        )
 
 
 def _widths(kind: str, name: str, widths: Sequence[int]) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 import abc
 import dataclasses
+import math
 
+import torch
 from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
@@ -34,7 +36,13 @@ class Task(nn.Module, abc.ABC):
     kind: str
     metric_name: str
     scene_shape: tuple[int, int]
+    sensor_shape: tuple[int, int]
     network: nn.Module
+
+    @property
+    def reads(self) -> Tensor | None:
+        """Flat indices of the pixels that it reads, (n,); None if it takes the whole measurement."""
+        return None
 
     @abc.abstractmethod
     def prepare(self, y: Tensor) -> Tensor:
@@ -72,11 +80,18 @@ class Task(nn.Module, abc.ABC):
         """Refuse numbers that no training and no fit can give.
 
         Raises:
-            ConfigurationError: one that is not finite.
+            ConfigurationError: one that is not finite, or a pixel that no frame has.
         """
         for name, value in self.state_dict().items():
             if value.is_floating_point() and not value.isfinite().all():
                 raise ConfigurationError(f"task {self.kind!r}: {name!r} holds numbers that are not finite")
+        if self.reads is not None:
+            first, last = (int(end) for end in torch.aminmax(self.reads))
+            pixels = math.prod(self.sensor_shape)
+            if first < 0 or last >= pixels:
+                raise ConfigurationError(
+                    f"task {self.kind!r}: reads pixels {first} to {last} of a frame; expected 0 to {pixels - 1}"
+                )
 
 
 def whole_number(kind: str, name: str, value: int, low: int, high: int) -> int:
