@@ -75,7 +75,13 @@ def simulate(
 @guarded
 def train(
     task: Annotated[o.Train, typer.Argument(help="reconstruct: a picture. classify: a label and no picture.")],
-    rig: o.Rig = "cannula-v1",
+    rig: Annotated[
+        str | None,
+        typer.Option(
+            help="Rig: a TOML file, or the id of one that comes with the package; cannula-v1 by default, "
+            "with --after that of the reconstruction."
+        ),
+    ] = None,
     scenes: o.Scenes = "glyphs",
     after: Annotated[
         pathlib.Path | None,
@@ -84,6 +90,7 @@ def train(
             metavar="CHECKPOINT",
         ),
     ] = None,
+    hidden: o.Hidden = None,
     out: Annotated[
         pathlib.Path | None, typer.Option(help="Folder of the checkpoint; named after the run by default.")
     ] = None,
@@ -111,12 +118,17 @@ def train(
 
     if after is not None and task is not o.Train.classify:
         raise ConfigurationError("--after goes with `lensless train classify` only")
+    if after is not None and (frames, rays) != (None, None):
+        raise ConfigurationError(f"--frames and --rays are those of the reconstruction --after {after}; leave them out")
+    if hidden is not None and (after is not None or task is not o.Train.classify):
+        raise ConfigurationError("--hidden goes with `lensless train classify` without --after only")
     kind = task.value if after is None else "classify-reconstruction"
     recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision)
-    wish = job.Wish(rig, scenes, frames, rays, seed, device, count, data, download)
     if after is None:
-        job.train_front(kind, wish, recipe, out, workers, Screen(json))
+        wish = job.Wish(rig or o.DEFAULT_RIG, scenes, frames, rays, seed, device, count, data, download)
+        job.train_front(kind, wish, recipe, out, workers, Screen(json), job.widths(hidden))
     else:
+        wish = job.Wish(rig, scenes, None, None, seed, device, count, data, download)
         job.train_after(after, wish, recipe, out, workers, Screen(json))
 
 

@@ -16,7 +16,7 @@ from lensless.data.scenes import Scenes, load_scenes
 from lensless.evaluate.evaluation import Evaluation
 from lensless.evaluate.figures import HEADS, shown
 from lensless.evaluate.report import write
-from lensless.tasks import Reconstruct
+from lensless.tasks import Reconstruct, Task
 from lensless.train import checkpoint
 from lensless.train.loop import Recipe
 
@@ -37,6 +37,7 @@ class Wish:
 
 def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> None:
     """Evaluate checkpoints one by one; of several of one task, give mean and range."""
+    check_one_task(folders)
     evaluations = [evaluate_one(folder, wish, screen) for folder in folders]
     pairs = zip(evaluations, folders, strict=True)
     facts = {"evaluations": [one.facts() | {"checkpoint": str(folder)} for one, folder in pairs]}
@@ -48,12 +49,25 @@ def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> Non
     screen.result(facts)
 
 
+def check_one_task(folders: list[pathlib.Path]) -> None:
+    """Refuse checkpoints of different tasks before any of them is evaluated, which takes long.
+
+    Raises:
+        ConfigurationError: mean and range of unlike figures say nothing.
+    """
+    kinds = sorted({checkpoint.load(folder).task.kind for folder in folders})
+    if len(kinds) > 1:
+        raise ConfigurationError(f"checkpoints of different tasks ({', '.join(kinds)}); evaluate them one by one")
+
+
 def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation:
     found = checkpoint.load(folder)
     setting = setting_of(found, str(folder), wish.device, wish.rig)
     recipe = recipe_of(found.card)
     training, validation, test = _scene_sets(wish, found.card, recipe.seed, folder)
     task, twin = found.task.to(setting.device), None
+    for scenes in () if isinstance(task, Reconstruct) else (training, validation, test):
+        check_classes(task, scenes, folder)
     if wish.sharp and not isinstance(task, Reconstruct):
         twin = sharp_baseline(task, setting, training, validation, recipe, folder / "sharp", wish.workers, screen)
     with screen.working(f"testing {folder}"):
@@ -66,15 +80,26 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     return evaluation
 
 
-def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, str]]:
-    """Line by line, mean and range of every figure, as text.
+def check_classes(task: Task, scenes: Scenes, where: pathlib.Path) -> None:
+    """Refuse scenes whose labels are not those that a classifier gives.
 
     Raises:
-        ConfigurationError: evaluations of different tasks.
+        ConfigurationError: other classes, or pictures without a label.
     """
-    kinds = sorted({one.kind for one in evaluations})
-    if len(kinds) > 1:
-        raise ConfigurationError(f"checkpoints of different tasks ({', '.join(kinds)}); evaluate them one by one")
+    if scenes.classes != task.classes:
+        first = ", ".join(scenes.classes[:5]) or "none"
+        raise ConfigurationError(
+            f"{where}: trained on {len(task.classes)} classes ({', '.join(task.classes[:5])} ...), scenes "
+            f"{scenes.name!r} have {len(scenes.classes)} ({first} ...); name scenes of the same classes with --scenes"
+        )
+    if int(scenes.labels.min()) < 0:
+        raise ConfigurationError(
+            f"scenes {scenes.name!r} hold pictures without a label; put each into the folder of its class"
+        )
+
+
+def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, str]]:
+    """Line by line, mean and range of every figure, as text."""
     heads = list(dict.fromkeys(name for line in evaluations[0].lines for name in line.figures))
     table = {}
     for line in evaluations[0].lines:

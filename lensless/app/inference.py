@@ -8,10 +8,13 @@ import torch
 from hardware.errors import CalibrationMismatch, ConfigurationError, StorageError
 from lensless.app.load import setting_of
 from lensless.app.screen import Screen
-from lensless.app.sources import Seen, measurements, rig_of
+from lensless.app.sources import Seen, measurements, rigs_of
+from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Reconstruct, Task
 from lensless.tasks.reconstruct import psnr_db
 from lensless.train import checkpoint
+
+SHEET = 8  # pictures on the sheet
 
 
 def reconstruct(
@@ -31,25 +34,21 @@ def reconstruct(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StorageError(f"--out {out} exists and is not an empty folder; nothing is overwritten: name another")
-    pictures, rows = [], []
+    pictures, results = [], []
     for at, one in enumerate(seen):
         with torch.no_grad():
             picture = task(one.y.to(device_of(task))).clamp(0, 1)
         pictures.append((one, picture[0, 0].cpu().numpy()))
-        figure = "" if one.scene is None else f"{float(psnr_db(picture, _scene(one, task))[0]):.2f}"
-        rows.append([f"{at:06d}.png", one.name, figure])
+        figure = None if one.scene is None else float(psnr_db(picture, _scene(one, task))[0])
+        results.append({"file": f"{at:06d}.png", "from": one.name, "psnr_db": figure})
     _write_pictures(out, pictures)
-    screen.table("", ["picture", "from", "PSNR (dB)"], _short(rows))
-    figures = [float(row[2]) for row in rows if row[2]]
-    mean = f", mean PSNR {np.mean(figures):.2f} dB against the scenes in the recording" if figures else ""
-    screen.say(f"{len(rows)} pictures in {out}{mean}; sheet.png shows them beside their frames")
-    screen.result(
-        {
-            "checkpoint": str(folder),
-            "source": source,
-            "pictures": [dict(zip(("file", "from", "psnr_db"), row, strict=True)) for row in rows],
-        }
-    )
+    rows = [[one["file"], one["from"], shown("psnr_db", one["psnr_db"])] for one in results]
+    screen.table("", ["picture", "from", HEADS["psnr_db"]], _short(rows))
+    figures = [one["psnr_db"] for one in results if one["psnr_db"] is not None]
+    mean = float(np.mean(figures)) if figures else None
+    against = f", mean PSNR {mean:.2f} dB against the scenes in the recording" if figures else ""
+    screen.say(f"{len(rows)} pictures in {out}{against}; sheet.png shows the first {SHEET} beside their frames")
+    screen.result({"checkpoint": str(folder), "source": source, "pictures": results, "mean_psnr_db": mean})
 
 
 def classify(
@@ -67,9 +66,12 @@ def classify(
             probabilities = task(one.y.to(device_of(task))).float().softmax(1)[0]
         best = int(probabilities.argmax())
         result = {"from": one.name, "label": task.classes[best], "probability": float(probabilities[best])}
-        if 0 <= one.label < len(task.classes):
-            known, right = known + 1, right + (one.label == best)
-            result["truth"] = task.classes[one.label]
+        truth = one.truth
+        if truth is None and 0 <= one.label < len(task.classes):  # a source that numbers its classes without names
+            truth = task.classes[one.label]
+        if truth is not None:
+            known, right = known + 1, right + (truth == result["label"])
+            result["truth"] = truth
         results.append(result)
         rows.append([one.name, result["label"], f"{result['probability']:.1%}", result.get("truth", "")])
     screen.table("", ["from", "label", "probability", "truth"], _short(rows))
@@ -95,9 +97,8 @@ def _open(
     """Task and measurements; refuses frames that say that they are of another rig."""
     found = checkpoint.load(folder)
     setting = setting_of(found, str(folder), device, rig)
-    says = rig_of(source)
-    if says is not None:
-        checkpoint.check_rig(found.card, says["id"], says["fingerprint"], str(folder))
+    for rig_id, fingerprint in rigs_of(source):
+        checkpoint.check_rig(found.card, rig_id, fingerprint, str(folder))
     seen = list(measurements(source, found.calibration, setting.frames, count))
     if not seen:
         raise CalibrationMismatch(f"'{source}' holds no frame; record some first")
@@ -116,7 +117,7 @@ def _write_pictures(out: pathlib.Path, pictures: list[tuple[Seen, np.ndarray]]) 
         out.mkdir(parents=True, exist_ok=True)
         for at, (_, picture) in enumerate(pictures):
             Image.fromarray((picture * 255).round().astype(np.uint8)).save(out / f"{at:06d}.png")
-        _sheet(pictures[:8]).save(out / "sheet.png")
+        _sheet(pictures[:SHEET]).save(out / "sheet.png")
     except OSError as error:
         raise StorageError(f"cannot write pictures to {out}: {error}; name another folder with --out") from error
 
@@ -131,12 +132,12 @@ def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 160):
     sheet = Image.new("L", (len(pictures) * (side + 8) + 8, len(rows) * (side + 8) + 8), 255)
     for at_row, row in enumerate(rows):
         for at_column, picture in enumerate(row):
-            low, high = (
-                np.percentile(picture, [0.5, 99.5]) if picture is row[at_column] and at_row == len(rows) - 2 else (0, 1)
-            )
+            is_frame = at_row == len(rows) - 2  # drawn from its darkest to its brightest pixel
+            low, high = np.percentile(picture, [0.5, 99.5]) if is_frame else (0, 1)
             grey = np.clip((picture - low) / max(high - low, 1e-9), 0, 1)
             tile = Image.fromarray((grey * 255).round().astype(np.uint8))
-            tile.thumbnail((side, side)) if max(tile.size) > side else None
+            if max(tile.size) > side:
+                tile.thumbnail((side, side))
             scale = max(1, side // max(tile.size))
             tile = tile.resize((tile.width * scale, tile.height * scale), Image.Resampling.NEAREST)
             sheet.paste(tile, (8 + at_column * (side + 8), 8 + at_row * (side + 8)))

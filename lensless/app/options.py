@@ -28,6 +28,8 @@ def _option(text: str, *names: str, **limits):
     return typer.Option(*names, help=text, **limits)
 
 
+DEFAULT_RIG = "cannula-v1"
+
 Rig = Annotated[str, _option("Rig: a TOML file, or the id of one that comes with the package.", "--rig")]
 Scenes = Annotated[str, _option("Scenes: mnist, emnist-SPLIT, glyphs, or folder:PATH.", "--scenes")]
 Count = Annotated[int | None, _option("How many scenes; all by default.", "--count", min=1)]
@@ -48,6 +50,10 @@ Data = Annotated[
     _option("Folder that holds MNIST/raw and EMNIST/raw; OPTICS_FREE_DATA by default.", "--data", metavar="FOLDER"),
 ]
 Download = Annotated[bool, _option("Fetch MNIST or EMNIST if it is missing.", "--download")]
+Hidden = Annotated[
+    str | None,
+    _option("Inner widths of a private classifier's residual blocks, e.g. 160,160; 80 by default.", "--hidden"),
+]
 Workers = Annotated[int, _option("Processes that load scenes; any number gives the same result.", "--workers", min=0)]
 Epochs = Annotated[int | None, _option("Passes over the training scenes; the recipe's by default.", "--epochs", min=1)]
 BatchSize = Annotated[int | None, _option("Scenes per step; the recipe's by default.", "--batch-size", min=1)]

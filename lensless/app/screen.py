@@ -33,14 +33,20 @@ class Screen:
     Args:
         json_to: where the result goes as JSON: a file, "-" for standard output (people's text then goes to standard
             error), None for nowhere.
+
+    Raises:
+        StorageError: JSON is to go where a folder stands; said at once, and not after hours of work.
     """
 
     def __init__(self, json_to: str | None = None):
+        if json_to is not None and pathlib.Path(json_to).is_dir():
+            raise StorageError(f"cannot write {json_to}: it is a folder; name a file with --json")
         self.json_to = json_to
-        self.console = Console(stderr=json_to == "-", highlight=False)
+        # Names of files and classes are shown as they are: "[red]" is no colour in them, ":key:" no picture.
+        self.console = Console(stderr=json_to == "-", highlight=False, markup=False, emoji=False)
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(text, soft_wrap=True)  # a path that is broken into lines cannot be copied
 
     def table(self, title: str, heads: list[str], rows: list[list[str]]) -> None:
         """The first column is text, the others are aligned to the right when they are figures."""
@@ -143,12 +149,21 @@ def guarded(command: Callable) -> Callable:
             raise typer.Exit(1) from None
         except typer.Exit:
             raise
-        except MemoryError:
-            _fail("error: out of memory; use a smaller rig, fewer scenes or a smaller batch", 1)
-        except Exception:
+        except Exception as error:
+            if _is_out_of_memory(error):
+                _fail("error: out of memory; use a smaller rig, fewer scenes or a smaller batch", 1)
             _fail(_internal_error(), 1)
 
     return run
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch says it in its own ways: a class of its own on a GPU, plain words on the processor."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
 
 
 def _fail(message: str, code: int) -> None:

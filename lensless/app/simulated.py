@@ -1,4 +1,4 @@
-"""The camera `simulated:RIG?scenes=NAME&split=SPLIT&seed=N&count=N&rays=N`: a rig before one scene after another."""
+"""The camera `simulated:RIG?scenes=NAME&split=SPLIT&seed=N&count=N&rays=N&frames=N`: a rig before scene after scene."""
 
 import urllib.parse
 from collections.abc import Iterator
@@ -10,36 +10,59 @@ from hardware.errors import ConfigurationError
 from lensless.app.rig import Rig, open_rig
 from lensless.data.scenes import Scenes, load_scenes
 
-DEFAULTS = {"scenes": "glyphs", "split": "test", "seed": "0", "count": "500", "rays": ""}
+DEFAULTS = {"scenes": "glyphs", "split": "test", "seed": "0", "count": "", "rays": "", "frames": ""}
+MOST_SCENES = 500  # where the address names no count
 
 
 def open_simulated(place: str) -> SimulatedCamera:
-    """The camera of a simulated rig before a display; each scene stays for as many frames as the rig averages.
+    """The camera of a simulated rig before a display.
 
     Args:
-        place: what stands behind `simulated:`.
+        place: what stands behind `simulated:`. Each scene stays for `frames` frames, by default as many as the rig
+            averages; `count` scenes are shown in turn, by default up to 500.
 
     Raises:
         ConfigurationError: no such rig, or an unknown option.
     """
+    name, options = options_of(place)
+    rig = open_rig(name, rays=int(options["rays"]) if options["rays"] else None)
+    seed = int(options["seed"] or 0)
+    frames = int(options["frames"] or rig.spec.sensor.frames)
+    light = light_of_scenes(rig, _scenes(options, seed), frames)
+    return rig.camera(lambda: next(light), seed)
+
+
+def options_of(place: str) -> tuple[str, dict[str, str]]:
+    """The rig and the options of an address, all of them; those that it leaves out are the defaults.
+
+    Raises:
+        ConfigurationError: an unknown option, or one that is no number.
+    """
     name, _, query = place.partition("?")
     options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    if not name:
+        raise ConfigurationError(f"camera address 'simulated:{place}' names no rig; expected e.g. simulated:cannula-v1")
     unknown = options.keys() - DEFAULTS.keys()
     if unknown:
         raise ConfigurationError(
             f"camera address 'simulated:{place}': unknown option {sorted(unknown)[0]!r}; known: {', '.join(DEFAULTS)}"
         )
     options = DEFAULTS | options
-    for key in ("seed", "count", "rays"):
-        if options[key] and not options[key].isdecimal():
+    for key, least in (("seed", 0), ("count", 1), ("rays", 2), ("frames", 1)):
+        if options[key] and not (options[key].isdecimal() and int(options[key]) >= least):
             raise ConfigurationError(
-                f"camera address 'simulated:{place}': {key} = {options[key]!r}; expected a whole number"
+                f"camera address 'simulated:{place}': {key} = {options[key]!r}; "
+                f"expected a whole number, {least} or more"
             )
-    rig = open_rig(name, rays=int(options["rays"]) if options["rays"] else None)
-    seed = int(options["seed"])
-    scenes = load_scenes(options["scenes"], options["split"], seed, int(options["count"]))
-    light = light_of_scenes(rig, scenes, rig.spec.sensor.frames)
-    return rig.camera(lambda: next(light), seed)
+    return name, options
+
+
+def _scenes(options: dict[str, str], seed: int) -> Scenes:
+    if options["count"] or options["scenes"] == "glyphs":  # glyphs are drawn: only as many as are shown
+        return load_scenes(options["scenes"], options["split"], seed, int(options["count"] or MOST_SCENES))
+    scenes = load_scenes(options["scenes"], options["split"], seed)
+    shown = min(MOST_SCENES, len(scenes))
+    return scenes.subset([at * len(scenes) // shown for at in range(shown)])
 
 
 def light_of_scenes(rig: Rig, scenes: Scenes, frames: int) -> Iterator[torch.Tensor]:

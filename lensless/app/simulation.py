@@ -22,10 +22,13 @@ def record(rig: Rig, scenes: Scenes, out: pathlib.Path, frames: int, seed: int, 
     """
     if out.suffix != ".h5":
         raise ConfigurationError(f"--out {out}: expected a name that ends in .h5")
+    beside = out.with_suffix(".calibration.npz")
+    for taken in (out, beside):  # said before minutes of work, and before half of the two is written
+        if taken.exists():
+            raise StorageError(f"'{taken}' exists; nothing is ever overwritten: choose another name with --out")
     with screen.working(f"forward model and calibration of {rig.id}"):
         calibration = rig.calibrate()
         camera, display = rig.camera_at_display(seed)
-    beside = out.with_suffix(".calibration.npz")
     pictures = scenes.fit(rig.spec.scene.shape)[:, 0].numpy()
     provenance = {
         "rig": {"id": rig.spec.id, "fingerprint": rig.spec.fingerprint}, "rays": rig.rays,

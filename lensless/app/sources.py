@@ -11,8 +11,10 @@ import torch
 
 from calibration import Calibration
 from hardware import CameraSettings, Frame, FrameMeta, Recording, open_camera
-from hardware.errors import CalibrationMismatch, InputError
+from hardware.errors import CalibrationMismatch, ConfigurationError, InputError
 from hardware.replay import SUFFIX, recordings_at
+from lensless.app.rig import read_spec
+from lensless.app.simulated import options_of
 
 FRAME_FILES = (".npy", ".png", ".tif", ".tiff")
 PIXEL_LIMIT = 64_000_000
@@ -22,14 +24,15 @@ PIXEL_LIMIT = 64_000_000
 class Seen:
     """One measurement.
 
-    `y` (1, 1, H', W'), white = 1; `label` and `scene` (h, w) uint8 where the source knows them, else -1 and None;
-    `name` for people.
+    `y` (1, 1, H', W'), white = 1; `label`, the name `truth` of its class and `scene` (h, w) uint8 where the source
+    knows them, else -1 and None; `name` for people.
     """
 
     y: torch.Tensor
     name: str
     label: int = -1
     scene: np.ndarray | None = None
+    truth: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,7 @@ class _Shot:
     name: str
     label: int = -1
     scene: np.ndarray | None = None
+    truth: str | None = None
 
 
 def measurements(source: str, calibration: Calibration, frames: int, count: int | None = None) -> Iterator[Seen]:
@@ -53,23 +57,34 @@ def measurements(source: str, calibration: Calibration, frames: int, count: int 
         InputError: nothing there, not a frame, or frames left over that make no whole measurement.
         CalibrationMismatch: frames of another camera, or with other settings.
     """
-    shots = _shots(source, calibration)
+    shots = _shots(source, calibration, frames)
     seen = _averaged(shots, calibration, frames, source)
     endless = not pathlib.Path(source).exists()
     return itertools.islice(seen, count or (1 if endless else None))
 
 
-def rig_of(source: str) -> dict | None:
-    """The rig's id and fingerprint as a recording states them; None where the source does not say."""
-    path = pathlib.Path(source)
+def rigs_of(source: str) -> list[tuple[str, str]]:
+    """Id and fingerprint of every rig that the source names: a simulated camera its own, recordings theirs."""
+    scheme, _, place = source.partition(":")
+    if scheme == "simulated":
+        spec = read_spec(options_of(place)[0])
+        return [(spec.id, spec.fingerprint)]
+    path = pathlib.Path(place if scheme == "replay" else source)
     if not path.exists() or (path.is_file() and path.suffix != SUFFIX):
-        return None
-    with Recording.open(recordings_at(path)[0]) as recording:
-        return recording.provenance.get("rig")
+        return []
+    named = []
+    for file in recordings_at(path):
+        with Recording.open(file) as recording:
+            rig = recording.provenance.get("rig")
+        if isinstance(rig, dict) and {"id", "fingerprint"} <= rig.keys():
+            named.append((str(rig["id"]), str(rig["fingerprint"])))
+    return named
 
 
-def _shots(source: str, calibration: Calibration) -> Iterable[_Shot]:
+def _shots(source: str, calibration: Calibration, frames: int) -> Iterable[_Shot]:
     path = pathlib.Path(source)
+    if not path.exists() and source.partition(":")[0] in ("replay", "simulated"):  # replay:FILE.h5 is an address, too
+        return _live(source, calibration, frames)
     if path.is_dir() or path.suffix == SUFFIX:
         return _recorded(path)
     if path.suffix.lower() in FRAME_FILES:
@@ -81,23 +96,42 @@ def _shots(source: str, calibration: Calibration) -> Iterable[_Shot]:
         raise InputError(
             f"'{source}' does not exist; expected a recording, a raw frame, or a camera address like replay:FOLDER"
         )
-    return _live(source, calibration)
+    return _live(source, calibration, frames)
 
 
 def _recorded(path: pathlib.Path) -> Iterator[_Shot]:
     for file in recordings_at(path):
         with Recording.open(file) as recording:
+            named = recording.provenance.get("classes")
+            classes = named if isinstance(named, list) else []
             for index, label in enumerate(recording.labels.tolist()):
                 scene = recording.scene(index) if recording.has_scenes else None
-                yield _Shot(recording[index], f"{file.name}#{index}", label, scene)
+                truth = str(classes[label]) if 0 <= label < len(classes) else None
+                yield _Shot(recording[index], f"{file.name}#{index}", label, scene, truth)
 
 
-def _live(address: str, calibration: Calibration) -> Iterator[_Shot]:
-    with open_camera(address) as camera:
+def _live(address: str, calibration: Calibration, frames: int) -> Iterator[_Shot]:
+    with open_camera(_with_frames(address, frames)) as camera:
         if not address.startswith("replay:"):  # a recording cannot be exposed again
             camera.configure(CameraSettings(exposure_s=calibration.exposure_s[0], gain_db=calibration.gain_db))
         for frame in camera.frames():
             yield _Shot(frame, f"frame {frame.meta.sequence}")
+
+
+def _with_frames(address: str, frames: int) -> str:
+    """A simulated camera is asked to show each scene for one whole measurement, unless its address says how long."""
+    scheme, _, place = address.partition(":")
+    if scheme != "simulated":
+        return address
+    asked = options_of(place)[1]["frames"]
+    if not asked:
+        return f"{address}{'&' if '?' in address else '?'}frames={frames}"
+    if int(asked) % frames:
+        raise ConfigurationError(
+            f"camera address {address!r}: frames = {asked} of each scene, but the checkpoint averages {frames}; "
+            "leave that option out, or ask for a multiple"
+        )
+    return address
 
 
 def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, source: str) -> Iterator[Seen]:
@@ -117,7 +151,7 @@ def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, sou
                 )
         total = sum(calibration.apply(shot.frame).y.astype(np.float64) for shot in group)
         y = torch.from_numpy((total / frames).astype(np.float32))[None, None]
-        yield Seen(y, first.name, first.label, first.scene)
+        yield Seen(y, first.name, first.label, first.scene, first.truth)
 
 
 def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
@@ -166,4 +200,8 @@ def _read_picture(path: pathlib.Path) -> np.ndarray:
     with Image.open(path, formats=("PNG", "TIFF")) as picture:
         if picture.width * picture.height > PIXEL_LIMIT:
             raise ValueError(f"{picture.width} x {picture.height} pixels, at most {PIXEL_LIMIT:,} are read")
+        if picture.mode == "P":
+            raise ValueError("its numbers stand for colours of a palette")
+        if getattr(picture, "n_frames", 1) != 1:
+            raise ValueError(f"it holds {picture.n_frames} pictures, one frame is read at a time")
         return np.asarray(picture)

@@ -14,6 +14,7 @@ from lensless.app.training import RECIPES, train
 from lensless.data.scenes import Scenes, load_scenes
 from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Reconstruct, Task
+from lensless.tasks.task import WIDEST
 from lensless.train import checkpoint
 from lensless.train.loop import Recipe
 
@@ -22,9 +23,9 @@ LEAST_VALIDATION = 200  # scenes; where fewer training scenes are asked for, so 
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """What is to be trained on: the options of the commands, as they were given."""
+    """What is to be trained on: the options of the commands, as they were given; `rig` None is the reconstruction's."""
 
-    rig: str
+    rig: str | None
     scenes: str
     frames: int | None
     rays: int | None
@@ -63,28 +64,48 @@ def recipe(
     return dataclasses.replace(RECIPES[kind], seed=seed, **given)
 
 
-def train_front(kind: str, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen) -> None:
-    """Train a task that takes frames."""
+def widths(text: str | None) -> tuple[int, ...] | None:
+    """Whole numbers with commas between them.
+
+    Raises:
+        ConfigurationError: something else.
+    """
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and 1 <= int(part) <= WIDEST for part in parts):
+        raise ConfigurationError(f"--hidden {text!r}; expected whole numbers from 1 to {WIDEST}, such as 160,160")
+    return tuple(int(part) for part in parts)
+
+
+def train_front(
+    kind: str, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen,
+    hidden: tuple[int, ...] | None = None,
+) -> None:  # fmt: skip
+    """Train a task that takes frames; `hidden` of a private classifier, see `Classify`."""
     out = out or wish.folder(kind)
     check_out(out)
     setting = wish.setting(screen)
     training, validation = wish.scene_sets()
-    make = {"reconstruct": new_reconstruct, "classify": new_classify}[kind]
-    _run(make(setting, training, seed=chosen.seed), setting, training, validation, chosen, out, workers, screen)
+    if kind == "reconstruct":
+        task = new_reconstruct(setting, training, seed=chosen.seed)
+    else:
+        task = new_classify(setting, training, seed=chosen.seed, **({} if hidden is None else {"hidden": hidden}))
+    _run(task, setting, training, validation, chosen, out, workers, screen)
 
 
 def train_after(
     reconstruction: pathlib.Path, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen
 ) -> None:
     """Train a classifier of the pictures that a trained reconstruction gives."""
-    out = out or wish.folder("classify-reconstruction")
-    check_out(out)
     found = checkpoint.load(reconstruction)
     if not isinstance(found.task, Reconstruct):
         raise ConfigurationError(
             f"--after {reconstruction}: a {found.task.kind!r} checkpoint; expected one of `lensless train reconstruct`"
         )
     setting = setting_of(found, str(reconstruction), wish.device, wish.rig)
+    out = out or dataclasses.replace(wish, rig=wish.rig or setting.rig.id).folder("classify-reconstruction")
+    check_out(out)
     training, validation = wish.scene_sets()
     task = new_after_reconstruction(found.task.to(setting.device), training, seed=chosen.seed)
     _run(task, setting, training, validation, chosen, out, workers, screen)

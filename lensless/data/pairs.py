@@ -82,11 +82,14 @@ class ProjectedSimulator:
     drawn at once, as a normal vector. Its covariance P diag(v) P^T follows the frame's total light: v = floor + light,
     where the light keeps the shape that the mean scene gives it. A display of even brightness makes this exact; for
     training it serves, and every figure is measured on whole frames.
+
+    Pictures so bright that a pixel may clip go through whole frames here, too.
     """
 
     def __init__(self, simulator: FrameSimulator, projection: Tensor, mean_picture: Tensor):
         """`projection` is (k, n) for the n pixels of the simulator; `mean_picture` is (C, H, W) in [0, 1]."""
-        self.simulator = simulator
+        self.simulator, self.projection = simulator, projection
+        self.brightest = simulator.matrix.amax(0)  # radiance @ this is no less than the light of any pixel
         nothing = torch.zeros(simulator.shape, device=projection.device)
         offset = simulator.expected(nothing).flatten()
         gain = simulator.expected(nothing + 1).flatten() - offset
@@ -107,7 +110,11 @@ class ProjectedSimulator:
         values = radiance @ self.response.T + self.offset
         light = (radiance @ self.total / self.mean_total).clamp_min(0).sqrt().unsqueeze(1)
         draws = torch.randn(2, *values.shape, generator=generator, device=values.device)
-        return values + draws[0] @ self.floor_root.T + light * (draws[1] @ self.shot_root.T)
+        values += draws[0] @ self.floor_root.T + light * (draws[1] @ self.shot_root.T)
+        clipping = radiance @ self.brightest > self.simulator.noise.linear_up_to
+        if clipping.any():
+            values[clipping] = self.simulator(pictures[clipping], generator).flatten(1) @ self.projection.T
+        return values
 
 
 def calibration_tensors(calibration: Calibration, shape: tuple[int, int], device) -> tuple[Tensor, Tensor]:

@@ -158,4 +158,4 @@ def write(path: pathlib.Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
+        raise StorageError(f"cannot write {path}: {error.strerror}; choose another place for the page") from error

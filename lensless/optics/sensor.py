@@ -127,6 +127,14 @@ class SensorNoise(nn.Module):
         return electrons2 / (frames * self.white_electrons**2)
 
     @property
+    def linear_up_to(self) -> float:
+        """Illuminance that leaves every pixel five standard deviations below full well and full scale; white = 1."""
+        full_scale_electrons = (self.full_scale_dn - self.black_level_dn) * self.gain_electrons_per_dn
+        limit = min(self.full_well_electrons, full_scale_electrons - float(self.offset_electrons.max()))
+        noise = (limit + self.read_noise_electrons**2) ** 0.5
+        return (limit - 5 * noise - self.dark_electrons) / (self.white_electrons * float(self.response.max()))
+
+    @property
     def floor_electrons2(self) -> float:
         """Variance of one frame without light, in electrons^2: dark current, read noise, quantisation."""
         return self.dark_electrons + self.read_noise_electrons**2 + self.gain_electrons_per_dn**2 / 12

@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from hardware import Recording
+from hardware.errors import ConfigurationError
 from lensless.app import sources
+from lensless.app.screen import Screen
 
 COMMANDS = [
     ["demo"], ["simulate"], ["train"], ["evaluate"], ["reconstruct"],
@@ -47,7 +49,7 @@ def test_from_frames_to_pictures(lensless, reconstruct_run, recording, tmp_path)
     with Recording.open(recording) as frames:
         scene = frames.scene(3).astype(np.float32) / 255
     mse = float(((picture - scene) ** 2).mean())
-    assert float(facts["pictures"][3]["psnr_db"]) == pytest.approx(-10 * np.log10(mse), abs=0.05)
+    assert facts["pictures"][3]["psnr_db"] == pytest.approx(-10 * np.log10(mse), abs=0.05)
     with Image.open(out / "sheet.png") as sheet:
         assert sheet.width > 500
     said(lensless("reconstruct", reconstruct_run, recording, "--out", out), 4, "nothing is overwritten")
@@ -122,10 +124,13 @@ def test_evaluating_several_gives_mean_and_range(lensless, classify_run, tmp_pat
 
 def test_classify_after_reconstruction(lensless, reconstruct_run, recording, tiny, tmp_path):
     out = tmp_path / "after"
-    options = ["--rig", tiny, "--scenes", "glyphs", "--count", 300, "--epochs", 1, "--out", out]
-    result = lensless("train", "classify", "--after", reconstruct_run, *options)
+    after = ["train", "classify", "--after", reconstruct_run, "--scenes", "glyphs", "--count", 300, "--epochs", 1]
+    result = lensless(*after, "--out", out)  # the rig is the reconstruction's
     assert result.exit_code == 0, result.output
     assert lensless("classify", out, recording).exit_code == 0
+    said(lensless(*after, "--rig", "cannula-v1", "--out", tmp_path / "other"), 6, "tiny-v1", "cannula-v1")
+    said(lensless(*after, "--frames", 3, "--out", tmp_path / "other"), 2, "--frames", "leave them out")
+    assert not (tmp_path / "other").exists()
 
 
 def test_inspect_counts_modes_and_draws_a_page(lensless, tiny, tmp_path):
@@ -159,6 +164,17 @@ def test_frames_of_another_rig_are_refused(lensless, classify_run, tiny, tmp_pat
     frames = tmp_path / "other.h5"
     assert lensless("simulate", "--rig", other, "--rays", 256, "--count", 2, "--out", frames).exit_code == 0
     said(lensless("classify", classify_run, frames), 6, "other-v1", "tiny-v1")
+    said(lensless("classify", classify_run, f"replay:{frames}"), 6, "other-v1", "tiny-v1")
+    said(lensless("classify", classify_run, f"simulated:{other}?rays=256"), 6, "other-v1", "tiny-v1")
+
+
+def test_one_recording_of_another_rig_in_a_folder_is_refused(lensless, classify_run, recording, tiny, tmp_path):
+    shutil.copy(recording, tmp_path / "a.h5")
+    other = tmp_path / "other.toml"
+    other.write_text(tiny.read_text().replace("tiny-v1", "other-v1"))
+    record = ["--rig", other, "--rays", 256, "--count", 2, "--out", tmp_path / "b.h5"]
+    assert lensless("simulate", *record).exit_code == 0
+    said(lensless("classify", classify_run, tmp_path), 6, "other-v1")
 
 
 def test_a_rig_with_the_same_id_and_other_facts_is_refused(lensless, classify_run, tiny, tmp_path):
@@ -230,6 +246,65 @@ def test_a_recording_is_not_overwritten(lensless, recording, tiny):
     assert recording.read_bytes() == before
 
 
+def test_a_calibration_is_not_overwritten_and_leaves_no_half_recording(lensless, tiny, tmp_path):
+    (tmp_path / "frames.calibration.npz").write_text("mine")
+    out = tmp_path / "frames.h5"
+    said(lensless("simulate", "--rig", tiny, "--rays", 1024, "--count", 2, "--out", out), 4, "calibration.npz", "--out")
+    assert not out.exists() and (tmp_path / "frames.calibration.npz").read_text() == "mine"
+
+
+def test_json_to_a_folder_is_refused_before_the_work(lensless, tiny, tmp_path):
+    out = tmp_path / "frames.h5"
+    said(lensless("simulate", "--rig", tiny, "--out", out, "--json", tmp_path), 4, "is a folder", "--json")
+    assert not out.exists()
+
+
+def test_a_picture_with_a_palette_is_no_frame(lensless, classify_run, tmp_path):
+    Image.fromarray(np.full((24, 24), 100, np.uint8)).convert("P").save(tmp_path / "frame.png")
+    said(lensless("classify", classify_run, tmp_path / "frame.png"), 5, "palette")
+
+
+def test_checkpoints_of_different_tasks_are_refused_before_the_work(lensless, classify_run, reconstruct_run):
+    message = said(lensless("evaluate", classify_run, reconstruct_run), 2, "different tasks", "one by one")
+    assert message.count("\n") == 1
+
+
+def test_scenes_of_other_classes_are_refused(lensless, classify_run, tmp_path):
+    for name in ("dog", "cat"):
+        (tmp_path / name).mkdir()
+        for at in range(40):
+            Image.fromarray(np.full((16, 16), 5 * at + len(name), np.uint8)).save(tmp_path / name / f"{at}-{name}.png")
+    said(lensless("evaluate", classify_run, "--scenes", f"folder:{tmp_path}"), 2, "47 classes", "cat")
+
+
+def test_the_truth_is_the_name_that_the_recording_gives(lensless, classify_run, recording, monkeypatch):
+    real = Recording.provenance.fget
+    monkeypatch.setattr(Recording, "provenance", property(lambda self: {**real(self), "classes": ["zero", "one"]}))
+    labels = json.loads(lensless("classify", classify_run, recording, "--json", "-").stdout)["labels"]
+    assert [one.get("truth") for one in labels[:2]] == ["zero", "one"]
+
+
+def test_a_simulated_camera_shows_a_scene_for_a_whole_measurement(classify_run, tiny):
+    from calibration import Calibration
+
+    calibration = Calibration.load(classify_run / "calibration.npz")
+    address = f"simulated:{tiny}?rays=1024&count=2"
+    one, other = sources.measurements(address, calibration, 50, 2)
+    single = list(sources.measurements(address, calibration, 1, 2))
+    for mean, frame in zip((one, other), single, strict=True):  # 50 frames of one scene differ by noise only
+        assert (mean.y - frame.y).std() < 0.5 * (one.y - other.y).std()
+    with pytest.raises(ConfigurationError, match="frames = 3"):
+        next(sources.measurements(f"{address}&frames=3", calibration, 50))
+
+
+def test_names_are_shown_as_they_are(capsys):
+    screen = Screen()
+    screen.table("[red]title", ["", "[/b]"], [[":key:", "[/b]"]])
+    screen.say("/a/very/long/path" * 10 + "[/b]")
+    shown = capsys.readouterr().out
+    assert "[red]title" in shown and ":key:" in shown and "/a/very/long/path" * 10 + "[/b]\n" in shown
+
+
 def test_a_full_disk_is_said_before_anything_is_lost(lensless, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     options = ["--rig", tiny, "--rays", 1024, "--count", 300, "--epochs", 1, "--out", tmp_path / "run"]
@@ -248,6 +323,18 @@ def test_frames_that_make_no_whole_measurement(tiny, recording, lensless, tmp_pa
     assert lensless("simulate", *record).exit_code == 0
     result = lensless("classify", tmp_path / "run", five, "--json", "-")
     assert len(json.loads(result.stdout)["labels"]) == 2
+
+
+def test_the_size_of_a_classifier_is_a_choice(lensless, tiny, tmp_path):
+    options = ["--rig", tiny, "--rays", 1024, "--count", 600, "--epochs", 1, "--out", tmp_path / "run"]
+    said(lensless("train", "classify", "--hidden", "8,x", *options), 2, "8,x", "160,160")
+    said(lensless("train", "reconstruct", "--hidden", "8", *options), 2, "--hidden")
+    result = lensless("train", "classify", "--hidden", "8,6", *options, "--json", "-")
+    assert result.exit_code == 0, result.output
+    n, classes = 128, 47
+    blocks = sum(2 * n + (n + 1) * inner + 2 * inner + (inner + 1) * n for inner in (8, 6))
+    expected = (n + 1) * n + blocks + 2 * n + (n + 1) * classes
+    assert json.loads(result.stdout)["numbers"]["trainable"] == expected
 
 
 def test_averaging_is_the_mean_of_calibrated_frames(lensless, classify_run, tiny, tmp_path):

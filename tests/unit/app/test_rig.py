@@ -53,7 +53,7 @@ def refusal(facts: dict) -> str:
 
 
 def test_rigs_come_with_the_package_under_their_ids():
-    assert sorted(shipped_rigs()) == ["bare-v1", "bare-v1-no-specks", "cannula-v1"]
+    assert sorted(shipped_rigs()) == ["bare-v1", "bare-v1-no-specks", "bare-v1-short", "cannula-v1"]
     for rig_id, path in shipped_rigs().items():
         assert open_rig(rig_id).id == rig_id
         assert open_rig(path).spec == open_rig(str(path)).spec == open_rig(rig_id).spec

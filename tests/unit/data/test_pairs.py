@@ -135,6 +135,29 @@ def test_projected_draws_carry_the_errors_of_a_poor_calibration():
     assert ratios.min() > 0.8 and ratios.max() < 1.25
 
 
+def test_projected_draws_clip_as_whole_frames_do():
+    """A well so small that bright scenes fill it: what the sensor cuts off, the fast way must not see."""
+    rig = tiny.rig(full_well_electrons=7600.0)
+    simulator = rig.simulator(rig.calibrate(), 1)
+    projection = torch.randn(6, 144, generator=torch.Generator().manual_seed(4))
+    projected = ProjectedSimulator(simulator, projection, torch.full((1, 8, 8), 0.5))
+    picture, count = torch.full((1, 8, 8), 0.9), 2000
+    fast = draws_of(projected, picture, count)
+    slow = draws_of(simulator, picture, count, seed=9) @ projection.double().T
+    error = (slow.var(0) * 2 / count) ** 0.5
+    assert ((fast.mean(0) - slow.mean(0)).abs() / error).max() < 5
+    unclipped = simulator.expected(simulator.radiance(picture).flatten() @ simulator.matrix.T)
+    assert ((projection.double() @ unclipped.double() - slow.mean(0)).abs() / slow.std(0)).max() > 2
+
+
+def test_no_pixel_clips_up_to_the_stated_light():
+    noise = tiny.rig(full_well_electrons=4500.0).noise()
+    generator = torch.Generator().manual_seed(0)
+    light = torch.full((500, 12, 12), noise.linear_up_to)
+    assert (noise.collect(light, generator, 1) - noise.offset_electrons < noise.full_well_electrons).all()
+    assert noise.linear_up_to > 0.9 * noise.full_well_electrons / noise.white_electrons / float(noise.response.max())
+
+
 def test_projected_noise_follows_the_light_of_an_uneven_scene_to_a_few_percent():
     """Its shape over the sensor is taken from the mean scene, which costs that much here, where the light is smooth."""
     rig, calibration = exact()
