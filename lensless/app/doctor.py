@@ -19,7 +19,7 @@ from lensless.app.rig import open_rig, shipped_rigs
 from lensless.data.download import data_folder
 from lensless.data.scenes import load_scenes
 from lensless.optics import cache
-from lensless.train.loop import bf16_is_fast
+from lensless.train.devices import bf16_is_fast
 
 LIBRARIES = ("torch", "torchvision", "numpy", "h5py", "opencv-python", "scikit-image", "pyserial", "lightning-fabric")
 ROOM_BYTES = 2 * 2**30
