@@ -22,10 +22,11 @@ from lensless.optics import BareSensor, Cannula, ForwardModel, SensorNoise
 # What each number may be, by its name: names carry units, so one name is one range in every section.
 _POSITIVE = {"gt": 0, "allow_inf_nan": False}
 _NOT_NEGATIVE = {"ge": 0, "allow_inf_nan": False}
+_ELECTRONS = {"gt": 0, "le": 1e9}  # the largest wells hold millions; far above, float32 has no room for their squares
 RANGES: dict[str, dict] = {
     **dict.fromkeys(("distance_mm", "width_mm", "diameter_mm", "length_mm", "height_mm", "magnification"), _POSITIVE),
     **dict.fromkeys(("pitch_um", "speck_radius_um", "exposure_s", "gain_electrons_per_dn"), _POSITIVE),
-    **dict.fromkeys(("white_electrons", "full_well_electrons"), _POSITIVE),
+    **dict.fromkeys(("white_electrons", "full_well_electrons"), _ELECTRONS),
     **dict.fromkeys(("read_noise_electrons", "dark_electrons_per_s"), _NOT_NEGATIVE),
     **dict.fromkeys(("dsnu_electrons", "column_electrons"), _NOT_NEGATIVE),
     "fov_deg": {"gt": 0, "lt": 180},
@@ -62,7 +63,20 @@ class Rig:
 
     @functools.cached_property
     def forward_model(self) -> ForwardModel:
-        """The map from the scene to the sensor."""
+        """The map from the scene to the sensor.
+
+        Raises:
+            ConfigurationError: a geometry that brings no light to the sensor.
+        """
+        model = self._forward_model()
+        if not all(bool(torch.isfinite(end)) for end in torch.aminmax(model.as_matrix())):  # NaN spreads to both
+            raise ConfigurationError(
+                f"rig {self.id!r}: no light of the scene reaches its sensor; check the lengths, distances and the "
+                "magnification of its file"
+            )
+        return model
+
+    def _forward_model(self) -> ForwardModel:
         spec, scene, sensor = self.spec, self.spec.scene, self.spec.sensor
         if spec.cannula is None:
             glass = spec.cover_glass

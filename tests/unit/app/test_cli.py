@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hardware import Recording
+from hardware import Frame, Recording
 from hardware.errors import ConfigurationError
 from lensless.app import sources
 from lensless.app.screen import Screen
@@ -233,6 +233,19 @@ def test_an_unknown_key_in_a_rig_file_names_the_nearest(lensless, tiny, tmp_path
     said(lensless("inspect", wrong), 2, "lenght_mm", "length_mm", "wrong.toml")
 
 
+@pytest.mark.parametrize(
+    "before, after, parts",
+    [
+        ("magnification = 4.0", "magnification = 1e9", ["tiny-v1", "no light", "magnification"]),
+        ("white_electrons = 20000.0", "white_electrons = 1e30", ["white_electrons"]),
+    ],
+)
+def test_a_rig_that_cannot_be(lensless, tiny, tmp_path, before, after, parts):
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(tiny.read_text().replace(before, after))
+    said(lensless("inspect", wrong, "--rays", 1024), 2, *parts)
+
+
 def test_the_wrong_kind_of_checkpoint(lensless, classify_run, reconstruct_run, recording, tmp_path):
     said(lensless("reconstruct", classify_run, recording, "--out", tmp_path / "out"), 2, "lensless classify")
     said(lensless("classify", reconstruct_run, recording), 2, "lensless reconstruct")
@@ -323,6 +336,20 @@ def test_frames_that_make_no_whole_measurement(tiny, recording, lensless, tmp_pa
     assert lensless("simulate", *record).exit_code == 0
     result = lensless("classify", tmp_path / "run", five, "--json", "-")
     assert len(json.loads(result.stdout)["labels"]) == 2
+
+
+def test_one_scene_that_saturates_does_not_cost_the_others(lensless, classify_run, recording, tmp_path):
+    with Recording.open(recording) as frames:
+        good, bright = frames[0], Frame(np.full((24, 24), 4095, np.uint16), frames[1].meta)
+        with Recording.create(tmp_path / "mixed.h5", good, frames.provenance) as writer:
+            for frame in (good, bright, frames[2]):
+                writer.append(frame)
+    result = lensless("classify", classify_run, tmp_path / "mixed.h5", "--json", "-")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert [one["from"] for one in facts["labels"]] == ["mixed.h5#0", "mixed.h5#2"]
+    assert [one["name"] for one in facts["refused"]] == ["mixed.h5#1"]
+    assert "shorten the exposure" in result.stderr
 
 
 def test_the_size_of_a_classifier_is_a_choice(lensless, tiny, tmp_path):
