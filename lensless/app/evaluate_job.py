@@ -61,6 +61,7 @@ def check_one_task(folders: list[pathlib.Path]) -> None:
 
 
 def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation:
+    """Evaluate one checkpoint: its table on the screen and, unless unwanted, its page."""
     found = checkpoint.load(folder)
     setting = setting_of(found, str(folder), wish.device, wish.rig)
     recipe = recipe_of(found.card)

@@ -20,7 +20,7 @@ def evaluate(
         task: on the device of the rig.
         setting: rig, calibration and frames per measurement.
         training, validation, test: scenes of one set.
-        sharp: the same network, trained on the sharp pictures (see `training.sharp_twin`); None leaves its line out.
+        sharp: the same network, trained on the sharp pictures (see `new_tasks.sharp_twin`); None leaves its line out.
     """
     task = task.eval()
     training = training.subset(range(FITTED_SCENES)) if len(training) > FITTED_SCENES else training

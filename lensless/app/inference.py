@@ -1,14 +1,15 @@
 """Use a trained checkpoint on frames: the live flow without its viewer."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
 import torch
 
-from hardware.errors import CalibrationMismatch, ConfigurationError, StorageError
+from hardware.errors import ConfigurationError, FrameSaturated, InputError, StorageError
 from lensless.app.load import setting_of
 from lensless.app.screen import Screen
-from lensless.app.sources import Seen, measurements, rigs_of
+from lensless.app.sources import Refused, Seen, measurements, rigs_of
 from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Reconstruct, Task
 from lensless.tasks.reconstruct import psnr_db
@@ -27,7 +28,7 @@ def reconstruct(
     screen: Screen,
 ) -> None:
     """Write a picture of every measurement, and a sheet of frames beside pictures."""
-    task, seen = _open(folder, source, count, rig, device)
+    task, seen, refused = _open(folder, source, count, rig, device)
     if not isinstance(task, Reconstruct):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives labels; use: lensless classify"
@@ -48,14 +49,15 @@ def reconstruct(
     mean = float(np.mean(figures)) if figures else None
     against = f", mean PSNR {mean:.2f} dB against the scenes in the recording" if figures else ""
     screen.say(f"{len(rows)} pictures in {out}{against}; sheet.png shows the first {SHEET} beside their frames")
-    screen.result({"checkpoint": str(folder), "source": source, "pictures": results, "mean_psnr_db": mean})
+    facts = {"checkpoint": str(folder), "source": source, "pictures": results, "mean_psnr_db": mean}
+    screen.result(facts | _say_refused(refused, screen))
 
 
 def classify(
     folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str, screen: Screen
 ) -> None:
     """Name every measurement, with the probability that the network gives its answer."""
-    task, seen = _open(folder, source, count, rig, device)
+    task, seen, refused = _open(folder, source, count, rig, device)
     if isinstance(task, Reconstruct):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives pictures; use: lensless reconstruct"
@@ -77,32 +79,37 @@ def classify(
     screen.table("", ["from", "label", "probability", "truth"], _short(rows))
     if known:
         screen.say(f"{right} of {known} labels right ({right / known:.1%})")
-    screen.result(
-        {
-            "checkpoint": str(folder),
-            "source": source,
-            "labels": results,
-            **({"accuracy": right / known} if known else {}),
-        }
-    )
+    facts = {"checkpoint": str(folder), "source": source, "labels": results}
+    screen.result(facts | ({"accuracy": right / known} if known else {}) | _say_refused(refused, screen))
+
+
+def _say_refused(refused: list[Refused], screen: Screen) -> dict:
+    """Tell of measurements that could not be used; the same for JSON."""
+    if not refused:
+        return {}
+    screen.say(f"{len(refused)} measurements were refused, the first because: {refused[0].reason}")
+    return {"refused": [dataclasses.asdict(one) for one in refused]}
 
 
 def device_of(task: Task) -> torch.device:
+    """Where the numbers of a task lie."""
     return next(task.parameters()).device
 
 
 def _open(
     folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str
-) -> tuple[Task, list[Seen]]:
-    """Task and measurements; refuses frames that say that they are of another rig."""
+) -> tuple[Task, list[Seen], list[Refused]]:
+    """Task, measurements, and those that saturate; refuses frames that say that they are of another rig."""
     found = checkpoint.load(folder)
     setting = setting_of(found, str(folder), device, rig)
     for rig_id, fingerprint in rigs_of(source):
         checkpoint.check_rig(found.card, rig_id, fingerprint, str(folder))
-    seen = list(measurements(source, found.calibration, setting.frames, count))
+    everything = list(measurements(source, found.calibration, setting.frames, count))
+    seen = [one for one in everything if isinstance(one, Seen)]
+    refused = [one for one in everything if isinstance(one, Refused)]
     if not seen:
-        raise CalibrationMismatch(f"'{source}' holds no frame; record some first")
-    return found.task.to(setting.device), seen
+        raise FrameSaturated(refused[0].reason) if refused else InputError(f"'{source}' holds no frame; record some")
+    return found.task.to(setting.device), seen, refused
 
 
 def _scene(one: Seen, task: Task) -> torch.Tensor:

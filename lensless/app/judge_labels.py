@@ -33,6 +33,7 @@ def judge(
     test: Scenes,
     sharp: Task | None,
 ) -> Evaluation:
+    """Accuracy of a trained classifier on test scenes, beside its baselines; see `evaluation.evaluate`."""
     inputs, labels = prepared(task, setting, test, TEST_STREAM)
     predicted = predict(task, inputs)
     trainable = task.numbers().trainable

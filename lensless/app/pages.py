@@ -110,6 +110,7 @@ def inspect(setting: Setting) -> dict:
 
 
 def made_from(setting: Setting, evaluations: list[Evaluation], scenes: str, seed: int) -> str:
+    """What a page came from: rig, calibration, scenes, seed, code and machine."""
     spec = setting.rig.spec
     shape, calibration = spec.sensor.shape, setting.calibration
     facts = {
