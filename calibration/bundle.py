@@ -11,7 +11,7 @@ import numpy as np
 
 from calibration import files
 from calibration.fill import fill_masked
-from hardware.errors import CalibrationMismatch, ConfigurationError
+from hardware.errors import CalibrationMismatch, ConfigurationError, FrameSaturated
 from hardware.frame import Frame
 from hardware.rig import RigSpec
 
@@ -117,8 +117,8 @@ class Calibration:
         """The light that a frame has seen.
 
         Raises:
-            CalibrationMismatch: a frame of another camera, shape, bit depth, gain or exposure, one that is not raw, or
-                one with more clipped and defective pixels than `max_masked_share`.
+            CalibrationMismatch: a frame of another camera, shape, bit depth, gain or exposure, or one that is not raw.
+            FrameSaturated: one with more clipped and defective pixels than `max_masked_share`.
         """
         self._check_belongs(frame)
         clip_dn = frame.meta.full_scale_dn if self.clip_dn is None else self.clip_dn
@@ -126,7 +126,7 @@ class Calibration:
         share = float(mask.mean())
         if share > self.max_masked_share:
             clipped = int((frame.pixels >= clip_dn).sum())
-            raise CalibrationMismatch(
+            raise FrameSaturated(
                 f"frame {frame.meta.sequence} of camera {self.camera_id!r}: {share:.1%} of its pixels cannot be used "
                 f"({clipped} clipped, {int(self.defects.sum())} defective), limit {self.max_masked_share:.1%}; "
                 "shorten the exposure or dim the scene"

@@ -7,6 +7,7 @@
       StorageError                4   disk full, not writable, or already being written
       InputError                  5   a file that is missing, truncated, or not what it claims to be
       CalibrationMismatch         6   frame, calibration, checkpoint and rig do not belong together
+        FrameSaturated            6   too many pixels of this one frame are clipped; the next may be good
 
 Each message says what happened, where, what was got, what was expected and what to do next.
 """
@@ -40,3 +41,7 @@ class InputError(LenslessError):
 
 class CalibrationMismatch(LenslessError):
     exit_code = 6
+
+
+class FrameSaturated(CalibrationMismatch):
+    """Too many pixels of this one frame are clipped; the next may be good."""

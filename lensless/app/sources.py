@@ -11,7 +11,7 @@ import torch
 
 from calibration import Calibration
 from hardware import CameraSettings, Frame, FrameMeta, Recording, open_camera
-from hardware.errors import CalibrationMismatch, ConfigurationError, InputError
+from hardware.errors import CalibrationMismatch, ConfigurationError, FrameSaturated, InputError
 from hardware.replay import SUFFIX, recordings_at
 from lensless.app.rig import read_spec
 from lensless.app.simulated import options_of
@@ -36,6 +36,14 @@ class Seen:
 
 
 @dataclasses.dataclass(frozen=True)
+class Refused:
+    """A measurement that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
 class _Shot:
     frame: Frame
     name: str
@@ -44,8 +52,10 @@ class _Shot:
     truth: str | None = None
 
 
-def measurements(source: str, calibration: Calibration, frames: int, count: int | None = None) -> Iterator[Seen]:
-    """Calibrated measurements, each the mean of `frames` frames of one scene.
+def measurements(
+    source: str, calibration: Calibration, frames: int, count: int | None = None
+) -> Iterator[Seen | Refused]:
+    """Calibrated measurements, each the mean of `frames` frames of one scene; a saturated one is refused alone.
 
     Args:
         source: a recording (.h5), a folder of them, a raw frame in a file, or a camera address.
@@ -134,7 +144,7 @@ def _with_frames(address: str, frames: int) -> str:
     return address
 
 
-def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, source: str) -> Iterator[Seen]:
+def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, source: str) -> Iterator[Seen | Refused]:
     shots = iter(shots)
     while group := list(itertools.islice(shots, frames)):
         first = group[0]
@@ -149,7 +159,11 @@ def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, sou
                     f"'{source}': {first.name} and {other.name} show different scenes, but the checkpoint averages "
                     f"{frames} frames of one; record {frames} frames of each scene"
                 )
-        total = sum(calibration.apply(shot.frame).y.astype(np.float64) for shot in group)
+        try:
+            total = sum(calibration.apply(shot.frame).y.astype(np.float64) for shot in group)
+        except FrameSaturated as error:  # one scene that is too bright; the others are none the worse for it
+            yield Refused(first.name, str(error))
+            continue
         y = torch.from_numpy((total / frames).astype(np.float32))[None, None]
         yield Seen(y, first.name, first.label, first.scene, first.truth)
 

@@ -146,7 +146,8 @@ def test_projected_draws_clip_as_whole_frames_do():
     slow = draws_of(simulator, picture, count, seed=9) @ projection.double().T
     error = (slow.var(0) * 2 / count) ** 0.5
     assert ((fast.mean(0) - slow.mean(0)).abs() / error).max() < 5
-    unclipped = simulator.expected(simulator.radiance(picture).flatten() @ simulator.matrix.T)
+    light = simulator.radiance(picture).flatten() @ simulator.matrix.T
+    unclipped = simulator.expected(light.reshape(12, 12)).flatten()
     assert ((projection.double() @ unclipped.double() - slow.mean(0)).abs() / slow.std(0)).max() > 2
 
 

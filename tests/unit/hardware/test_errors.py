@@ -17,6 +17,7 @@ EXIT_CODES = {
     "StorageError": 4,
     "InputError": 5,
     "CalibrationMismatch": 6,
+    "FrameSaturated": 6,
 }
 KINDS = dict(inspect.getmembers(errors, inspect.isclass))
 
