@@ -327,7 +327,8 @@ def test_frames_of_the_display_are_what_the_forward_model_says_within_their_nois
     )
     chi2 = (y - expected) ** 2 / variance
     assert chi2.mean() == pytest.approx(1, abs=5 * math.sqrt(2 / chi2.size) + 0.02)
-    assert (expected.max() - expected.min()) / np.sqrt(variance.mean()) > 20  # it was no test of a blank frame
+    if rig_id != "bare-v1-no-specks":  # which sees nothing but the total light
+        assert (expected.max() - expected.min()) / np.sqrt(variance.mean()) > 20  # it was no test of a blank frame
 
 
 @pytest.mark.parametrize("rig_id", FACTS)
