@@ -30,13 +30,26 @@ def write(path: pathlib.Path, facts: dict, arrays: dict[str, np.ndarray], overwr
         if overwrite:
             os.replace(partial, path)
         else:
-            os.link(partial, path)  # unlike a move, refuses a name that is taken
-            partial.unlink()
+            _move_to_free_name(partial, path)
     except OSError as error:
         with contextlib.suppress(OSError):  # the disk has failed once already
             partial.unlink(missing_ok=True)
         reason = "it exists" if isinstance(error, FileExistsError) else str(error.strerror)
-        raise StorageError(f"cannot write '{path}': {reason}; choose another name, or overwrite=True") from error
+        raise StorageError(f"cannot write '{path}': {reason}; choose another name") from error
+
+
+def _move_to_free_name(partial: pathlib.Path, path: pathlib.Path) -> None:
+    """Raises FileExistsError if the name is taken."""
+    try:
+        os.link(partial, path)  # unlike a move, refuses a name that is taken
+    except FileExistsError:
+        raise
+    except OSError:  # exFAT and some network disks know no second name
+        if path.exists():
+            raise FileExistsError from None
+        os.replace(partial, path)
+        return
+    partial.unlink()
 
 
 def read(path: pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:

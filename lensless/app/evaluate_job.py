@@ -43,9 +43,12 @@ def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> Non
     facts = {"evaluations": [one.facts() | {"checkpoint": str(folder)} for one, folder in pairs]}
     if len(evaluations) > 1:
         facts["summary"] = summary(evaluations)
-        heads = list(next(iter(facts["summary"].values())))
-        rows = [[name, *figures.values()] for name, figures in facts["summary"].items()]
-        screen.table(f"\nmean (lowest .. highest) of {len(evaluations)} checkpoints", ["", *heads], rows)
+        heads = list(dict.fromkeys(head for figures in facts["summary"].values() for head in figures))
+        rows = [
+            [name, *(_spread(head, figures.get(head)) for head in heads)] for name, figures in facts["summary"].items()
+        ]
+        names = [HEADS[head] for head in heads]
+        screen.table(f"\nmean (lowest .. highest) of {len(evaluations)} checkpoints", ["", *names], rows)
     screen.result(facts)
 
 
@@ -99,13 +102,12 @@ def check_classes(task: Task, scenes: Scenes, where: pathlib.Path) -> None:
         )
 
 
-def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, str]]:
-    """Line by line, mean and range of every figure, as text."""
-    heads = list(dict.fromkeys(name for line in evaluations[0].lines for name in line.figures))
+def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, dict[str, float]]]:
+    """Line by line, mean, lowest and highest of every figure."""
     table = {}
     for line in evaluations[0].lines:
         same = [other.figures for one in evaluations for other in one.lines if other.name == line.name]
-        table[line.name] = {HEADS[head]: _spread(head, [figures.get(head) for figures in same]) for head in heads}
+        table[line.name] = {head: _range([figures[head] for figures in same]) for head in line.figures}
     return table
 
 
@@ -115,10 +117,14 @@ def recipe_of(card: dict) -> Recipe:
     return Recipe(**{**card["recipe"], "augmentation": Augmentation(**augmentation) if augmentation else None})
 
 
-def _spread(name: str, values: list[float | None]) -> str:
-    if None in values:
+def _range(values: list[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(values)), "lowest": min(values), "highest": max(values)}
+
+
+def _spread(name: str, found: dict[str, float] | None) -> str:
+    if found is None:
         return ""
-    return f"{shown(name, float(np.mean(values)))} ({shown(name, min(values))} .. {shown(name, max(values))})"
+    return f"{shown(name, found['mean'])} ({shown(name, found['lowest'])} .. {shown(name, found['highest'])})"
 
 
 def _scene_sets(wish: Wish, card: dict, seed: int, where: pathlib.Path) -> tuple[Scenes, Scenes, Scenes]:
@@ -132,4 +138,8 @@ def _scene_sets(wish: Wish, card: dict, seed: int, where: pathlib.Path) -> tuple
     training, validation, test = (
         load_scenes(name, part, seed, None, wish.data) for part in ("train", "val", wish.split)
     )
+    trained_on = card["scenes"]["train"][2:] or [len(training)]  # the first cards did not count
+    if wish.scenes is None and trained_on[0] < len(training):  # baselines must not know more than the network
+        training = load_scenes(name, "train", seed, trained_on[0], wish.data)
+        validation = validation.spread(card["scenes"]["validation"][2])
     return training, validation, test

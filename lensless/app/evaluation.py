@@ -23,7 +23,7 @@ def evaluate(
         sharp: the same network, trained on the sharp pictures (see `new_tasks.sharp_twin`); None leaves its line out.
     """
     task = task.eval()
-    training = training.subset(range(FITTED_SCENES)) if len(training) > FITTED_SCENES else training
+    training = training.spread(FITTED_SCENES)
     with torch.no_grad():
         if isinstance(task, Reconstruct):
             return judge_pictures.judge(task, setting, training, test)

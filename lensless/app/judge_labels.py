@@ -11,17 +11,18 @@ from lensless.app.setting import (
     Setting,
     SharpPictures,
     batches,
+    example_frames,
     prepared,
     statistics_of,
 )
 from lensless.data.scenes import Scenes
 from lensless.evaluate.baselines import RidgeClassifier, TotalLight, chance
-from lensless.evaluate.evaluation import Evaluation, Examples, Line, example_indices
+from lensless.evaluate.evaluation import Evaluation, Examples, Line
 from lensless.evaluate.metrics import accuracy, confusion, picture_scores
 from lensless.recon.wiener import wiener
 from lensless.tasks import Classify, ClassifyReconstruction, Task
 
-FIT_STREAM, EXAMPLE_STREAM = 103, 106  # noise of the frames that baselines are fitted on, and of those shown
+FIT_STREAM = 103  # noise of the training frames that baselines are fitted on
 NAMES = {"classify": "without reconstruction", "classify-reconstruction": "after reconstruction"}
 
 
@@ -57,11 +58,8 @@ def judge(
 
 
 def _examples(task: Task, setting: Setting, test: Scenes, picture_of: Callable | None) -> Examples:
-    """A few whole frames with what became of them; few, because those of a bare sensor are large."""
-    some = test.subset(example_indices(len(test)))
-    pictures, labels = next(batches(some, task.scene_shape, setting.device))
-    generator = torch.Generator(setting.device).manual_seed(EXAMPLE_STREAM)
-    y = setting.simulator()(pictures, generator)
+    """A few whole frames with what became of them."""
+    pictures, labels, y = example_frames(setting, test)
     inputs = task.prepare(y)
     shown = {"scene": pictures[:, 0], "raw frame": y[:, 0]}
     if picture_of is None:
@@ -131,5 +129,5 @@ def _what_the_numbers_show(task: Classify, picture_of: Callable, test: Scenes, s
     """How good a picture somebody could make of the numbers that leave the first step."""
     pictures = test.fit(task.scene_shape).to(sums.device).float() / 255
     scores = picture_scores(picture_of(sums), pictures)
-    note = f"best linear picture from those {sums.shape[1]} numbers, for one who tried; none is formed to classify"
+    note = f"the best linear picture from those {sums.shape[1]} numbers; a network would make a better one"
     return Line("what the numbers would show", {"psnr_db": scores.psnr_db, "ssim": scores.ssim}, note)

@@ -40,7 +40,7 @@ def open_device(name: str) -> torch.device:
         raise ConfigurationError(f"device {name!r} is not supported; expected auto, cpu, cuda or cuda:N")
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if (device.index or 0) >= count:
-        raise ConfigurationError(f"device {name!r}: torch sees {count} CUDA devices here; use --device cpu")
+        raise ConfigurationError(f"device {name!r}: this machine has {count} of that kind; use --device cpu")
     return device
 
 

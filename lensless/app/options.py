@@ -40,7 +40,14 @@ Rays = Annotated[
     int | None,
     _option("Rays per scene pixel of a cannula; the default leaves about 2 % sampling error.", "--rays", min=2),
 ]
-Seed = Annotated[int, _option("Decides every random number.", "--seed", min=0)]
+Seed = Annotated[
+    int,
+    _option(
+        "Decides what is drawn at random: scenes of glyphs, initial weights, order, augmentation, noise.",
+        "--seed",
+        min=0,
+    ),
+]
 Device = Annotated[str, _option("auto, cpu, cuda or cuda:N.", "--device")]
 Json = Annotated[
     str | None, _option("Write the result as JSON to this file; - for standard output.", "--json", metavar="FILE")

@@ -22,7 +22,7 @@ TEXTS = {
     ),
     "classify": (
         "A fixed set of at most 128 sums of the raw frame enters a small network. No picture is formed on the way: the "
-        "last line says how good a picture those numbers would allow to somebody who tried."
+        "last line says how good a picture the best linear estimate would make of them; a network would do better."
     ),
     "classify-reconstruction": "The picture that the reconstruction gives enters a small convolutional network.",
 }
@@ -42,6 +42,7 @@ def demo_page(
         labels.examples.labels["label"][example],
         STEPS,
     )
+    top += "<p>The first of the examples below that was named right.</p>"
     sections = [top, *(task_section(one, history) for one, history in zip(evaluations, histories, strict=True))]
     return report.page(
         "What a camera without optics sees",
@@ -52,7 +53,7 @@ def demo_page(
 
 def evaluation_page(setting: Setting, evaluation: Evaluation, history: list[dict], where: str, seed: int) -> str:
     """The page of one checkpoint."""
-    lead = f"Checkpoint {where}, rig {setting.rig.id}, {evaluation.count:,} test scenes ({evaluation.scenes})."
+    lead = f"Checkpoint {where}, rig {setting.rig.id}, {evaluation.count:,} scenes ({evaluation.scenes})."
     parts = [task_section(evaluation, history), spectrum_section(setting)]
     return report.page(
         TITLES[evaluation.kind], lead, [*parts, made_from(setting, [evaluation], evaluation.scenes, seed)]

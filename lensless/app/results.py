@@ -47,7 +47,7 @@ def show(evaluation: Evaluation, screen: Screen) -> None:
     rows = [
         [line.name, *(shown(name, line.figures.get(name)) for name in names), line.note] for line in evaluation.lines
     ]
-    title = f"\n{evaluation.kind}: {evaluation.count:,} test scenes ({evaluation.scenes})"
+    title = f"\n{evaluation.kind}: {evaluation.count:,} scenes ({evaluation.scenes})"
     screen.table(title, ["", *(HEADS[name] for name in names), ""], rows)
 
 

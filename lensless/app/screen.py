@@ -143,7 +143,10 @@ def guarded(command: Callable) -> Callable:
         except LenslessError as error:
             _fail(f"error: {error}", error.exit_code)
         except KeyboardInterrupt:
-            _fail("interrupted: what was written is whole; run the same command again to go on", INTERRUPTED)
+            _fail(
+                "interrupted: what was written is whole; a training goes on when the same command is given again",
+                INTERRUPTED,
+            )
         except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None

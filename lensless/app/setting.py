@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,11 +12,12 @@ from calibration import Calibration
 from lensless.app.rig import Rig
 from lensless.data.pairs import FrameSimulator, ProjectedSimulator
 from lensless.data.scenes import Scenes
+from lensless.evaluate.evaluation import example_indices
 from lensless.recon.wiener import SceneStatistics
 from lensless.tasks import Classify, Task
 
 STATISTICS_SCENES = 20_000  # pictures whose mean and covariance Wiener's filter takes
-VALIDATION_STREAM, TEST_STREAM = 101, 102  # noise of the two, never shared with training
+VALIDATION_STREAM, TEST_STREAM, EXAMPLE_STREAM = 101, 102, 106  # noise of each, never shared with training
 AT_ONCE = 500
 
 
@@ -58,10 +60,19 @@ class Setting:
         return self.rig.simulator(self.calibration, self.frames, reads)
 
     def noise_variance(self, pictures: SceneStatistics) -> Tensor:
-        """Of each pixel at the mean scene, white = 1, (H' W',)."""
+        """Of each pixel at the mean scene, white = 1, (H' W',): of the sensor and of the calibration."""
         dark = self.rig.spec.scene.dark_level
         mean = dark + (1 - dark) * pictures.mean.float().to(self.device)
-        return self.rig.noise().variance(self.rig.forward_model.as_matrix() @ mean, self.frames)
+        light = self.rig.forward_model.as_matrix() @ mean
+        variance = self.rig.noise().variance(light, self.frames)
+        for std, scale in (
+            (self.calibration.dark_std_dn, 1 / self.calibration.white_dn),
+            (self.calibration.flat_std, light),
+        ):
+            if std is not None:
+                error = torch.from_numpy(np.array(std)).to(self.device).flatten() * scale
+                variance = variance + error.square()
+        return variance
 
     def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
         if isinstance(task, Classify):
@@ -76,7 +87,7 @@ class Setting:
 
     def projected(self, projection: Tensor, scenes: Scenes, reads: Tensor | None = None) -> ProjectedSimulator:
         """Fixed sums of the frame, drawn at once; the mean of the scenes sets the shape of their noise."""
-        some = scenes.fit(self.rig.spec.scene.shape)[:STATISTICS_SCENES]
+        some = scenes.spread(STATISTICS_SCENES).fit(self.rig.spec.scene.shape)
         return ProjectedSimulator(self.simulator(reads), projection, (some.float().mean(0) / 255).to(self.device))
 
     def measure(self, task: Task, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
@@ -128,7 +139,7 @@ class SharpPictures:
 
 def statistics_of(scenes: Scenes, shape: tuple[int, int], device: torch.device) -> SceneStatistics:
     """Moments of the pictures, fitted to the rig's scene."""
-    some = scenes.fit(shape)[:STATISTICS_SCENES]
+    some = scenes.spread(STATISTICS_SCENES).fit(shape)
     return SceneStatistics.of(some.to(device).float() / 255)
 
 
@@ -147,3 +158,13 @@ def batches(scenes: Scenes, shape: tuple[int, int], device: torch.device) -> Ite
     """All scenes in order, a few hundred at once: pictures (B, 1, H, W) in [0, 1] and labels (B,), on the device."""
     for pictures, labels in zip(scenes.fit(shape).split(AT_ONCE), scenes.labels.split(AT_ONCE), strict=True):
         yield pictures.to(device).float() / 255, labels.to(device)
+
+
+def example_frames(setting: Setting, test: Scenes) -> tuple[Tensor, Tensor, Tensor]:
+    """A few test scenes (n, 1, H, W), their labels, and whole measurements of them (n, 1, H', W'); few, because a bare
+    sensor's are large. Every task of a rig is shown the same ones.
+    """
+    some = test.subset(example_indices(len(test)))
+    pictures, labels = next(batches(some, setting.rig.forward_model.scene_shape, setting.device))
+    generator = torch.Generator(setting.device).manual_seed(EXAMPLE_STREAM)
+    return pictures, labels, setting.simulator()(pictures, generator)

@@ -10,7 +10,7 @@ from lensless.app.results import check_out
 from lensless.app.rig import open_rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting
-from lensless.app.training import RECIPES, train
+from lensless.app.training import RECIPES, check_scenes, train
 from lensless.data.scenes import Scenes, load_scenes
 from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Reconstruct, Task
@@ -44,8 +44,8 @@ class Wish:
         """Training and validation."""
         training = load_scenes(self.scenes, "train", self.seed, self.count, self.data, self.download)
         validation = load_scenes(self.scenes, "val", self.seed, None, self.data, self.download)
-        if self.count is not None and (fewer := max(LEAST_VALIDATION, self.count // 10)) < len(validation):
-            validation = validation.subset([at * len(validation) // fewer for at in range(fewer)])
+        if self.count is not None:
+            validation = validation.spread(max(LEAST_VALIDATION, self.count // 10))
         return training, validation
 
     def folder(self, kind: str) -> pathlib.Path:
@@ -87,6 +87,7 @@ def train_front(
     check_out(out)
     setting = wish.setting(screen)
     training, validation = wish.scene_sets()
+    check_scenes(kind, training, chosen)
     if kind == "reconstruct":
         task = new_reconstruct(setting, training, seed=chosen.seed)
     else:

@@ -16,6 +16,7 @@ from lensless.data.augment import Augmentation
 from lensless.data.scenes import Scenes
 from lensless.tasks import Task
 from lensless.train import checkpoint, fabric_on
+from lensless.train.devices import fabric_precision
 from lensless.train.files import make_folder
 from lensless.train.loop import EpochRecord, Progress, Recipe, Trainer
 
@@ -53,7 +54,7 @@ def train(
 ) -> Trained:
     """Train a task and keep its best epoch, by validation, in the folder `out`; a run found there is continued."""
     began_s = time.perf_counter()
-    check_scenes(task, scenes, recipe)
+    check_scenes(task.kind, scenes, recipe)
     fabric = fabric_on(source.device, recipe.precision)
     out = pathlib.Path(out)
     make_folder(out)
@@ -65,18 +66,23 @@ def train(
         records = [dataclasses.asdict(record) for record in history]
         checkpoint.save(out, task, {**card, "metric": task.metric_name, "history": records})
 
-    origin = {**source.origin(), "validation": f"{validation.name} {validation.fingerprint()}"}
+    origin = {
+        **source.origin(),
+        "precision": card["precision"],
+        "validation": f"{validation.name} {validation.fingerprint()}",
+    }
     trainer = Trainer(
         task, scenes, source.training_input(task, scenes, fabric.autocast),
         prepared(task, source, validation, VALIDATION_STREAM), recipe, save, out, fabric, workers, watch, origin,
     )  # fmt: skip
     history = trainer.run()
+    checkpoint.set_history(out, [dataclasses.asdict(record) for record in history])
     return Trained(out, history, time.perf_counter() - began_s)
 
 
-def check_scenes(task: Task, scenes: Scenes, recipe: Recipe) -> None:
-    """Refuse scenes that this task cannot learn from."""
-    if task.metric_name == "accuracy" and int(scenes.labels.min()) < 0:
+def check_scenes(kind: str, scenes: Scenes, recipe: Recipe) -> None:
+    """Refuse scenes that a task of this kind cannot learn from."""
+    if kind != "reconstruct" and int(scenes.labels.min()) < 0:
         raise ConfigurationError(
             f"scenes {scenes.name!r} hold pictures without a label; put them in one folder per class, "
             "or train reconstruct"
@@ -101,10 +107,11 @@ def card_of(source: Source, scenes: Scenes, validation: Scenes, recipe: Recipe) 
     return {
         **source.facts(),
         "scenes": {
-            "train": [scenes.name, scenes.fingerprint()],
-            "validation": [validation.name, validation.fingerprint()],
+            "train": [scenes.name, scenes.fingerprint(), len(scenes)],
+            "validation": [validation.name, validation.fingerprint(), len(validation)],
         },
         "recipe": dataclasses.asdict(recipe),
+        "precision": fabric_precision(recipe.precision, source.device),
         "code": code_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

@@ -81,6 +81,12 @@ class Scenes:
         """The class names of labels (n,); "?" where a label is unknown."""
         return [self.classes[label] if label >= 0 else "?" for label in labels.tolist()]
 
+    def spread(self, most: int) -> "Scenes":
+        """At most so many of the scenes, evenly spread: a folder lists its pictures class by class."""
+        if len(self) <= most:
+            return self
+        return self.subset([at * len(self) // most for at in range(most)])
+
     def subset(self, indices: Tensor | Sequence[int]) -> "Scenes":
         """The scenes at these positions, in this order."""
         at = torch.as_tensor(indices, dtype=torch.int64)

@@ -4,9 +4,6 @@ import base64
 import io
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -17,7 +14,7 @@ FEW_CLASSES = 12  # up to here every cell of a confusion matrix can hold its cou
 STYLE = {
     "font.family": "sans-serif", "font.size": 10, "axes.edgecolor": "#c5cad3", "axes.labelcolor": QUIET,
     "xtick.color": QUIET, "ytick.color": QUIET, "axes.spines.top": False, "axes.spines.right": False,
-    "text.color": INK, "svg.fonttype": "path", "svg.hashsalt": "lensless",
+    "text.color": INK, "text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "lensless",
 }  # fmt: skip
 
 

@@ -114,11 +114,12 @@ def table(lines: list[Line]) -> str:
 def numbers(evaluation: Evaluation) -> str:
     """How many numbers the task holds, by where they come from."""
     held = evaluation.numbers
+    before = f"Trained before, frozen: {held.trained_before:,}. " if held.trained_before else ""
     return (
         f"<p>Trainable: {held.trainable:,}. From calibration: {held.from_calibration:,}. "
-        f"Fitted on scenes: {held.fitted_on_scenes:,}. Stored: {_size(evaluation.stored_bytes)}. "
+        f"Fitted on scenes: {held.fitted_on_scenes:,}. {before}Stored: {_size(evaluation.stored_bytes)}. "
         f"Resident: {_size(evaluation.resident_bytes)}. "
-        f"Test scenes: {evaluation.count:,} ({escape(evaluation.scenes)}).</p>"
+        f"Scenes: {evaluation.count:,} ({escape(evaluation.scenes)}).</p>"
     )
 
 

@@ -175,7 +175,7 @@ class ClassifyReconstruction(_Classify):
         front = self.reconstruct.numbers()
         spreads = sum(buffer.numel() for buffer in self.network.buffers())
         return Numbers(
-            trainable(self.network), front.from_calibration, front.fitted_on_scenes + front.trainable + spreads
+            trainable(self.network), front.from_calibration, front.fitted_on_scenes + spreads, front.trainable
         )
 
 

@@ -18,12 +18,14 @@ class Numbers:
     """How many numbers a task holds, by where they come from.
 
     `trainable` are changed by gradient descent; `from_calibration` follow from the forward model alone;
-    `fitted_on_scenes` are moments, filters and spreads of training scenes.
+    `fitted_on_scenes` are moments, filters and spreads of training scenes; `trained_before` were changed by gradient
+    descent in an earlier training, and are frozen now.
     """
 
     trainable: int
     from_calibration: int
     fitted_on_scenes: int
+    trained_before: int = 0
 
 
 class Task(nn.Module, abc.ABC):

@@ -44,7 +44,22 @@ def save(folder: pathlib.Path, task: Task, card: dict) -> None:
     """
     numbers = task.numbers()
     whole = {"format": FORMAT, "task": task.config(), "numbers": dataclasses.asdict(numbers), **card}
-    files.write(folder / WEIGHTS, task.state_dict(), whole)
+    _write(folder, task.state_dict(), whole)
+
+
+def set_history(folder: pathlib.Path, history: list[dict]) -> None:
+    """Put the records of all epochs into the card: it was written with the best one, and others came after it.
+
+    Raises:
+        InputError, StorageError: the checkpoint cannot be read or written; the old one stays.
+    """
+    tensors, card = files.read(folder / WEIGHTS)
+    if card.get("history") != history:
+        _write(folder, tensors, {**card, "history": history})
+
+
+def _write(folder: pathlib.Path, tensors: dict[str, torch.Tensor], whole: dict) -> None:
+    files.write(folder / WEIGHTS, tensors, whole)
     temporary = folder / (CARD + ".part")
     try:
         temporary.write_text(json.dumps(whole, indent=2) + "\n")

@@ -119,7 +119,8 @@ def test_evaluating_several_gives_mean_and_range(lensless, classify_run, tmp_pat
     )
     assert result.exit_code == 0, result.output
     summary = json.loads((tmp_path / "both.json").read_text())["summary"]["without reconstruction"]["accuracy"]
-    assert ".." in summary
+    assert summary["lowest"] == summary["mean"] == summary["highest"]
+    assert "(lowest .. highest) of 2" in result.output
 
 
 def test_classify_after_reconstruction(lensless, reconstruct_run, recording, tiny, tmp_path):
