@@ -102,7 +102,7 @@ def _checked(file, metadata: dict[str, str]) -> tuple[dict[str, Tensor], dict]:
     if not isinstance(facts, dict):
         raise ValueError(f"its facts are a {type(facts).__name__}")
     tensors = {name: file.get_tensor(name) for name in names}
-    if metadata.get("sha256", "") not in ("", _digest(tensors, text)):  # the first files had none
+    if metadata["sha256"] != _digest(tensors, text):
         raise ValueError("its content does not have the SHA-256 that it states")
     return tensors, facts
 

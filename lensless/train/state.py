@@ -73,8 +73,6 @@ def check_same_run(folder: pathlib.Path, found: dict, wanted: dict) -> None:
     """
     wanted = json.loads(json.dumps(wanted))  # as `found` went through a file: tuples are lists
     for part in ("task", "recipe", "data"):
-        if part not in found and part == "data":  # the first states did not hold it
-            continue
         keys = found[part].keys() | wanted[part].keys()
         for key in sorted(keys, key=lambda key: (key != "kind", key)):  # another kind of task differs in everything
             before, now = found[part].get(key), wanted[part].get(key)
