@@ -110,6 +110,10 @@ class Recording:
         self._check_scene(index, scene, row)
         return scene
 
+    def scene_key(self, index: int) -> int | None:
+        """A checksum of the picture that was shown: frames of one scene share it, and the picture is not read."""
+        return int(self._row(index)["scene_crc32"]) if self.has_scenes else None
+
     @property
     def shape(self) -> tuple[int, ...]:
         """(H, W) or (H, W, C) of a frame."""

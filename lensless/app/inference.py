@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -28,21 +29,24 @@ def reconstruct(
     screen: Screen,
 ) -> None:
     """Write a picture of every measurement, and a sheet of frames beside pictures."""
-    task, seen, refused = _open(folder, source, count, rig, device)
+    task, seen, refused = _open(folder, source, count, rig, device, scenes=True)
     if not isinstance(task, Reconstruct):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives labels; use: lensless classify"
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StorageError(f"--out {out} exists and is not an empty folder; nothing is overwritten: name another")
-    pictures, results = [], []
+    first, results = [], []
     for at, one in enumerate(seen):
         with torch.no_grad():
             picture = task(one.y.to(device_of(task))).clamp(0, 1)
-        pictures.append((one, picture[0, 0].cpu().numpy()))
+        grey = picture[0, 0].cpu().numpy()
+        _write(out, f"{at:06d}.png", _as_image(grey))
+        if at < SHEET:
+            first.append((one, grey))
         figure = None if one.scene is None else float(psnr_db(picture, _scene(one, task))[0])
         results.append({"file": f"{at:06d}.png", "from": one.name, "psnr_db": figure})
-    _write_pictures(out, pictures)
+    _write(out, "sheet.png", _sheet(first))
     rows = [[one["file"], one["from"], shown("psnr_db", one["psnr_db"])] for one in results]
     screen.table("", ["picture", "from", HEADS["psnr_db"]], _short(rows))
     figures = [one["psnr_db"] for one in results if one["psnr_db"] is not None]
@@ -57,7 +61,7 @@ def classify(
     folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str, screen: Screen
 ) -> None:
     """Name every measurement, with the probability that the network gives its answer."""
-    task, seen, refused = _open(folder, source, count, rig, device)
+    task, seen, refused = _open(folder, source, count, rig, device, scenes=False)
     if isinstance(task, Reconstruct):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives pictures; use: lensless reconstruct"
@@ -97,19 +101,33 @@ def device_of(task: Task) -> torch.device:
 
 
 def _open(
-    folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str
-) -> tuple[Task, list[Seen], list[Refused]]:
-    """Task, measurements, and those that saturate; refuses frames that say that they are of another rig."""
+    folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str, *, scenes: bool
+) -> tuple[Task, Iterator[Seen], list[Refused]]:
+    """Task, measurements one by one, and a list that fills with those that saturate.
+
+    Raises:
+        CalibrationMismatch: frames that say that they are of another rig.
+    """
     found = checkpoint.load(folder)
     setting = setting_of(found, str(folder), device, rig)
     for rig_id, fingerprint in rigs_of(source):
         checkpoint.check_rig(found.card, rig_id, fingerprint, str(folder))
-    everything = list(measurements(source, found.calibration, setting.frames, count))
-    seen = [one for one in everything if isinstance(one, Seen)]
-    refused = [one for one in everything if isinstance(one, Refused)]
-    if not seen:
+    refused: list[Refused] = []
+    everything = measurements(source, found.calibration, setting.frames, count, scenes=scenes)
+    return found.task.to(setting.device), _usable(everything, refused, source), refused
+
+
+def _usable(everything: Iterator[Seen | Refused], refused: list[Refused], source: str) -> Iterator[Seen]:
+    """Those that can be used; the others go into `refused`. An error if there is none at all."""
+    usable = 0
+    for one in everything:
+        if isinstance(one, Refused):
+            refused.append(one)
+            continue
+        usable += 1
+        yield one
+    if not usable:
         raise FrameSaturated(refused[0].reason) if refused else InputError(f"'{source}' holds no frame; record some")
-    return found.task.to(setting.device), seen, refused
 
 
 def _scene(one: Seen, task: Task) -> torch.Tensor:
@@ -117,16 +135,19 @@ def _scene(one: Seen, task: Task) -> torch.Tensor:
     return scene.to(device_of(task))
 
 
-def _write_pictures(out: pathlib.Path, pictures: list[tuple[Seen, np.ndarray]]) -> None:
-    from PIL import Image
-
+def _write(out: pathlib.Path, name: str, image) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for at, (_, picture) in enumerate(pictures):
-            Image.fromarray((picture * 255).round().astype(np.uint8)).save(out / f"{at:06d}.png")
-        _sheet(pictures[:SHEET]).save(out / "sheet.png")
+        image.save(out / name)
     except OSError as error:
-        raise StorageError(f"cannot write pictures to {out}: {error}; name another folder with --out") from error
+        raise StorageError(f"cannot write {out / name}: {error}; name another folder with --out") from error
+
+
+def _as_image(grey: np.ndarray):
+    """A picture in [0, 1] as eight bits."""
+    from PIL import Image
+
+    return Image.fromarray((grey * 255).round().astype(np.uint8))
 
 
 def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 160):
@@ -142,7 +163,7 @@ def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 160):
             is_frame = at_row == len(rows) - 2  # drawn from its darkest to its brightest pixel
             low, high = np.percentile(picture, [0.5, 99.5]) if is_frame else (0, 1)
             grey = np.clip((picture - low) / max(high - low, 1e-9), 0, 1)
-            tile = Image.fromarray((grey * 255).round().astype(np.uint8))
+            tile = _as_image(grey)
             if max(tile.size) > side:
                 tile.thumbnail((side, side))
             scale = max(1, side // max(tile.size))

@@ -48,12 +48,13 @@ class _Shot:
     frame: Frame
     name: str
     label: int = -1
+    scene_key: int | None = None
     scene: np.ndarray | None = None
     truth: str | None = None
 
 
 def measurements(
-    source: str, calibration: Calibration, frames: int, count: int | None = None
+    source: str, calibration: Calibration, frames: int, count: int | None = None, *, scenes: bool = False
 ) -> Iterator[Seen | Refused]:
     """Calibrated measurements, each the mean of `frames` frames of one scene; a saturated one is refused alone.
 
@@ -62,12 +63,13 @@ def measurements(
         calibration: of the camera; it refuses frames of another.
         frames: averaged into each measurement.
         count: how many measurements at most; of a camera, which never ends, 1 by default.
+        scenes: whether the pictures that a recording holds are read, too.
 
     Raises:
         InputError: nothing there, not a frame, or frames left over that make no whole measurement.
         CalibrationMismatch: frames of another camera, or with other settings.
     """
-    shots = _shots(source, calibration, frames)
+    shots = _shots(source, calibration, frames, scenes)
     seen = _averaged(shots, calibration, frames, source)
     endless = not pathlib.Path(source).exists()
     return itertools.islice(seen, count or (1 if endless else None))
@@ -91,12 +93,12 @@ def rigs_of(source: str) -> list[tuple[str, str]]:
     return named
 
 
-def _shots(source: str, calibration: Calibration, frames: int) -> Iterable[_Shot]:
+def _shots(source: str, calibration: Calibration, frames: int, scenes: bool) -> Iterable[_Shot]:
     path = pathlib.Path(source)
     if not path.exists() and source.partition(":")[0] in ("replay", "simulated"):  # replay:FILE.h5 is an address, too
         return _live(source, calibration, frames)
     if path.is_dir() or path.suffix == SUFFIX:
-        return _recorded(path)
+        return _recorded(path, scenes)
     if path.suffix.lower() in FRAME_FILES:
         return [_Shot(read_frame(path, calibration), path.name)]
     if path.exists():
@@ -109,15 +111,15 @@ def _shots(source: str, calibration: Calibration, frames: int) -> Iterable[_Shot
     return _live(source, calibration, frames)
 
 
-def _recorded(path: pathlib.Path) -> Iterator[_Shot]:
+def _recorded(path: pathlib.Path, scenes: bool) -> Iterator[_Shot]:
     for file in recordings_at(path):
         with Recording.open(file) as recording:
             named = recording.provenance.get("classes")
             classes = named if isinstance(named, list) else []
             for index, label in enumerate(recording.labels.tolist()):
-                scene = recording.scene(index) if recording.has_scenes else None
+                scene = recording.scene(index) if scenes and recording.has_scenes else None
                 truth = str(classes[label]) if 0 <= label < len(classes) else None
-                yield _Shot(recording[index], f"{file.name}#{index}", label, scene, truth)
+                yield _Shot(recording[index], f"{file.name}#{index}", label, recording.scene_key(index), scene, truth)
 
 
 def _live(address: str, calibration: Calibration, frames: int) -> Iterator[_Shot]:
@@ -154,7 +156,7 @@ def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, sou
                 "or use a checkpoint that was trained with fewer --frames"
             )
         for other in group[1:]:
-            if other.label != first.label or not _same(other.scene, first.scene):
+            if (other.label, other.scene_key) != (first.label, first.scene_key):
                 raise CalibrationMismatch(
                     f"'{source}': {first.name} and {other.name} show different scenes, but the checkpoint averages "
                     f"{frames} frames of one; record {frames} frames of each scene"
@@ -166,10 +168,6 @@ def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, sou
             continue
         y = torch.from_numpy((total / frames).astype(np.float32))[None, None]
         yield Seen(y, first.name, first.label, first.scene, first.truth)
-
-
-def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    return one is other or (one is not None and other is not None and np.array_equal(one, other))
 
 
 def read_frame(path: pathlib.Path, calibration: Calibration) -> Frame:
