@@ -111,7 +111,8 @@ class ProjectedSimulator:
         light = (radiance @ self.total / self.mean_total).clamp_min(0).sqrt().unsqueeze(1)
         draws = torch.randn(2, *values.shape, generator=generator, device=values.device)
         values += draws[0] @ self.floor_root.T + light * (draws[1] @ self.shot_root.T)
-        clipping = radiance @ self.brightest > self.simulator.noise.linear_up_to
+        # No pixel sees more than the brightest one of an all-white scene, which is 1.
+        clipping = (radiance @ self.brightest).clamp(max=1) > self.simulator.noise.linear_up_to
         if clipping.any():
             values[clipping] = self.simulator(pictures[clipping], generator).flatten(1) @ self.projection.T
         return values
