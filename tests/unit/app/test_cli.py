@@ -105,12 +105,19 @@ def test_evaluate_writes_a_page_and_stands_beside_baselines(lensless, classify_r
         "without reconstruction", "same network on the sharp picture", "linear rule", "total light only", "chance",
         "what the numbers would show",
     }  # fmt: skip
+    assert "600 training scenes" in lines["linear rule"]["note"]  # no more than the network was trained on
     assert np.sum(facts["confusion"]) == facts["count"]
     trace = np.trace(facts["confusion"]) / facts["count"]
     assert trace == pytest.approx(lines["without reconstruction"]["accuracy"])
     first = (runs[1] / "report.html").read_bytes()
     assert lensless("evaluate", runs[1]).exit_code == 0
     assert (runs[1] / "report.html").read_bytes() == first  # same seed, same report, to the last digit
+
+
+def test_a_card_tells_of_every_epoch_also_of_those_after_the_best(reconstruct_run, classify_run):
+    for run, epochs in ((reconstruct_run, 2), (classify_run, 3)):
+        history = json.loads((run / "card.json").read_text())["history"]
+        assert [record["epoch"] for record in history] == list(range(epochs))
 
 
 def test_evaluating_several_gives_mean_and_range(lensless, classify_run, tmp_path):

@@ -86,3 +86,10 @@ def test_a_count_is_drawn_by_seed_in_equal_shares(data_root):
     assert (torch.bincount(few.labels) - torch.bincount(whole.labels) / 10).abs().max() <= 1
     with pytest.raises(ConfigurationError, match="asked for 10001, there are 10000"):
         load_scenes("mnist", "test", count=10_001, data_root=data_root)
+
+
+def test_some_scenes_are_spread_over_all_classes_of_a_sorted_folder():
+    scenes = scenes_of(torch.zeros(100, 1, 4, 4, dtype=torch.uint8))
+    assert scenes.spread(4).groups.tolist() == [0, 25, 50, 75]
+    assert scenes.spread(100) is scenes and scenes.spread(1000) is scenes
+    assert scenes.names(torch.tensor([2, -1, 0])) == ["c", "?", "a"]
