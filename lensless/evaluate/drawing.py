@@ -14,7 +14,7 @@ FEW_CLASSES = 12  # up to here every cell of a confusion matrix can hold its cou
 STYLE = {
     "font.family": "sans-serif", "font.size": 10, "axes.edgecolor": "#c5cad3", "axes.labelcolor": QUIET,
     "xtick.color": QUIET, "ytick.color": QUIET, "axes.spines.top": False, "axes.spines.right": False,
-    "text.color": INK, "text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "lensless",
+    "text.color": INK, "svg.fonttype": "path", "svg.hashsalt": "lensless",
 }  # fmt: skip
 
 
@@ -67,8 +67,10 @@ def confusion_matrix(evaluation: Evaluation) -> str:
         axes = figure.subplots()
         # A square root, so that single mistakes show beside thousands of hits.
         axes.imshow(np.sqrt(shares), cmap="BuGn", vmin=0, vmax=1)
-        axes.set_xticks(range(n), evaluation.classes, fontsize=9 if n <= FEW_CLASSES else 6)
-        axes.set_yticks(range(n), evaluation.classes, fontsize=9 if n <= FEW_CLASSES else 6)
+        names = [name.replace("$", r"\$") for name in evaluation.classes]  # names of folders are no formulas
+        size = 9 if n <= FEW_CLASSES else 8
+        axes.set_xticks(range(n), names, fontsize=size)
+        axes.set_yticks(range(n), names, fontsize=size)
         axes.set(xlabel="label given", ylabel="truth")
         axes.tick_params(length=0)
         if n <= FEW_CLASSES:

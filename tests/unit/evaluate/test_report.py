@@ -1,6 +1,8 @@
+import dataclasses
 import html.parser
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -86,3 +88,12 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path):
 @pytest.mark.parametrize("count, expected", [(3, [0, 1, 2]), (16, list(range(0, 16, 2)))])
 def test_examples_are_spread_over_the_test_set(count, expected):
     assert example_indices(count) == expected
+
+
+def test_class_names_are_no_formulas_and_powers_of_ten_are():
+    one = dataclasses.replace(evaluation(), classes=("$a$", "b_{2}", "c"))
+    assert drawing.confusion_matrix(one).startswith("<svg")
+    spectrum = drawing.spectrum(np.array([1.0, 0.1, 0.01]), {"noise": 0.05})
+    # Drawn from the outlines of few letters: a formula as plain text would need those of its backslashes and braces.
+    assert "7b" not in re.findall(r'id="DejaVuSans-([0-9a-f]+)"', spectrum)
+    assert "24" in re.findall(r'id="DejaVuSans-([0-9a-f]+)"', drawing.confusion_matrix(one))
