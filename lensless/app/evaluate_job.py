@@ -47,7 +47,7 @@ def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> Non
         rows = [
             [name, *(_spread(head, figures.get(head)) for head in heads)] for name, figures in facts["summary"].items()
         ]
-        names = [HEADS[head] for head in heads]
+        names = [HEADS[head] + (" (%)" if head == "accuracy" else "") for head in heads]
         screen.table(f"\nmean (lowest .. highest) of {len(evaluations)} checkpoints", ["", *names], rows)
     screen.result(facts)
 
@@ -124,7 +124,8 @@ def _range(values: list[float]) -> dict[str, float]:
 def _spread(name: str, found: dict[str, float] | None) -> str:
     if found is None:
         return ""
-    return f"{shown(name, found['mean'])} ({shown(name, found['lowest'])} .. {shown(name, found['highest'])})"
+    mean, lowest, highest = (shown(name, found[key]).removesuffix(" %") for key in ("mean", "lowest", "highest"))
+    return f"{mean} ({lowest} .. {highest})"
 
 
 def _scene_sets(wish: Wish, card: dict, seed: int, where: pathlib.Path) -> tuple[Scenes, Scenes, Scenes]:
