@@ -3,10 +3,10 @@
 import dataclasses
 import pathlib
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from hardware.camera import check_count, closed
+from hardware.closing import Closing
 from hardware.errors import CameraLost, ConfigurationError, InputError
 from hardware.frame import CameraSettings, Frame, FrameMeta
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SUFFIX = ".h5"
 
 
-class ReplayCamera:
+class ReplayCamera(Closing):
     """Plays one recording, or all recordings (*.h5) of a folder in the order of their names.
 
     Frames come with the facts that were recorded. Where the count of a later file starts again, it is carried on, so
@@ -92,14 +92,6 @@ class ReplayCamera:
         self._closed = True
         for recording in self._recordings:
             recording.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _rest(self) -> Iterator[Frame]:
         while not self._closed and self._file < len(self._recordings):

@@ -3,19 +3,18 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from hardware.camera import check_count, closed
+from hardware.closing import Closing
 from hardware.errors import CameraError, ConfigurationError
 from hardware.frame import CameraSettings, Frame, FrameMeta, dtype_of
 
 LONGEST_WAIT_S = 60.0
 
 
-class SimulatedCamera:
+class SimulatedCamera(Closing):
     """A camera that is handed its physics.
 
     Args:
@@ -96,14 +95,6 @@ class SimulatedCamera:
 
     def close(self) -> None:
         self._closed.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _endless(self) -> Iterator[Frame]:
         while not self._closed.is_set():

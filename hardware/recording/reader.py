@@ -6,19 +6,19 @@ import pathlib
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Literal, Self
 
 import h5py
 import numpy as np
 
+from hardware.closing import Closing
 from hardware.errors import CameraError, ConfigurationError, InputError
 from hardware.frame import Frame, FrameMeta
 from hardware.recording import checks, schema
 from hardware.recording.writer import RecordingWriter
 
 
-class Recording:
+class Recording(Closing):
     """Frames in a file. `len()`, `[i]` and iteration give the frames that were acknowledged; `create` begins a new one.
 
     A recording can be read while it is written (`refresh` shows what came since) and after its writer was killed.
@@ -158,14 +158,6 @@ class Recording:
         file, self._file = self._file, None
         if file is not None and self._process == os.getpid():
             file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> tuple:
         return Recording.open, (self.path,)

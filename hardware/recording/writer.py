@@ -4,12 +4,12 @@ import os
 import pathlib
 import shutil
 from contextlib import suppress
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import h5py
 import numpy as np
 
+from hardware.closing import Closing
 from hardware.errors import ConfigurationError, StorageError
 from hardware.frame import Frame
 from hardware.recording import failure, schema
@@ -19,7 +19,7 @@ RESERVE_FRAMES = 64
 RESERVE_BYTES = 256 * 2**20
 
 
-class RecordingWriter:
+class RecordingWriter(Closing):
     """Appends frames to a new recording; made by `Recording.create`.
 
     The file appears under its name only when it is whole: with all groups, datasets and attributes, and in HDF5's
@@ -122,14 +122,6 @@ class RecordingWriter:
             raise StorageError(self._failure) from error
         finally:
             self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _create(self, like: Frame, provenance_json: str) -> None:
         if self.path.exists():
