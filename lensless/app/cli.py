@@ -169,10 +169,8 @@ def reconstruct(
     checkpoint: o.Checkpoint,
     source: o.Source,
     out: Annotated[pathlib.Path, typer.Option(help="New folder for the pictures.")] = pathlib.Path("reconstructed"),
-    count: Annotated[
-        int | None, typer.Option(help="How many measurements; all of a file, 1 of a camera by default.", min=1)
-    ] = None,
-    rig: Annotated[str | None, typer.Option(help="Rig that the frames come from, if the source does not say.")] = None,
+    count: o.Measurements = None,
+    rig: o.FramesOfRig = None,
     device: o.Device = "auto",
     json: o.Json = None,
 ) -> None:
@@ -187,10 +185,8 @@ def reconstruct(
 def classify(
     checkpoint: o.Checkpoint,
     source: o.Source,
-    count: Annotated[
-        int | None, typer.Option(help="How many measurements; all of a file, 1 of a camera by default.", min=1)
-    ] = None,
-    rig: Annotated[str | None, typer.Option(help="Rig that the frames come from, if the source does not say.")] = None,
+    count: o.Measurements = None,
+    rig: o.FramesOfRig = None,
     device: o.Device = "auto",
     json: o.Json = None,
 ) -> None:

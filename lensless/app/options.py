@@ -49,6 +49,10 @@ Seed = Annotated[
     ),
 ]
 Device = Annotated[str, _option("auto, cpu, cuda or cuda:N.", "--device")]
+Measurements = Annotated[
+    int | None, _option("How many measurements; all of a file, 1 of a camera by default.", "--count", min=1)
+]
+FramesOfRig = Annotated[str | None, _option("Rig that the frames come from, if the source does not say.", "--rig")]
 Json = Annotated[
     str | None, _option("Write the result as JSON to this file; - for standard output.", "--json", metavar="FILE")
 ]
