@@ -35,9 +35,6 @@ class Source(Protocol):
     def facts(self) -> dict:
         """What a card must say of it."""
 
-    def origin(self) -> dict:
-        """What must be the same when a run goes on."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
@@ -108,15 +105,6 @@ class Setting:
             "calibration": self.calibration.id,
         }
 
-    def origin(self) -> dict:
-        spec = self.rig.spec
-        return {
-            "rig": f"{spec.id} {spec.fingerprint}",
-            "rays": self.rig.rays,
-            "frames": self.frames,
-            "calibration": self.calibration.id,
-        }
-
 
 @dataclasses.dataclass(frozen=True)
 class SharpPictures:
@@ -132,9 +120,6 @@ class SharpPictures:
 
     def facts(self) -> dict:
         return {"rig": None, "frames": None}
-
-    def origin(self) -> dict:
-        return {"rig": None}
 
 
 def statistics_of(scenes: Scenes, shape: tuple[int, int], device: torch.device) -> SceneStatistics:

@@ -66,14 +66,9 @@ def train(
         records = [dataclasses.asdict(record) for record in history]
         checkpoint.save(out, task, {**card, "metric": task.metric_name, "history": records})
 
-    origin = {
-        **source.origin(),
-        "precision": card["precision"],
-        "validation": f"{validation.name} {validation.fingerprint()}",
-    }
     trainer = Trainer(
         task, scenes, source.training_input(task, scenes, fabric.autocast),
-        prepared(task, source, validation, VALIDATION_STREAM), recipe, save, out, fabric, workers, watch, origin,
+        prepared(task, source, validation, VALIDATION_STREAM), recipe, save, out, fabric, workers, watch, _origin(card),
     )  # fmt: skip
     history = trainer.run()
     checkpoint.set_history(out, [dataclasses.asdict(record) for record in history])
@@ -116,4 +111,18 @@ def card_of(source: Source, scenes: Scenes, validation: Scenes, recipe: Recipe) 
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
+    }
+
+
+def _origin(card: dict) -> dict:
+    """What of a card must be the same when a run goes on, in words that can be shown beside those of the other run."""
+    rig = card["rig"] or {"id": "none, the sharp picture", "fingerprint": "", "rays": None}
+    name, fingerprint, _ = card["scenes"]["validation"]
+    return {
+        "rig": f"{rig['id']} {rig['fingerprint']}".rstrip(),
+        "rays": rig["rays"],
+        "frames": card["frames"],
+        "calibration": card.get("calibration"),
+        "precision": card["precision"],
+        "validation": f"{name} {fingerprint}",
     }
