@@ -1,5 +1,6 @@
 """Children of the recording tests: light, so that many can be killed. Each prints what was acknowledged."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -9,8 +10,9 @@ import signal
 import sys
 
 import numpy as np
+from shots import META
 
-from hardware import Frame, FrameMeta, Recording
+from hardware import Frame, Recording
 from hardware.errors import LenslessError
 from hardware.recording import RecordingWriter
 
@@ -19,18 +21,7 @@ SHAPE, SCENE_SHAPE = (24, 32), (6, 6)
 
 def frame(index: int, shape: tuple[int, ...] = SHAPE) -> Frame:
     """Random pixels that anybody can make again from the index."""
-    meta = FrameMeta(
-        sequence=index,
-        t_host_ns=1000 + index,
-        exposure_s=0.01,
-        gain_db=0.0,
-        bit_depth=12,
-        black_level_dn=64,
-        pixel_format="Mono12",
-        camera_id="CHILD",
-        settings_id="abc",
-        temperature_c=20.5,
-    )
+    meta = dataclasses.replace(META, sequence=index, t_host_ns=1000 + index, camera_id="CHILD", temperature_c=20.5)
     return Frame(np.random.default_rng(index).integers(0, 4096, shape).astype(np.uint16), meta)
 
 

@@ -6,19 +6,20 @@ import pathlib
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+TESTS = pathlib.Path(__file__).resolve().parents[1]
 CHILD = pathlib.Path(__file__).with_name("recording_child.py")
 
 
 def start(*arguments: object, stderr: int | None = None) -> subprocess.Popen:
     """A child whose stdin and stdout are text pipes."""
+    path = os.pathsep.join(map(str, (TESTS.parent, TESTS)))
     return subprocess.Popen(
         [sys.executable, str(CHILD), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
 
 

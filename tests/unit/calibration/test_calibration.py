@@ -6,25 +6,15 @@ import zipfile
 
 import numpy as np
 import pytest
+from shots import META
 
 from calibration import Calibration, measure_dark, measure_flat
 from calibration.fill import fill_masked
-from hardware import Frame, FrameMeta, RigSpec
+from hardware import Frame, RigSpec
 from hardware.errors import CalibrationMismatch, ConfigurationError, InputError, StorageError
 from hardware.rig import SceneSpec, SensorSpec
 
 SHAPE = (12, 14)
-META = FrameMeta(
-    sequence=0,
-    t_host_ns=0,
-    exposure_s=0.01,
-    gain_db=0.0,
-    bit_depth=12,
-    black_level_dn=64,
-    pixel_format="Mono12",
-    camera_id="S-1",
-    settings_id="abc",
-)
 
 
 def frame(pixels, **changes) -> Frame:

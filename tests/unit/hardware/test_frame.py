@@ -4,21 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from shots import META
 
-from hardware import CameraSettings, Display, Frame, FrameMeta, SimulatedDisplay
+from hardware import CameraSettings, Display, Frame, SimulatedDisplay
 from hardware.errors import CameraError, ConfigurationError
-
-META = FrameMeta(
-    sequence=7,
-    t_host_ns=1,
-    exposure_s=0.01,
-    gain_db=0.0,
-    bit_depth=12,
-    black_level_dn=64,
-    pixel_format="Mono12",
-    camera_id="S-1",
-    settings_id="abc",
-)
 
 
 def test_a_frame_keeps_its_own_read_only_pixels():
@@ -46,7 +35,7 @@ def test_a_frame_keeps_its_own_read_only_pixels():
 def test_pixels_that_the_facts_contradict_are_refused(pixels, says):
     with pytest.raises(CameraError, match=says) as caught:
         Frame(pixels, META)
-    assert "frame 7 of camera 'S-1'" in str(caught.value)
+    assert "frame 0 of camera 'S-1'" in str(caught.value)
 
 
 @pytest.mark.parametrize(
