@@ -15,6 +15,8 @@ FORMAT = "optics-free calibration 1"
 ARRAYS = ("dark_dn", "flat", "defects", "dark_std_dn", "flat_std")
 LARGEST_BYTES = 2**30
 _FACTS = "facts"
+# What zipfile, numpy and json raise between them for damaged bytes (zlib.error cannot come: nothing is compressed).
+_DAMAGED = (OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
 
 
 def write(path: pathlib.Path, facts: dict, arrays: dict[str, np.ndarray], overwrite: bool) -> None:
@@ -64,7 +66,7 @@ def read(path: pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
             _check_members(path, members)
             arrays = {name: _read_array(path, archive, info) for name, info in members.items()}
         facts = json.loads(arrays.pop(_FACTS).tobytes())
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise refusal(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT:
         raise refusal(path, f"its format is not '{FORMAT}'")
