@@ -12,8 +12,8 @@ import numpy as np
 from hardware.closing import Closing
 from hardware.errors import ConfigurationError, StorageError
 from hardware.frame import Frame
+from hardware.lock import WriterLock
 from hardware.recording import failure, schema
-from hardware.recording.lock import WriterLock
 
 RESERVE_FRAMES = 64
 RESERVE_BYTES = 256 * 2**20
@@ -60,7 +60,7 @@ class RecordingWriter(Closing):
             self._check_space()
             self._create(like, provenance_json)
         except BaseException:
-            self._lock.release()
+            self._lock.close()
             raise
 
     def __len__(self) -> int:
@@ -121,7 +121,7 @@ class RecordingWriter(Closing):
             self._abandon(error)
             raise StorageError(self._failure) from error
         finally:
-            self._lock.release()
+            self._lock.close()
 
     def _create(self, like: Frame, provenance_json: str) -> None:
         if self.path.exists():
@@ -171,7 +171,7 @@ class RecordingWriter(Closing):
         if file is None:
             return
         failure.leave_alone(file, self._datasets.values())
-        self._lock.release()
+        self._lock.close()
 
     def _check_open(self) -> None:
         if self._file is None:

@@ -10,6 +10,7 @@ import torch
 
 from calibration import Calibration
 from hardware.errors import ConfigurationError
+from hardware.lock import WriterLock
 from lensless.app.setting import VALIDATION_STREAM, Setting, Source, prepared
 from lensless.app.version import code_version
 from lensless.data.augment import Augmentation
@@ -58,6 +59,12 @@ def train(
     fabric = fabric_on(source.device, recipe.precision)
     out = pathlib.Path(out)
     make_folder(out)
+    with WriterLock(out / "checkpoint"):  # the same command in two terminals would spoil the files of both
+        history = _train_in(out, task, source, scenes, validation, recipe, fabric, workers, watch)
+    return Trained(out, history, time.perf_counter() - began_s)
+
+
+def _train_in(out, task, source, scenes, validation, recipe, fabric, workers, watch) -> list[EpochRecord]:
     if isinstance(source, Setting):
         _keep_calibration(source.calibration, out / checkpoint.CALIBRATION)
     card = card_of(source, scenes, validation, recipe)
@@ -72,7 +79,7 @@ def train(
     )  # fmt: skip
     history = trainer.run()
     checkpoint.set_history(out, [dataclasses.asdict(record) for record in history])
-    return Trained(out, history, time.perf_counter() - began_s)
+    return history
 
 
 def check_scenes(kind: str, scenes: Scenes, recipe: Recipe) -> None:

@@ -13,6 +13,7 @@ import tiny
 import torch
 from training_tools import result_of
 
+from hardware.errors import StorageError
 from lensless.train import checkpoint, files, state
 
 KILLED = -9
@@ -171,3 +172,14 @@ def test_the_same_seed_gives_the_same_history_and_another_does_not(tmp_path, chi
     assert child.do("train", folder=tmp_path, task="reconstruct") == 0
     check_same(tmp_path, whole)
     assert torch.tensor([one[1:] for one in whole.history]).isfinite().all()
+
+
+def test_a_folder_in_which_another_training_runs_is_refused(tmp_path):
+    def refused_now(progress) -> None:
+        if progress.step == 1:
+            with pytest.raises(StorageError, match="has another writer"):
+                tiny.run(tmp_path, tiny.classify())
+
+    history = tiny.run(tmp_path, tiny.classify(), watch=refused_now).history
+    assert len(history) == tiny.RECIPE.epochs
+    assert tiny.run(tmp_path, tiny.classify()).history == history  # the first has ended: the lock is gone

@@ -1,4 +1,4 @@
-"""One writer per file: a lock that a dead process cannot keep.
+"""One writer per file or folder: a lock that a dead process cannot keep.
 
 HDF5's own lock is not enough: a second opening for write that it refused has damaged the first one's file (h5py #1804).
 """
@@ -7,6 +7,7 @@ import os
 import pathlib
 from contextlib import suppress
 
+from hardware.closing import Closing
 from hardware.errors import StorageError
 
 if os.name == "posix":
@@ -22,8 +23,8 @@ else:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
 
-class WriterLock:
-    """Held from construction to `release()`; the operating system releases it when the process ends, however it ends.
+class WriterLock(Closing):
+    """Held from construction to `close()`; the operating system releases it when the process ends, however it ends.
 
     Raises:
         StorageError: another writer holds it, or the folder cannot be written.
@@ -57,7 +58,7 @@ class WriterLock:
         os.close(handle)
         return None
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let the next writer in; a second call does nothing."""
         if self._handle is None:
             return
