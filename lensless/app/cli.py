@@ -31,6 +31,8 @@ def demo(
     device: o.Device = "auto",
     workers: o.Workers = 0,
     share: Annotated[float, typer.Option(help="Share of the epochs; 0.2 for a quick look.", min=0.01, max=10)] = 1.0,
+    data: o.Data = None,
+    download: o.Download = False,
     json: o.Json = None,
 ) -> None:
     """Simulate a rig, train on it, and write a page of scenes, raw frames, pictures and labels (under 4 minutes)."""
@@ -40,7 +42,7 @@ def demo(
 
     screen = Screen(json)
     opened = open_rig(rig, str(open_device(device)), rays)
-    screen.result(job.run(opened, scenes, seed, out, workers, screen, share))
+    screen.result(job.run(opened, scenes, seed, out, workers, screen, share, data, download))
 
 
 @app.command()

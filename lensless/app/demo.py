@@ -20,7 +20,17 @@ from lensless.train import checkpoint
 EPOCHS = {"reconstruct": 6, "classify": 60}
 
 
-def run(rig: Rig, scenes: str, seed: int, out: pathlib.Path, workers: int, screen: Screen, share: float = 1.0) -> dict:
+def run(
+    rig: Rig,
+    scenes: str,
+    seed: int,
+    out: pathlib.Path,
+    workers: int,
+    screen: Screen,
+    share: float = 1.0,
+    data: pathlib.Path | None = None,
+    download: bool = False,
+) -> dict:
     """Train to reconstruct and to classify, evaluate both, and write `report.html`; returns the facts.
 
     Args:
@@ -29,6 +39,7 @@ def run(rig: Rig, scenes: str, seed: int, out: pathlib.Path, workers: int, scree
         seed: of everything random.
         out: folder of checkpoints and page; a demo that was interrupted there goes on.
         share: of the epochs; for a quick look.
+        data, download: see `load_scenes`.
     """
     check_out(out)
     with screen.working(f"tracing light through {rig.id}"):
@@ -37,7 +48,9 @@ def run(rig: Rig, scenes: str, seed: int, out: pathlib.Path, workers: int, scree
     if sampling:
         screen.say(f"  its matrix carries a sampling error of {sampling:.1%}")
     with screen.working(f"making scenes ({scenes})"):
-        training, validation, test = (load_scenes(scenes, split, seed) for split in ("train", "val", "test"))
+        training, validation, test = (
+            load_scenes(scenes, split, seed, None, data, download) for split in ("train", "val", "test")
+        )
     evaluations: list[Evaluation] = []
     histories: list[list[dict]] = []
     for kind, make in (("reconstruct", new_reconstruct), ("classify", new_classify)):
