@@ -1,6 +1,7 @@
 """Every error that this project raises on purpose, and the exit code that the command line gives it.
 
     LenslessError                 1   anything of ours
+      TrainingDiverged            1   the loss or a weight is no longer a finite number
       ConfigurationError          2   an option, a rig file or a geometry that cannot be
       CameraError                     a device did not do what was asked
         CameraLost                3   and it will not come back
@@ -17,6 +18,10 @@ class LenslessError(Exception):
     """Base of all errors with a message for people; `exit_code` is what a command ends with."""
 
     exit_code = 1
+
+
+class TrainingDiverged(LenslessError):
+    """The loss or a weight is no longer a finite number."""
 
 
 class ConfigurationError(LenslessError):

@@ -26,7 +26,11 @@ def fabric_precision(wanted: str, device: torch.device) -> str:
     """Fabric's name of the precision: "auto" takes bf16 autocast where the device is fast in it."""
     if wanted != "auto":
         return wanted
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and bf16_is_fast()
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = bf16_is_fast()
     return "bf16-mixed" if fast else "32-true"
 
 

@@ -1,7 +1,8 @@
 """One plain training loop for every task.
 
 Nothing in it depends on what ran before: the order of the scenes, their augmentation and the noise of each step derive
-from (seed, epoch, step). A run that was killed goes on from its last state and ends with the same bits.
+from (seed, epoch, step). A run that was killed goes on from its last state and ends with the same bits: on a processor,
+with the same versions and number of threads. A GPU adds up in an order of its own.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from hardware.errors import InputError, LenslessError
+from hardware.errors import InputError, TrainingDiverged
 from lensless.data.scenes import Scenes
 from lensless.tasks.task import Task
 from lensless.train import state
@@ -23,12 +24,10 @@ from lensless.train.batches import Cursor, SceneBatches, derived_seed
 from lensless.train.recipe import Recipe
 
 
-class TrainingDiverged(LenslessError):
-    """The loss or a weight is no longer a finite number."""
-
-
 @dataclasses.dataclass(frozen=True)
 class EpochRecord:
+    """What an epoch gave: mean loss, metric on the validation scenes, seconds since the run began."""
+
     epoch: int
     loss: float
     validation: float

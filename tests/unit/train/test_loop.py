@@ -7,16 +7,16 @@ import pytest
 import tiny
 import torch
 
-from hardware.errors import ConfigurationError, InputError
+from hardware.errors import ConfigurationError, InputError, TrainingDiverged
 from lensless.train import files, state
 from lensless.train.batches import Cursor, SceneBatches, derived_seed
-from lensless.train.loop import TrainingDiverged, learning_rate_share
+from lensless.train.loop import learning_rate_share
 
 STEPS = 80 // tiny.RECIPE.batch_size
 
 
 class Snapshots:
-    """The bytes of all files after each epoch."""
+    """The bytes of all files after each epoch; the lock of the running training is none of them."""
 
     def __init__(self, folder):
         self.folder, self.taken = folder, []
@@ -26,7 +26,7 @@ class Snapshots:
             self.taken.append(self.now())
 
     def now(self) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in self.folder.iterdir()}
+        return {path.name: path.read_bytes() for path in self.folder.iterdir() if path.suffix != ".lock"}
 
 
 def figures(history) -> list[tuple]:
