@@ -44,7 +44,8 @@ def reconstruct(
         _write(out, f"{at:06d}.png", _as_image(grey))
         if at < SHEET:
             first.append((one, grey))
-        figure = None if one.scene is None else float(psnr_db(picture, _scene(one, task))[0])
+        comparable = one.scene is not None and one.scene.shape == task.scene_shape
+        figure = float(psnr_db(picture, _scene(one, task))[0]) if comparable else None
         results.append({"file": f"{at:06d}.png", "from": one.name, "psnr_db": figure})
     _write(out, "sheet.png", _sheet(first))
     rows = [[one["file"], one["from"], shown("psnr_db", one["psnr_db"])] for one in results]
