@@ -7,7 +7,7 @@ from lensless.app.load import open_device
 from lensless.app.rig import open_rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting
-from lensless.evaluate.report import write
+from lensless.app.text_file import write
 
 
 def inspect(

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hardware.errors import LenslessError, StorageError
+from lensless.app import text_file
 from lensless.evaluate.figures import HEADS, shown
 
 if TYPE_CHECKING:
@@ -71,11 +72,7 @@ class Screen:
             sys.stdout.write(text)
             return
         path = pathlib.Path(self.json_to)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}; name another file with --json") from error
+        text_file.write(path, text, "name another file with --json")
 
     @contextlib.contextmanager
     def training(self, what: str, metric: str) -> "Iterator[Callable[[Step], None]]":

@@ -81,9 +81,9 @@ def confusion_matrix(evaluation: Evaluation) -> str:
         return svg(figure)
 
 
-def spectrum(singular_values: np.ndarray, thresholds: dict[str, float]) -> str:
-    """Singular values relative to the largest, with the noise levels that cut them off; SVG."""
-    relative = singular_values / singular_values[0]
+def spectrum(ratios: np.ndarray, thresholds: dict[str, float]) -> str:
+    """Signal to noise of each mode relative to the largest, with the noise levels that cut them off; SVG."""
+    relative = ratios / ratios[0]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 2.8), layout="constrained")
         axes = figure.subplots()
@@ -92,7 +92,7 @@ def spectrum(singular_values: np.ndarray, thresholds: dict[str, float]) -> str:
             axes.axhline(level, color=colour, linewidth=1, linestyle="--")
             axes.text(len(relative), level * 1.15, name, ha="right", va="bottom", color=colour, fontsize=9)
         floor = min([relative[-1], *thresholds.values()])
-        axes.set(xlabel="mode", ylabel="singular value / largest", ylim=(max(floor / 2, 1e-8), 1.5))
+        axes.set(xlabel="mode", ylabel="signal / noise, largest = 1", ylim=(max(floor / 2, 1e-8), 1.5))
         axes.grid(color="#e7e9ee", linewidth=0.7)
         return svg(figure)
 

@@ -1,12 +1,9 @@
 """One page that shows what a camera without optics saw: self-contained HTML, nothing fetched from elsewhere."""
 
 import html
-import os
-import pathlib
 
 import numpy as np
 
-from hardware.errors import StorageError
 from lensless.evaluate import drawing
 from lensless.evaluate.evaluation import Evaluation, Examples, Line
 from lensless.evaluate.figures import HEADS, shown
@@ -145,18 +142,3 @@ def provenance(facts: dict[str, str]) -> str:
 
 def escape(text: str) -> str:
     return html.escape(text).replace("\n", "<br>")
-
-
-def write(path: pathlib.Path, text: str) -> None:
-    """Write a page at once or not at all.
-
-    Raises:
-        StorageError: it cannot be written; what stood there stays.
-    """
-    temporary = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}; choose another place for the page") from error

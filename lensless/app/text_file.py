@@ -1,0 +1,27 @@
+"""Pages and results on disk: whole, or not at all."""
+
+import contextlib
+import os
+import pathlib
+
+from hardware.errors import StorageError
+
+
+def write(path: pathlib.Path, text: str, next_step: str = "choose another place for the page") -> None:
+    """Write a text at once or not at all.
+
+    Raises:
+        StorageError: it cannot be written; what stood there stays.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # a pipe or /dev/null is written to, never replaced
+            path.write_text(text, encoding="utf-8")
+            return
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # the disk has failed once already
+            temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error.strerror}; {next_step}") from error
