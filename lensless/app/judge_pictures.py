@@ -39,12 +39,13 @@ def _ways_to_a_picture(task: Reconstruct, setting: Setting, training: Scenes) ->
     dark, model = setting.rig.spec.scene.dark_level, setting.rig.forward_model
     mean = statistics_of(training, task.scene_shape, setting.device).mean.float().reshape(1, *task.scene_shape)
     mean = dark + (1 - dark) * mean
-    weight = _weight(setting, training, mean)
+    svd = model.svd()
+    weight = _weight(setting, training, mean, svd)
     return {
         "network": (task, f"{task.numbers().trainable:,} trainable parameters"),
         "Wiener": (task.prepare, f"the best linear estimate from {_reads(task)}; mean and covariance fitted on scenes"),
         "Tikhonov": (
-            lambda y: (tikhonov(model, y, weight, mean) - dark) / (1 - dark),
+            lambda y: (tikhonov(model, y, weight, mean, svd) - dark) / (1 - dark),
             f"about the mean scene, weight {weight:.1e} |A|^2 by generalised cross-validation on training frames",
         ),
     }
@@ -55,12 +56,12 @@ def _reads(task: Reconstruct) -> str:
     return f"all {pixels:,} pixels" if read == pixels else f"the {read:,} of {pixels:,} pixels that are read"
 
 
-def _weight(setting: Setting, training: Scenes, mean: Tensor) -> float:
+def _weight(setting: Setting, training: Scenes, mean: Tensor, svd: tuple[Tensor, Tensor, Tensor]) -> float:
     """The GCV weight for a few hundred training frames."""
     model = setting.rig.forward_model
     pictures, _ = next(batches(training, model.scene_shape, setting.device))
     y = setting.simulator()(pictures, torch.Generator(setting.device).manual_seed(WEIGHT_STREAM))
-    U, s, _ = model.svd()
+    U, s, _ = svd
     residual = (y - model.A(mean[None])).flatten(2)
     return gcv_weight(s, residual @ U, residual)
 

@@ -9,7 +9,13 @@ from hardware.errors import ConfigurationError
 from lensless.optics import ForwardModel
 
 
-def tikhonov(A: ForwardModel, y: Tensor, weight: float | str = "gcv", mean: Tensor | None = None) -> Tensor:
+def tikhonov(
+    A: ForwardModel,
+    y: Tensor,
+    weight: float | str = "gcv",
+    mean: Tensor | None = None,
+    svd: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
     """The scene that minimises |A x - y|^2 + weight |A|^2 |x - mean|^2.
 
     Args:
@@ -18,11 +24,12 @@ def tikhonov(A: ForwardModel, y: Tensor, weight: float | str = "gcv", mean: Tens
         weight: relative to |A|^2; "gcv" chooses it by generalised cross-validation (Golub, Heath and Wahba,
             Technometrics 21, 215, 1979, doi 10.1080/00401706.1979.10489751), one weight for the whole batch.
         mean: what the scene is pulled to, (C, H, W) or broadcastable; 0 by default.
+        svd: `A.svd()`, where it is at hand; it takes seconds.
 
     Returns:
         Scenes (B, C, H, W), not clamped.
     """
-    U, s, Vh = A.svd()
+    U, s, Vh = A.svd() if svd is None else svd
     offset = torch.zeros(1, device=y.device, dtype=y.dtype) if mean is None else mean
     scene = offset.expand(*y.shape[:2], *A.scene_shape)
     predicted = A.A(scene)
