@@ -92,6 +92,13 @@ def train(
             metavar="CHECKPOINT",
         ),
     ] = None,
+    calibration: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Calibration of a real sensor (Calibration.save); without it, the rig's sensor is simulated.",
+            metavar="FILE.npz",
+        ),
+    ] = None,
     hidden: o.Hidden = None,
     out: Annotated[
         pathlib.Path | None, typer.Option(help="Folder of the checkpoint; named after the run by default.")
@@ -120,14 +127,16 @@ def train(
 
     if after is not None and task is not o.Train.classify:
         raise ConfigurationError("--after goes with `lensless train classify` only")
-    if after is not None and (frames, rays) != (None, None):
-        raise ConfigurationError(f"--frames and --rays are those of the reconstruction --after {after}; leave them out")
+    if after is not None and (frames, rays, calibration) != (None, None, None):
+        raise ConfigurationError(
+            f"--frames, --rays and --calibration are those of the reconstruction --after {after}; leave them out"
+        )
     if hidden is not None and (after is not None or task is not o.Train.classify):
         raise ConfigurationError("--hidden goes with `lensless train classify` without --after only")
     kind = task.value if after is None else "classify-reconstruction"
     recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision)
     if after is None:
-        wish = job.Wish(rig or o.DEFAULT_RIG, scenes, frames, rays, seed, device, count, data, download)
+        wish = job.Wish(rig or o.DEFAULT_RIG, scenes, frames, rays, seed, device, count, data, download, calibration)
         job.train_front(kind, wish, recipe, out, workers, Screen(json), job.widths(hidden))
     else:
         wish = job.Wish(rig, scenes, None, None, seed, device, count, data, download)

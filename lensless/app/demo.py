@@ -10,10 +10,10 @@ from lensless.app.results import check_out, sharp_baseline, show, with_size
 from lensless.app.rig import Rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting
+from lensless.app.text_file import write
 from lensless.app.training import RECIPES, train
 from lensless.data.scenes import load_scenes
 from lensless.evaluate.evaluation import Evaluation
-from lensless.evaluate.report import write
 from lensless.train import checkpoint
 
 # Enough to be worth looking at in under 4 minutes on 2 processors.
@@ -52,7 +52,7 @@ def run(
             load_scenes(scenes, split, seed, None, data, download) for split in ("train", "val", "test")
         )
     evaluations: list[Evaluation] = []
-    histories: list[list[dict]] = []
+    cards: list[dict] = []
     for kind, make in (("reconstruct", new_reconstruct), ("classify", new_classify)):
         recipe = dataclasses.replace(RECIPES[kind], epochs=max(1, round(EPOCHS[kind] * share)), seed=seed)
         task = make(setting, training, seed=seed)
@@ -66,10 +66,10 @@ def run(
             evaluation = evaluate(found.task.to(rig.device), setting, training, validation, test, sharp)
             evaluation = with_size(evaluation, result.folder)
         evaluations.append(evaluation)
-        histories.append(found.card["history"])
+        cards.append(found.card)
         show(evaluation, screen)
     path = out / "report.html"
-    write(path, pages.demo_page(setting, evaluations, histories, scenes, seed))
+    write(path, pages.demo_page(setting, evaluations, cards, scenes, seed))
     screen.say(f"\nlook at it: {path.resolve()}")
     return {
         "rig": rig.id,

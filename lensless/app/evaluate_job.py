@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 
@@ -11,13 +12,14 @@ from lensless.app.evaluation import evaluate
 from lensless.app.load import setting_of
 from lensless.app.results import sharp_baseline, show, with_size
 from lensless.app.screen import Screen
+from lensless.app.text_file import write
 from lensless.data.augment import Augmentation
 from lensless.data.scenes import Scenes, load_scenes
 from lensless.evaluate.evaluation import Evaluation
 from lensless.evaluate.figures import HEADS, shown
-from lensless.evaluate.report import write
 from lensless.tasks import Reconstruct, Task
 from lensless.train import checkpoint
+from lensless.train.devices import fabric_precision
 from lensless.train.loop import Recipe
 
 
@@ -37,7 +39,7 @@ class Wish:
 
 def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> None:
     """Evaluate checkpoints one by one; of several of one task, give mean and range."""
-    check_one_task(folders)
+    check_alike(folders)
     evaluations = [evaluate_one(folder, wish, screen) for folder in folders]
     pairs = zip(evaluations, folders, strict=True)
     facts = {"evaluations": [one.facts() | {"checkpoint": str(folder)} for one, folder in pairs]}
@@ -52,15 +54,36 @@ def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> Non
     screen.result(facts)
 
 
-def check_one_task(folders: list[pathlib.Path]) -> None:
-    """Refuse checkpoints of different tasks before any of them is evaluated, which takes long.
+def check_alike(folders: list[pathlib.Path]) -> None:
+    """Refuse checkpoints that differ in more than their seed before any of them is evaluated, which takes long.
 
     Raises:
         ConfigurationError: mean and range of unlike figures say nothing.
     """
-    kinds = sorted({checkpoint.load(folder).task.kind for folder in folders})
-    if len(kinds) > 1:
-        raise ConfigurationError(f"checkpoints of different tasks ({', '.join(kinds)}); evaluate them one by one")
+    first, *others = (_beside_the_seed(checkpoint.load(folder).card) for folder in folders)
+    for folder, other in zip(folders[1:], others, strict=True):
+        differ = [name for name, value in first.items() if other[name] != value]
+        if differ:
+            raise ConfigurationError(
+                f"{folders[0]} and {folder} differ in {', '.join(differ)}, so their mean says nothing; "
+                "evaluate them one by one"
+            )
+
+
+def _beside_the_seed(card: dict) -> dict:
+    """What of a card must be the same for a mean over seeds, by the names that people use."""
+    rig = card["rig"] or {}
+    return {
+        "task": card["task"]["kind"],
+        "network": card["task"],
+        "rig": rig.get("fingerprint"),
+        "rays": rig.get("rays"),
+        "frames": card["frames"],
+        "calibration": card.get("calibration"),
+        "scenes": {part: re.sub(r"@\d+", "", name) for part, (name, *_) in card["scenes"].items()},
+        "recipe": {**card["recipe"], "seed": None},
+        "precision": card["precision"],
+    }
 
 
 def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation:
@@ -72,14 +95,16 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     task, twin = found.task.to(setting.device), None
     for scenes in () if isinstance(task, Reconstruct) else (training, validation, test):
         check_classes(task, scenes, folder)
+    # Of these scenes in this precision: another evaluation finds its own baseline, or makes it.
+    sharp = folder / "sharp" / f"{training.fingerprint()[:8]}-{fabric_precision(recipe.precision, setting.device)}"
     if wish.sharp and not isinstance(task, Reconstruct):
-        twin = sharp_baseline(task, setting, training, validation, recipe, folder / "sharp", wish.workers, screen)
+        twin = sharp_baseline(task, setting, training, validation, recipe, sharp, wish.workers, screen)
     with screen.working(f"testing {folder}"):
         evaluation = with_size(evaluate(task, setting, training, validation, test, twin), folder)
     show(evaluation, screen)
     if wish.page:
         path = folder / "report.html"
-        write(path, pages.evaluation_page(setting, evaluation, found.card["history"], str(folder), recipe.seed))
+        write(path, pages.evaluation_page(setting, evaluation, found.card, str(folder)))
         screen.say(f"look at it: {path.resolve()}")
     return evaluation
 

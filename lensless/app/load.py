@@ -62,4 +62,4 @@ def setting_of(found: Checkpoint, where: str, device: str = "cpu", rig: str | No
         checkpoint.check_rig(card, wanted.id, wanted.fingerprint, where)
     spec = check_spec(card["rig"]["facts"], f"in the card of {where}")
     opened = Rig(spec, str(open_device(device)), card["rig"]["rays"])
-    return Setting(opened, found.calibration, card["frames"])
+    return Setting(opened, found.calibration, card["frames"], bool(card.get("real_sensor")))

@@ -39,7 +39,7 @@ def new_classify(
     count = min(count, model.scene_shape[0] * model.scene_shape[1])
     reads = leading_pixels(model, count, READS)
     matrix = model.as_matrix()[reads]
-    half_lit = setting.rig.noise().variance(0.5 * matrix.sum(1), setting.frames)
+    half_lit = setting.sensor.variance(0.5 * matrix.sum(1), setting.frames)
     directions = leading_directions(matrix, half_lit, count)
     _begin(seed)
     task = Classify(model.scene_shape, model.sensor_shape, scenes.classes, len(directions), len(reads), hidden)

@@ -29,12 +29,10 @@ TEXTS = {
 STEPS = ("the scene", "the raw frame", "reconstructed", "label, read straight from the frame")
 
 
-def demo_page(
-    setting: Setting, evaluations: list[Evaluation], histories: list[list[dict]], scenes: str, seed: int
-) -> str:
+def demo_page(setting: Setting, evaluations: list[Evaluation], cards: list[dict], scenes: str, seed: int) -> str:
     """The page of the demo."""
     pictures, labels = evaluations
-    example = _clearest(labels)
+    example, caption = _clearest(labels)
     top = report.flow(
         pictures.examples.pictures["scene"][example].numpy(),
         pictures.examples.pictures["raw frame"][example].numpy(),
@@ -42,21 +40,21 @@ def demo_page(
         labels.examples.labels["label"][example],
         STEPS,
     )
-    top += "<p>The first of the examples below that was named right.</p>"
-    sections = [top, *(task_section(one, history) for one, history in zip(evaluations, histories, strict=True))]
+    top += f"<p>{caption}</p>"
+    sections = [top, *(task_section(one, card["history"]) for one, card in zip(evaluations, cards, strict=True))]
     return report.page(
         "What a camera without optics sees",
         f"Simulated rig {setting.rig.id}: what reaches its sensor looks like nothing, and holds a picture and a label.",
-        [*sections, spectrum_section(setting), made_from(setting, evaluations, scenes, seed)],
+        [*sections, spectrum_section(setting), made_from(setting, cards, scenes, seed)],
     )
 
 
-def evaluation_page(setting: Setting, evaluation: Evaluation, history: list[dict], where: str, seed: int) -> str:
+def evaluation_page(setting: Setting, evaluation: Evaluation, card: dict, where: str) -> str:
     """The page of one checkpoint."""
     lead = f"Checkpoint {where}, rig {setting.rig.id}, {evaluation.count:,} scenes ({evaluation.scenes})."
-    parts = [task_section(evaluation, history), spectrum_section(setting)]
+    parts = [task_section(evaluation, card["history"]), spectrum_section(setting)]
     return report.page(
-        TITLES[evaluation.kind], lead, [*parts, made_from(setting, [evaluation], evaluation.scenes, seed)]
+        TITLES[evaluation.kind], lead, [*parts, made_from(setting, [card], evaluation.scenes, card["recipe"]["seed"])]
     )
 
 
@@ -101,7 +99,7 @@ def inspect(setting: Setting) -> dict:
     """Modes above noise at a half-lit scene, in one frame and in as many as the setting averages."""
     model = setting.rig.forward_model
     half_lit = model.as_matrix().sum(1) / 2
-    ratios = signal_to_noise(model, setting.rig.noise().variance(half_lit, 1))
+    ratios = signal_to_noise(model, setting.sensor.variance(half_lit, 1))
     return {
         "unknowns": model.scene_shape[0] * model.scene_shape[1],
         "modes_1_frame": int((ratios > 1).sum()),
@@ -110,17 +108,19 @@ def inspect(setting: Setting) -> dict:
     }
 
 
-def made_from(setting: Setting, evaluations: list[Evaluation], scenes: str, seed: int) -> str:
+def made_from(setting: Setting, cards: list[dict], scenes: str, seed: int) -> str:
     """What a page came from: rig, calibration, scenes, seed, code and machine."""
     spec = setting.rig.spec
     shape, calibration = spec.sensor.shape, setting.calibration
+    whose = f"the real sensor {calibration.camera_id}" if setting.real else "the simulated sensor"
     facts = {
         "rig": f"{spec.id} (fingerprint {spec.fingerprint[:12]})",
-        "sensor": f"{shape[0]} x {shape[1]} pixels, simulated, {setting.frames} frame(s) averaged",
-        "calibration": f"{calibration.id}, measured on the simulated sensor with {calibration.frames} frames",
+        "sensor": f"{shape[0]} x {shape[1]} pixels, frames simulated, {setting.frames} averaged",
+        "calibration": f"{calibration.id}, measured on {whose} with {calibration.frames} frames",
         "scenes": scenes or "none",
         "seed": str(seed),
         "code": code_version(),
+        **({"trained by the code": ", ".join(dict.fromkeys(card["code"] for card in cards))} if cards else {}),
         "machine": f"{platform.machine()}, {setting.device}",
         "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
     }
@@ -132,7 +132,10 @@ def _sampling(setting: Setting) -> str:
     return f"The matrix was sampled with rays; its own relative error is {error:.1%}." if error else ""
 
 
-def _clearest(labels: Evaluation) -> int:
-    """The first example whose label is right: the page shows its mistakes in the gallery and in the figures."""
+def _clearest(labels: Evaluation) -> tuple[int, str]:
+    """The first example whose label is right, and the words for it: mistakes are in the gallery and in the figures."""
     pairs = zip(labels.examples.labels["truth"], labels.examples.labels["label"], strict=True)
-    return next((at for at, (truth, label) in enumerate(pairs) if truth == label), 0)
+    for at, (truth, label) in enumerate(pairs):
+        if truth == label:
+            return at, "The first of the examples below that was named right."
+    return 0, "The first of the examples below; none of them was named right."

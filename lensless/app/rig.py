@@ -18,6 +18,7 @@ from hardware import CameraSettings, SimulatedCamera, SimulatedDisplay, rig
 from hardware.errors import ConfigurationError
 from lensless.data.pairs import FrameSimulator
 from lensless.optics import BareSensor, Cannula, ForwardModel, SensorNoise
+from lensless.optics.cannula import RAYS
 
 # What each number may be, by its name: names carry units, so one name is one range in every section.
 _POSITIVE = {"gt": 0, "allow_inf_nan": False}
@@ -52,10 +53,18 @@ class Rig:
         spec: the facts.
         device: where forward model and sensor live.
         rays: per scene pixel of a cannula; None for the default of the model.
+
+    Raises:
+        ConfigurationError: rays for a rig whose model is exact.
     """
 
     def __init__(self, spec: rig.RigSpec, device: str = "cpu", rays: int | None = None):
-        self.spec, self.device, self.rays = spec, torch.device(device), rays
+        if spec.cannula is None and rays is not None:
+            raise ConfigurationError(
+                f"rig {spec.id!r} has no cannula: its matrix is exact and takes no rays; leave --rays out"
+            )
+        traced = None if spec.cannula is None else RAYS if rays is None else rays
+        self.spec, self.device, self.rays = spec, torch.device(device), traced
 
     @property
     def id(self) -> str:
@@ -86,20 +95,22 @@ class Rig:
                 speck_radius_um=glass.speck_radius_um, seed=glass.seed, device=self.device,
             )  # fmt: skip
         rod = dataclasses.asdict(spec.cannula)
-        effort = {} if self.rays is None else {"rays": self.rays}
         return Cannula(
             scene.shape, sensor.shape, distance_mm=scene.distance_mm, fov_deg=scene.fov_deg,
-            magnification=spec.relay.magnification, pitch_um=sensor.pitch_um, device=self.device, **rod, **effort,
+            magnification=spec.relay.magnification, pitch_um=sensor.pitch_um, device=self.device, rays=self.rays, **rod,
         )  # fmt: skip
 
-    def noise(self, exposure_s: float | None = None) -> SensorNoise:
-        """The sensor, exposing for `exposure_s` (the rig's own by default); its light scales with it."""
+    def noise(self, exposure_s: float | None = None, gain_db: float = 0.0) -> SensorNoise:
+        """The sensor, exposing for `exposure_s` (the rig's own by default), to which its light is proportional; the
+        rig file's gain holds at 0 dB.
+        """
         facts = dataclasses.asdict(self.spec.sensor)
         for name in ("pitch_um", "frames"):
             del facts[name]
         if exposure_s is not None:
             facts["white_electrons"] *= exposure_s / facts["exposure_s"]
             facts["exposure_s"] = exposure_s
+        facts["gain_electrons_per_dn"] /= 10 ** (gain_db / 20)
         return SensorNoise(**facts).to(self.device)
 
     def camera(self, light: typing.Callable[[], torch.Tensor], seed: int) -> SimulatedCamera:
@@ -109,7 +120,7 @@ class Rig:
 
         def expose(settings: CameraSettings, sequence: int) -> np.ndarray:
             generator = torch.Generator(self.device).manual_seed(_seed(seed, sequence))
-            digital = noise_of(settings.exposure_s).expose(light().to(self.device), generator)
+            digital = noise_of(settings.exposure_s, settings.gain_db).expose(light().to(self.device), generator)
             return digital.cpu().numpy().astype(np.uint8 if sensor.bit_depth <= 8 else np.uint16)
 
         return SimulatedCamera(
@@ -144,10 +155,19 @@ class Rig:
             nominal, dark_dn=dark_dn, dark_std_dn=dark_std_dn, flat=flat, flat_std=flat_std, frames=frames
         )
 
-    def simulator(self, calibration: Calibration, frames: int | None = None, reads: torch.Tensor | None = None):
-        """Pictures to calibrated measurements, `frames` (the rig's own number by default) averaged."""
+    def simulator(
+        self,
+        calibration: Calibration,
+        frames: int | None = None,
+        reads: torch.Tensor | None = None,
+        sensor: SensorNoise | None = None,
+    ) -> FrameSimulator:
+        """Pictures to calibrated measurements, `frames` (the rig's own number by default) averaged; of the rig's
+        simulated sensor, unless told otherwise.
+        """
         count = self.spec.sensor.frames if frames is None else frames
-        return FrameSimulator(self.forward_model, self.noise(), calibration, self.spec.scene.dark_level, count, reads)
+        noise = self.noise() if sensor is None else sensor
+        return FrameSimulator(self.forward_model, noise, calibration, self.spec.scene.dark_level, count, reads)
 
 
 def open_rig(source: str | pathlib.Path, device: str = "cpu", rays: int | None = None) -> Rig:

@@ -1,18 +1,20 @@
 """What a task is trained and tested on: a rig in use, or, as a baseline, the sharp picture itself."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from calibration import Calibration
 from lensless.app.rig import Rig
+from lensless.data.measured_sensor import check_fits, sensor_behind, uncertainty
 from lensless.data.pairs import FrameSimulator, ProjectedSimulator
 from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import example_indices
+from lensless.optics import SensorNoise
 from lensless.recon.wiener import SceneStatistics
 from lensless.tasks import Classify, Task
 
@@ -38,37 +40,53 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """A rig in use: with its calibration, and the number of frames that are averaged into one measurement."""
+    """A rig in use: with its calibration, and the number of frames that are averaged into one measurement.
+
+    The calibration is of the rig's simulated sensor, or of a `real` one.
+    """
 
     rig: Rig
     calibration: Calibration
     frames: int
+    real: bool = False
 
     @classmethod
-    def of(cls, rig: Rig, frames: int | None = None, calibration: Calibration | None = None) -> "Setting":
-        """The rig with its own number of averaged frames and a measured calibration, unless told otherwise."""
-        return cls(rig, calibration or rig.calibrate(), frames or rig.spec.sensor.frames)
+    def of(cls, rig: Rig, frames: int | None = None, real: Calibration | None = None) -> "Setting":
+        """The rig with its own number of averaged frames, and with its simulated sensor, unless told otherwise.
+
+        Raises:
+            CalibrationMismatch: the calibration of a real sensor that is not the rig's.
+        """
+        if real is not None:
+            check_fits(rig.spec, real)
+        calibration = rig.calibrate() if real is None else real
+        return cls(rig, calibration, frames or rig.spec.sensor.frames, real is not None)
+
+    @functools.cached_property
+    def sensor(self) -> SensorNoise:
+        """What frames are simulated with: the rig's own, or one on which the calibration may have been measured."""
+        if not self.real:
+            return self.rig.noise()
+        noise = self.rig.noise(gain_db=self.calibration.gain_db)
+        return sensor_behind(noise, self.rig.spec, self.calibration)
 
     @property
     def device(self) -> torch.device:
         return self.rig.device
 
     def simulator(self, reads: Tensor | None = None) -> FrameSimulator:
-        return self.rig.simulator(self.calibration, self.frames, reads)
+        return self.rig.simulator(self.calibration, self.frames, reads, self.sensor)
 
     def noise_variance(self, pictures: SceneStatistics) -> Tensor:
         """Of each pixel at the mean scene, white = 1, (H' W',): of the sensor and of the calibration."""
         dark = self.rig.spec.scene.dark_level
         mean = dark + (1 - dark) * pictures.mean.float().to(self.device)
         light = self.rig.forward_model.as_matrix() @ mean
-        variance = self.rig.noise().variance(light, self.frames)
-        for std, scale in (
-            (self.calibration.dark_std_dn, 1 / self.calibration.white_dn),
-            (self.calibration.flat_std, light),
-        ):
-            if std is not None:
-                error = torch.from_numpy(np.array(std)).to(self.device).flatten() * scale
-                variance = variance + error.square()
+        variance = self.sensor.variance(light, self.frames)
+        dark_std_dn, flat_std = uncertainty(self.rig.spec, self.calibration)
+        for std, scale in ((dark_std_dn, 1 / self.calibration.white_dn), (flat_std, light)):
+            error = torch.tensor(std, dtype=torch.float32, device=self.device).flatten() * scale
+            variance = variance + error.square()
         return variance
 
     def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
@@ -103,6 +121,7 @@ class Setting:
             "sampling_error": self.rig.forward_model.sampling_error,
             "frames": self.frames,
             "calibration": self.calibration.id,
+            "real_sensor": self.real,
         }
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+from calibration import Calibration
 from hardware.errors import ConfigurationError
 from lensless.app.load import open_device, setting_of
 from lensless.app.new_tasks import new_after_reconstruction, new_classify, new_reconstruct
@@ -34,11 +35,18 @@ class Wish:
     count: int | None
     data: pathlib.Path | None
     download: bool
+    calibration: pathlib.Path | None = None
 
     def setting(self, screen: Screen) -> Setting:
         """The rig in use."""
+        real = None if self.calibration is None else Calibration.load(self.calibration)
+        rig = open_rig(self.rig, str(open_device(self.device)), self.rays)
         with screen.working(f"forward model and calibration of {self.rig}"):
-            return Setting.of(open_rig(self.rig, str(open_device(self.device)), self.rays), self.frames)
+            setting = Setting.of(rig, self.frames, real)
+            sampling = rig.forward_model.sampling_error
+        if sampling:
+            screen.say(f"  its matrix carries a sampling error of {sampling:.1%}")
+        return setting
 
     def scene_sets(self) -> tuple[Scenes, Scenes]:
         """Training and validation."""

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from calibration import Calibration
 from hardware.errors import ConfigurationError
+from lensless.data.measured_sensor import measured_patterns
 from lensless.optics import ForwardModel, SensorNoise
 
 _ROUNDING = 1e-5  # interpolated pictures may overshoot by that
@@ -33,7 +34,7 @@ class FrameSimulator:
     ):
         matrix = forward_model.as_matrix()
         shape = tuple(forward_model.sensor_shape)
-        dark_dn, white_dn = calibration_tensors(calibration, shape, matrix.device)
+        dark_dn, white_dn = calibration_tensors(calibration, matrix.device)
         if reads is not None:
             reads = reads.to(matrix.device)
             matrix, noise, shape = matrix[reads], noise.at(reads), (len(reads),)
@@ -118,11 +119,10 @@ class ProjectedSimulator:
         return values
 
 
-def calibration_tensors(calibration: Calibration, shape: tuple[int, int], device) -> tuple[Tensor, Tensor]:
+def calibration_tensors(calibration: Calibration, device: torch.device) -> tuple[Tensor, Tensor]:
     """Dark level and white of every pixel in DN, so that y = (DN - dark) / white as `Calibration.apply` does it."""
-    dark = torch.tensor(calibration.dark_dn, dtype=torch.float32).expand(shape)
-    flat = torch.tensor(calibration.flat, dtype=torch.float32).expand(shape)
-    return dark.to(device), (flat * calibration.white_dn).to(device)
+    dark_dn, flat = (torch.tensor(values, dtype=torch.float32) for values in measured_patterns(calibration))
+    return dark_dn.to(device), (flat * calibration.white_dn).to(device)
 
 
 def _root_of_covariance(projection: Tensor, variance: Tensor) -> Tensor:

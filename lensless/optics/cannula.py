@@ -17,6 +17,7 @@ from hardware.errors import ConfigurationError
 from lensless.optics import cache
 from lensless.optics.operator import DenseModel, checked_shapes
 
+RAYS = 2**22  # per scene pixel: a sampling error of about 2 % on the default rig, in seconds
 _RAYS_AT_ONCE = 2**17  # a few arrays of this size stay in the second-level cache of a core
 
 
@@ -54,7 +55,7 @@ class Cannula(DenseModel):
         numerical_aperture: float = 0.22,
         magnification: float = 4.0,
         pitch_um: float | None = None,
-        rays: int = 2**22,
+        rays: int = RAYS,
         seed: int = 0,
         device: str | torch.device = "cpu",
     ):

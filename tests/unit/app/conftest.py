@@ -62,22 +62,27 @@ def lensless():
     return run
 
 
-def train(lensless, tiny, out, *arguments):
-    """A training of a second or two."""
-    options = ["--rig", tiny, "--rays", 1024, "--scenes", "glyphs", "--count", 600, "--out", out, "--device", "cpu"]
-    result = lensless("train", *arguments, *options)
-    assert result.exit_code == 0, result.output
-    return out
+@pytest.fixture(scope="session")
+def train(lensless, tiny):
+    """A training of a second or two; gives the folder of its checkpoint."""
+
+    def run(out, *arguments):
+        options = ["--rig", tiny, "--rays", 1024, "--scenes", "glyphs", "--count", 600, "--out", out, "--device", "cpu"]
+        result = lensless("train", *arguments, *options)
+        assert result.exit_code == 0, result.output
+        return out
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def reconstruct_run(lensless, tiny, tmp_path_factory):
-    return train(lensless, tiny, tmp_path_factory.mktemp("runs") / "reconstruct", "reconstruct", "--epochs", 2)
+def reconstruct_run(train, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs") / "reconstruct", "reconstruct", "--epochs", 2)
 
 
 @pytest.fixture(scope="session")
-def classify_run(lensless, tiny, tmp_path_factory):
-    return train(lensless, tiny, tmp_path_factory.mktemp("runs") / "classify", "classify", "--epochs", 3)
+def classify_run(train, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs") / "classify", "classify", "--epochs", 3)
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,45 @@
 """The commands as a user runs them, and what they say when something is wrong."""
 
+import io
 import json
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from calibration import Calibration
 from hardware import Frame, Recording
 from hardware.errors import ConfigurationError
 from lensless.app import sources
+from lensless.app.evaluate_job import check_alike
+from lensless.app.rig import open_rig
 from lensless.app.screen import Screen
+from lensless.data.scenes import load_scenes
 
 COMMANDS = [
     ["demo"], ["simulate"], ["train"], ["evaluate"], ["reconstruct"],
     ["classify"], ["inspect"], ["doctor"],
 ]  # fmt: skip
+
+
+def npy_that_claims(*shape: int) -> bytes:
+    """The header of an array file, and nothing after it."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<u2", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """The header of a 16-bit picture, and hardly a pixel."""
+    parts = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0), b"IDAT" + zlib.compress(b""))
+    chunks = (struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def said(result, code: int, *parts: str) -> str:
@@ -196,6 +217,10 @@ def test_a_rig_with_the_same_id_and_other_facts_is_refused(lensless, classify_ru
     [
         ("frame.png", b"no picture", 5, ["frame.png", "cannot be read"]),
         ("frame.npy", b"\x93NUMPY\x01\x00v\x00", 5, ["frame.npy"]),
+        ("frame.npy", b"PK\x03\x04 an archive, or not", 5, ["frame.npy", "cannot be read"]),
+        ("frame.npy", npy_that_claims(2**20, 2**30), 5, ["frame.npy", "cannot be read"]),
+        ("frame.png", png_that_claims(20_000, 20_000), 5, ["frame.png", "cannot be read"]),
+        ("frame.png", png_that_claims(12_000, 12_000), 5, ["frame.png", "at most 64,000,000"]),
         ("frame.h5", b"no recording", 5, ["frame.h5"]),
         ("frame.txt", b"text", 5, ["frame.txt", ".npy"]),
     ],
@@ -286,8 +311,17 @@ def test_a_picture_with_a_palette_is_no_frame(lensless, classify_run, tmp_path):
 
 
 def test_checkpoints_of_different_tasks_are_refused_before_the_work(lensless, classify_run, reconstruct_run):
-    message = said(lensless("evaluate", classify_run, reconstruct_run), 2, "different tasks", "one by one")
+    message = said(lensless("evaluate", classify_run, reconstruct_run), 2, "differ in task", "one by one")
     assert message.count("\n") == 1
+
+
+def test_only_checkpoints_that_differ_in_their_seed_are_averaged(train, classify_run, tmp_path):
+    for name, options in {"seed": ["--seed", 1], "wide": ["--hidden", "30"], "frames": ["--frames", 2]}.items():
+        train(tmp_path / name, "classify", "--epochs", 3, *options)
+    check_alike([classify_run, tmp_path / "seed"])
+    for name, what in (("wide", "network"), ("frames", "frames")):
+        with pytest.raises(ConfigurationError, match=f"differ in {what}"):
+            check_alike([classify_run, tmp_path / "seed", tmp_path / name])
 
 
 def test_scenes_of_other_classes_are_refused(lensless, classify_run, tmp_path):
@@ -306,8 +340,6 @@ def test_the_truth_is_the_name_that_the_recording_gives(lensless, classify_run, 
 
 
 def test_a_simulated_camera_shows_a_scene_for_a_whole_measurement(classify_run, tiny):
-    from calibration import Calibration
-
     calibration = Calibration.load(classify_run / "calibration.npz")
     address = f"simulated:{tiny}?rays=1024&count=2"
     one, other = sources.measurements(address, calibration, 50, 2)
@@ -404,3 +436,54 @@ def test_the_other_distribution_of_this_name_is_refused(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
     assert done.returncode == 2
     assert "1.0.9" in done.stderr and "pip uninstall lensless" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def real_sensor(tiny, tmp_path_factory):
+    """A sensor of which the rig file knows the facts and not the patterns: its calibration, and 40 frames of it."""
+    folder = tmp_path_factory.mktemp("real")
+    facts = tiny.read_text().replace("SIM-TINY", "REAL-7").replace("prnu = 0.01", "prnu = 0.05")
+    (folder / "real.toml").write_text(facts.replace("dsnu_electrons = 2.0", "dsnu_electrons = 40.0"))
+    rig = open_rig(folder / "real.toml", rays=1024)
+    rig.calibrate().save(folder / "real.npz")
+    scenes = load_scenes("glyphs", "test", count=40)
+    camera, display = rig.camera_at_display(seed=0)
+    with Recording.create(folder / "real.h5", camera.snap(1)[0], scene_shape=rig.spec.scene.shape) as writer:
+        for picture, label in zip(scenes.fit(rig.spec.scene.shape)[:, 0].numpy(), scenes.labels.tolist(), strict=True):
+            display.show(picture.astype(np.float32) / 255)
+            writer.append(camera.snap(1)[0], label, picture)
+    return folder
+
+
+def test_a_real_sensor_is_served_with_its_own_calibration(
+    lensless, train, real_sensor, reconstruct_run, recording, tmp_path
+):
+    run = train(tmp_path / "run", "reconstruct", "--epochs", 2, "--calibration", real_sensor / "real.npz")
+    result = lensless("reconstruct", run, real_sensor / "real.h5", "--out", tmp_path / "real", "--json", "-")
+    assert result.exit_code == 0, result.output
+    its_own = json.loads(result.stdout)["mean_psnr_db"]
+    result = lensless("reconstruct", reconstruct_run, recording, "--out", tmp_path / "simulated", "--json", "-")
+    assert its_own > json.loads(result.stdout)["mean_psnr_db"] - 1  # a worse sensor, and nearly as good a picture
+    frames = real_sensor / "real.h5"
+    said(lensless("reconstruct", reconstruct_run, frames, "--out", tmp_path / "no"), 6, "REAL-7", "SIM-TINY")
+    said(lensless("reconstruct", run, recording, "--out", tmp_path / "no"), 6, "REAL-7", "SIM-TINY")
+    result = lensless("evaluate", run)
+    assert result.exit_code == 0, result.output
+    assert "real sensor REAL-7" in (run / "report.html").read_text()
+
+
+def test_a_calibration_that_does_not_fit_the_rig_is_refused(lensless, tiny, real_sensor, classify_run, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(tiny.read_text().replace("shape = [24, 24]", "shape = [32, 32]"))
+    calibrated = ["--calibration", real_sensor / "real.npz"]
+    said(
+        lensless("train", "classify", "--rig", other, "--rays", 1024, *calibrated), 6, "REAL-7", "(24, 24)", "(32, 32)"
+    )
+    other.write_text(tiny.read_text().replace("exposure_s = 0.03", "exposure_s = 0.04"))
+    said(lensless("train", "classify", "--rig", other, "--rays", 1024, *calibrated), 6, "exposure", "0.04")
+    said(lensless("train", "classify", "--rig", tiny, "--calibration", tmp_path / "none.npz"), 5, "none.npz")
+    said(lensless("train", "classify", "--after", classify_run, *calibrated), 2, "--calibration")
+
+
+def test_rays_for_a_rig_without_a_cannula_are_refused(lensless):
+    said(lensless("inspect", "bare-v1", "--rays", 1024), 2, "bare-v1", "leave --rays out")
