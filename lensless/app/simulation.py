@@ -17,11 +17,13 @@ def record(rig: Rig, scenes: Scenes, out: pathlib.Path, frames: int, seed: int, 
     """Write `frames` raw frames of each scene to a recording, and the calibration of the sensor beside it.
 
     Raises:
-        StorageError: the recording exists, or the disk is full.
+        StorageError: the recording exists, its folder does not, or the disk is full.
         ConfigurationError: a name that is no recording's.
     """
     if out.suffix != ".h5":
         raise ConfigurationError(f"--out {out}: expected a name that ends in .h5")
+    if not out.resolve().parent.is_dir():
+        raise StorageError(f"--out {out}: its folder does not exist; make it, or name another")
     beside = out.with_suffix(".calibration.npz")
     for taken in (out, beside):  # said before minutes of work, and before half of the two is written
         if taken.exists():

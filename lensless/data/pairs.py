@@ -81,8 +81,8 @@ class ProjectedSimulator:
 
     The errors of the calibration are in it: an average of many frames has less noise than they are. The noise itself is
     drawn at once, as a normal vector. Its covariance P diag(v) P^T follows the frame's total light: v = floor + light,
-    where the light keeps the shape that the mean scene gives it. A display of even brightness makes this exact; for
-    training it serves, and every figure is measured on whole frames.
+    where the light keeps the shape that the mean scene gives it. A display of even brightness makes this exact; it
+    serves for training and for the sum of all pixels, and what a network reaches is measured on whole frames.
 
     Pictures so bright that a pixel may clip go through whole frames here, too.
     """
