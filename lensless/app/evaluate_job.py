@@ -20,7 +20,7 @@ from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Reconstruct, Task
 from lensless.train import checkpoint
 from lensless.train.devices import fabric_precision
-from lensless.train.loop import Recipe
+from lensless.train.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

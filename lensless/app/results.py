@@ -13,7 +13,7 @@ from lensless.evaluate.evaluation import Evaluation
 from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Task
 from lensless.train import checkpoint, files
-from lensless.train.loop import Recipe
+from lensless.train.recipe import Recipe
 
 
 def sharp_baseline(

@@ -19,6 +19,7 @@ from hardware.errors import ConfigurationError
 from lensless.data.pairs import FrameSimulator
 from lensless.optics import BareSensor, Cannula, ForwardModel, SensorNoise
 from lensless.optics.cannula import RAYS
+from lensless.tasks.task import LONGEST_SIDE
 
 # What each number may be, by its name: names carry units, so one name is one range in every section.
 _POSITIVE = {"gt": 0, "allow_inf_nan": False}
@@ -42,7 +43,6 @@ RANGES: dict[str, dict] = {
     "black_level_dn": {"ge": 0, "le": 65_535},
     "id": {"min_length": 1, "max_length": 100},
 }
-LONGEST_SIDE = 16_384
 CALIBRATION_FRAMES = 64
 
 

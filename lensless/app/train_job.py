@@ -17,7 +17,7 @@ from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Reconstruct, Task
 from lensless.tasks.task import WIDEST
 from lensless.train import checkpoint
-from lensless.train.loop import Recipe
+from lensless.train.recipe import Recipe
 
 LEAST_VALIDATION = 200  # scenes; where fewer training scenes are asked for, so are fewer of these
 

@@ -19,7 +19,8 @@ from lensless.tasks import Task
 from lensless.train import checkpoint, fabric_on
 from lensless.train.devices import fabric_precision
 from lensless.train.files import make_folder
-from lensless.train.loop import EpochRecord, Progress, Recipe, Trainer
+from lensless.train.loop import EpochRecord, Progress, Trainer
+from lensless.train.recipe import Recipe
 
 # Handwriting bends more than it moves: a strong warp and a small shift gave the best validation.
 BENT = Augmentation(shift_px=0.5, turn_deg=12.0, scale=0.12, shear=0.15, warp_px=2.0)
@@ -56,15 +57,25 @@ def train(
     """Train a task and keep its best epoch, by validation, in the folder `out`; a run found there is continued."""
     began_s = time.perf_counter()
     check_scenes(task.kind, scenes, recipe)
-    fabric = fabric_on(source.device, recipe.precision)
     out = pathlib.Path(out)
     make_folder(out)
     with WriterLock(out / "checkpoint"):  # the same command in two terminals would spoil the files of both
-        history = _train_in(out, task, source, scenes, validation, recipe, fabric, workers, watch)
+        history = _train_in(out, task, source, scenes, validation, recipe, workers, watch)
     return Trained(out, history, time.perf_counter() - began_s)
 
 
-def _train_in(out, task, source, scenes, validation, recipe, fabric, workers, watch) -> list[EpochRecord]:
+def _train_in(
+    out: pathlib.Path,
+    task: Task,
+    source: Source,
+    scenes: Scenes,
+    validation: Scenes,
+    recipe: Recipe,
+    workers: int,
+    watch: Callable[[Progress], None],
+) -> list[EpochRecord]:
+    """`train` in a folder that is ours alone."""
+    fabric = fabric_on(source.device, recipe.precision)
     if isinstance(source, Setting):
         _keep_calibration(source.calibration, out / checkpoint.CALIBRATION)
     card = card_of(source, scenes, validation, recipe)

@@ -24,8 +24,3 @@ def signal_to_noise(A: ForwardModel, noise_variance: Tensor, scene_rms: float = 
     whitened = matrix * whitener.to(matrix.dtype)[:, None]
     gram = gram_of(whitened if rows >= columns else whitened.T)
     return scene_rms * torch.linalg.eigvalsh(gram).flip(0).clamp_min(0).sqrt()
-
-
-def modes_above_noise(A: ForwardModel, noise_variance: Tensor, scene_rms: float = SCENE_RMS) -> int:
-    """How many modes of `signal_to_noise` exceed 1."""
-    return int((signal_to_noise(A, noise_variance, scene_rms) > 1).sum())

@@ -96,8 +96,13 @@ def _centres(count: int, pitch_mm: float, dtype, device) -> Tensor:
     return (torch.arange(count, dtype=dtype, device=device) - (count - 1) / 2) * pitch_mm
 
 
-def _cast_shadow(light, pixel_y, pixel_x, scene_y, scene_x, boxes_mm, radius_mm) -> None:
-    """Take from `light` (H', W', H, W) what one speck hides, in place; all lengths lie in the plane of the speck.
+def _cast_shadow(
+    light: Tensor, pixel_y: Tensor, pixel_x: Tensor, scene_y: Tensor, scene_x: Tensor, boxes_mm, radius_mm: float
+) -> None:
+    """Take from `light` (H', W', H, W) what one speck hides, in place; all lengths lie in the plane of the speck, mm.
+
+    Where the speck is the origin, rows of pixels lie at `pixel_y` (H',), columns at `pixel_x` (W',), those of the scene
+    at `scene_y` (H,) and `scene_x` (W,); `boxes_mm` are the sides of a pixel and of a scene pixel.
 
     The line from pixel p to scene point s crosses that plane at p (1 - h/d) + s h/d. Pixel and scene pixel have areas,
     which the crossing point sees as two boxes: what is hidden is the share of their convolution inside the disc.
@@ -120,6 +125,7 @@ def _cast_shadow(light, pixel_y, pixel_x, scene_y, scene_x, boxes_mm, radius_mm)
 
 
 def _within(pixels: Tensor, scene: Tensor, reach: float) -> Tensor:
+    """Indices of the pixels from which a part of the scene is seen through the speck's surroundings."""
     touched = (pixels + scene.min() < reach) & (pixels + scene.max() > -reach)
     return torch.nonzero(touched).squeeze(1)
 

@@ -184,7 +184,11 @@ def _image_of_pixel(
     points, corner_x, corner_y, pixel_mm, radius_mm, length_mm, distance_mm, core_index, numerical_aperture, cell_mm,
     sensor_shape,
 ) -> Tensor:  # fmt: skip
-    """Light that one scene pixel sends to each cell, (rows, columns), in units of the pixel's mean radiance."""
+    """Light that one scene pixel sends to each cell, (rows, columns), in units of the pixel's mean radiance.
+
+    `points` (rays, 4) in 0 .. 1 say where each ray starts in the pixel and where it enters the rod; the corner of the
+    pixel lies at (corner_x, corner_y), in mm; cells are measured at the rod's end.
+    """
     rows, columns = sensor_shape
     image = torch.zeros(rows * columns, dtype=torch.float64)
     for u in points.split(_RAYS_AT_ONCE):
