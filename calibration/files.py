@@ -60,6 +60,8 @@ def read(path: pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
     Raises:
         InputError: missing, damaged, or something else.
     """
+    if not path.is_file():
+        raise InputError(f"calibration '{path}' does not exist, or is no file; expected what Calibration.save wrote")
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}

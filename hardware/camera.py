@@ -82,7 +82,7 @@ def open_camera(address: str) -> Camera:
     """Open a camera by its address, e.g. `replay:FOLDER` or `simulated:RIG`.
 
     Raises:
-        ConfigurationError: no such scheme; the message names the nearest one.
+        ConfigurationError: no such scheme; the message names those that there are.
         CameraError, InputError: what the back end raises.
     """
     scheme, colon, rest = address.partition(":")
@@ -91,7 +91,5 @@ def open_camera(address: str) -> Camera:
     known = sorted(_factories)
     if scheme in _factories:
         raise ConfigurationError(f"camera address {address!r} names no device; expected '{scheme}:...'")
-    nearest = difflib.get_close_matches(scheme, known, n=1, cutoff=0.0)[0]
-    raise ConfigurationError(
-        f"camera address {address!r}: no scheme {scheme!r}; nearest is '{nearest}:'; known: {', '.join(known)}"
-    )
+    near = "".join(f"; did you mean '{one}:'" for one in difflib.get_close_matches(scheme, known, n=1))
+    raise ConfigurationError(f"camera address {address!r}: no scheme {scheme!r}{near}; known schemes: {', '.join(known)}")

@@ -114,7 +114,7 @@ def _open(
     for rig_id, fingerprint in rigs_of(source):
         checkpoint.check_rig(found.card, rig_id, fingerprint, str(folder))
     refused: list[Refused] = []
-    everything = measurements(source, found.calibration, setting.frames, count, scenes=scenes)
+    everything = measurements(source, found.calibration, setting.frames, count, scenes=scenes, rays=setting.rig.rays)
     return found.task.to(setting.device), _usable(everything, refused, source), refused
 
 
@@ -151,7 +151,7 @@ def _as_image(grey: np.ndarray):
     return Image.fromarray((grey * 255).round().astype(np.uint8))
 
 
-def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 160):
+def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 192):
     """Scenes where known, raw frames and pictures, one column each."""
     from PIL import Image
 
@@ -169,7 +169,8 @@ def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 160):
                 tile.thumbnail((side, side))
             scale = max(1, side // max(tile.size))
             tile = tile.resize((tile.width * scale, tile.height * scale), Image.Resampling.NEAREST)
-            sheet.paste(tile, (8 + at_column * (side + 8), 8 + at_row * (side + 8)))
+            left, top = (8 + at * (side + 8) for at in (at_column, at_row))
+            sheet.paste(tile, (left + (side - tile.width) // 2, top + (side - tile.height) // 2))
     return sheet
 
 

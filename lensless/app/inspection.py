@@ -22,6 +22,8 @@ def inspect(
     values = model.singular_values().cpu().numpy()
     screen.table(f"\n{spec.id}: what it can see", ["", ""], _rows(setting, found, values))
     screen.say("A mode counts where a scene of independent pixels (0.3 of white rms) exceeds the noise at half light.")
+    if sampled := pages.sampling(setting):
+        screen.say(sampled)
     if page is not None:
         write(page, pages.inspection_page(setting))
         screen.say(f"look at it: {page.resolve()}")

@@ -79,7 +79,8 @@ Checkpoint = Annotated[pathlib.Path, typer.Argument(help="Folder that `lensless 
 Source = Annotated[
     str,
     typer.Argument(
-        help="A recording or a folder of them, a raw frame (.npy, .png, .tif), or a camera: simulated:cannula-v1.",
+        help="A recording or a folder of them, a raw frame (.npy, .png, .tif), or a camera: simulated:cannula-v1, "
+        "with options like ?scenes=mnist&seed=1.",
         metavar="SOURCE",
     ),
 ]

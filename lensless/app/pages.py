@@ -86,7 +86,7 @@ def spectrum_section(setting: Setting) -> str:
     frames = f" and {many} when {setting.frames} frames are averaged" if setting.frames > 1 else ""
     text = (
         f"Of {found['unknowns']:,} unknowns of the scene, {one} stand above the noise in one frame{frames}. "
-        f"The rest must come from what a network has learned of its scenes. {_sampling(setting)}"
+        f"The rest must come from what a network has learned of its scenes. {sampling(setting)}"
     )
     ratios = found["signal_to_noise"]
     levels = {"noise of one frame": 1 / ratios[0]}
@@ -127,9 +127,10 @@ def made_from(setting: Setting, cards: list[dict], scenes: str, seed: int) -> st
     return report.provenance(facts)
 
 
-def _sampling(setting: Setting) -> str:
+def sampling(setting: Setting) -> str:
     error = setting.rig.forward_model.sampling_error
-    return f"The matrix was sampled with rays; its own relative error is {error:.1%}." if error else ""
+    coarse = " That counts as signal here: trace more rays before you trust the number of modes." * (error > 0.05)
+    return f"The matrix was sampled with rays; its own relative error is {error:.1%}.{coarse}" if error else ""
 
 
 def _clearest(labels: Evaluation) -> tuple[int, str]:

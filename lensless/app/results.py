@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from hardware.errors import ConfigurationError
+from hardware.errors import StorageError
 from lensless.app.new_tasks import sharp_twin
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting, SharpPictures
@@ -54,4 +54,4 @@ def show(evaluation: Evaluation, screen: Screen) -> None:
 def check_out(out: pathlib.Path) -> None:
     """Refuse a place that is a file, before an hour of work goes there."""
     if out.exists() and not out.is_dir():
-        raise ConfigurationError(f"--out {out} is a file; expected a folder, or a name that is free")
+        raise StorageError(f"--out {out} is a file; expected a folder, or a name that is free")

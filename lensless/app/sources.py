@@ -56,7 +56,13 @@ class _Shot:
 
 
 def measurements(
-    source: str, calibration: Calibration, frames: int, count: int | None = None, *, scenes: bool = False
+    source: str,
+    calibration: Calibration,
+    frames: int,
+    count: int | None = None,
+    *,
+    scenes: bool = False,
+    rays: int | None = None,
 ) -> Iterator[Seen | Refused]:
     """Calibrated measurements, each the mean of `frames` frames of one scene; a saturated one is refused alone.
 
@@ -66,12 +72,13 @@ def measurements(
         frames: averaged into each measurement.
         count: how many measurements at most; of a camera, which never ends, 1 by default.
         scenes: whether the pictures that a recording holds are read, too.
+        rays: of a simulated camera whose address says none; with others its rig would be a slightly different one.
 
     Raises:
         InputError: nothing there, not a frame, or frames left over that make no whole measurement.
         CalibrationMismatch: frames of another camera, or with other settings.
     """
-    shots = _shots(source, calibration, frames, scenes)
+    shots = _shots(source, calibration, frames, scenes, rays)
     seen = _averaged(shots, calibration, frames, source)
     endless = not pathlib.Path(source).exists()
     return itertools.islice(seen, count or (1 if endless else None))
@@ -95,10 +102,10 @@ def rigs_of(source: str) -> list[tuple[str, str]]:
     return named
 
 
-def _shots(source: str, calibration: Calibration, frames: int, scenes: bool) -> Iterable[_Shot]:
+def _shots(source: str, calibration: Calibration, frames: int, scenes: bool, rays: int | None) -> Iterable[_Shot]:
     path = pathlib.Path(source)
     if not path.exists() and source.partition(":")[0] in ("replay", "simulated"):  # replay:FILE.h5 is an address, too
-        return _live(source, calibration, frames)
+        return _live(source, calibration, frames, rays)
     if path.is_dir() or path.suffix == SUFFIX:
         return _recorded(path, scenes)
     if path.suffix.lower() in FRAME_FILES:
@@ -110,7 +117,7 @@ def _shots(source: str, calibration: Calibration, frames: int, scenes: bool) -> 
         raise InputError(
             f"'{source}' does not exist; expected a recording, a raw frame, or a camera address like replay:FOLDER"
         )
-    return _live(source, calibration, frames)
+    return _live(source, calibration, frames, rays)
 
 
 def _recorded(path: pathlib.Path, scenes: bool) -> Iterator[_Shot]:
@@ -124,28 +131,30 @@ def _recorded(path: pathlib.Path, scenes: bool) -> Iterator[_Shot]:
                 yield _Shot(recording[index], f"{file.name}#{index}", label, recording.scene_key(index), scene, truth)
 
 
-def _live(address: str, calibration: Calibration, frames: int) -> Iterator[_Shot]:
-    with open_camera(_with_frames(address, frames)) as camera:
+def _live(address: str, calibration: Calibration, frames: int, rays: int | None) -> Iterator[_Shot]:
+    with open_camera(_completed(address, frames, rays)) as camera:
         if not address.startswith("replay:"):  # a recording cannot be exposed again
             camera.configure(CameraSettings(exposure_s=calibration.exposure_s[0], gain_db=calibration.gain_db))
         for frame in camera.frames():
             yield _Shot(frame, f"frame {frame.meta.sequence}")
 
 
-def _with_frames(address: str, frames: int) -> str:
-    """A simulated camera is asked to show each scene for one whole measurement, unless its address says how long."""
+def _completed(address: str, frames: int, rays: int | None) -> str:
+    """What the address of a simulated camera leaves out: each scene is shown for one whole measurement, through the
+    matrix that the checkpoint knows.
+    """
     scheme, _, place = address.partition(":")
     if scheme != "simulated":
         return address
-    asked = options_of(place)[1]["frames"]
-    if not asked:
-        return f"{address}{'&' if '?' in address else '?'}frames={frames}"
-    if int(asked) % frames:
+    asked = options_of(place)[1]
+    if asked["frames"] and int(asked["frames"]) % frames:
         raise ConfigurationError(
-            f"camera address {address!r}: frames = {asked} of each scene, but the checkpoint averages {frames}; "
-            "leave that option out, or ask for a multiple"
+            f"camera address {address!r}: frames = {asked['frames']} of each scene, but the checkpoint averages "
+            f"{frames}; leave that option out, or ask for a multiple"
         )
-    return address
+    missing = {name: value for name, value in (("frames", frames), ("rays", rays)) if value and not asked[name]}
+    options = "&".join(f"{name}={value}" for name, value in missing.items())
+    return address + ("&" if "?" in address else "?") * bool(options) + options
 
 
 def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, source: str) -> Iterator[Seen | Refused]:
@@ -189,7 +198,7 @@ def read_frame(path: pathlib.Path, calibration: Calibration) -> Frame:
     if pixels.dtype.kind not in "ui" or pixels.ndim != 2:
         raise InputError(
             f"'{path}' holds {pixels.dtype} of shape {pixels.shape}; expected the unsigned digital numbers of the "
-            "sensor, (rows, columns), as it gave them: not normalised, not in colour"
+            "sensor, (rows, columns), as it gave them: not normalised, and not in colour; save one raw channel"
         )
     if pixels.size == 0 or pixels.min() < 0 or pixels.max() > 65_535:
         raise InputError(f"'{path}' holds no pixels, or values outside 0 .. 65535; expected digital numbers")
@@ -199,6 +208,13 @@ def read_frame(path: pathlib.Path, calibration: Calibration) -> Frame:
         bit_depth=calibration.bit_depth, black_level_dn=0, pixel_format=f"Mono{calibration.bit_depth}",
         camera_id=calibration.camera_id, settings_id=settings.id,
     )  # fmt: skip
+    if pixels.dtype.itemsize == 1 and calibration.bit_depth > 8:
+        raise CalibrationMismatch(
+            f"'{path}' holds 8-bit numbers, camera {calibration.camera_id!r} gives {calibration.bit_depth} bits; "
+            "save raw frames as 16-bit numbers, or use a checkpoint of the camera that took this one"
+        )
+    if not pixels.any():
+        raise InputError(f"'{path}' holds 0 in every pixel, which no sensor gives; expected a raw frame")
     high = 2**calibration.bit_depth - 1
     if pixels.max() > high:
         raise InputError(

@@ -8,7 +8,7 @@ from hardware.errors import ConfigurationError
 from lensless.app.load import open_device, setting_of
 from lensless.app.new_tasks import new_after_reconstruction, new_classify, new_reconstruct
 from lensless.app.results import check_out
-from lensless.app.rig import open_rig
+from lensless.app.rig import Rig, open_rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting
 from lensless.app.training import RECIPES, check_scenes, train
@@ -37,10 +37,13 @@ class Wish:
     download: bool
     calibration: pathlib.Path | None = None
 
-    def setting(self, screen: Screen) -> Setting:
+    def open_rig(self) -> Rig:
+        """The rig, of which nothing is traced yet."""
+        return open_rig(self.rig, str(open_device(self.device)), self.rays)
+
+    def setting(self, rig: Rig, screen: Screen) -> Setting:
         """The rig in use."""
         real = None if self.calibration is None else Calibration.load(self.calibration)
-        rig = open_rig(self.rig, str(open_device(self.device)), self.rays)
         with screen.working(f"forward model and calibration of {self.rig}"):
             setting = Setting.of(rig, self.frames, real)
             sampling = rig.forward_model.sampling_error
@@ -93,9 +96,10 @@ def train_front(
     """Train a task that takes frames; `hidden` of a private classifier, see `Classify`."""
     out = out or wish.folder(kind)
     check_out(out)
-    setting = wish.setting(screen)
+    rig = wish.open_rig()
     training, validation = wish.scene_sets()
     check_scenes(kind, training, chosen)
+    setting = wish.setting(rig, screen)  # last: it may take a minute
     if kind == "reconstruct":
         task = new_reconstruct(setting, training, seed=chosen.seed)
     else:

@@ -42,7 +42,8 @@ def curves(history: list[dict], metric: str, best_epoch: int) -> str:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 2.6), layout="constrained")
         left, right = figure.subplots(1, 2)
-        left.plot(epochs, [record["loss"] for record in history], color=QUIET)
+        dot = {"marker": "o"} if len(history) == 1 else {}  # a line needs two points
+        left.plot(epochs, [record["loss"] for record in history], color=QUIET, **dot)
         left.set(xlabel="epoch", title="training loss")
         scale = 100 if metric == "accuracy" else 1
         values = [record["validation"] * scale for record in history]

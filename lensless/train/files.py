@@ -38,6 +38,7 @@ def write(path: pathlib.Path, tensors: dict[str, Tensor], facts: dict) -> None:
         contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
         text = json.dumps(facts)
         save_file(contiguous, temporary, metadata={"facts": text, "sha256": _digest(contiguous, text)})
+        os.chmod(temporary, _mode())  # safetensors lets the owner read it only
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -46,6 +47,13 @@ def write(path: pathlib.Path, tensors: dict[str, Tensor], facts: dict) -> None:
             temporary.unlink(missing_ok=True)
         raise StorageError(f"cannot write {path}: {error}; what stood there before is untouched") from error
     _sync_folder(path.parent)
+
+
+def _mode() -> int:
+    """The permissions that a new file gets in this process."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def read(path: pathlib.Path) -> tuple[dict[str, Tensor], dict]:

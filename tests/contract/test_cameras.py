@@ -207,7 +207,7 @@ def test_a_replay_of_nothing_of_links_and_of_two_cameras_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("replya:x", "nearest is 'replay:'"),
+        ("replya:x", "did you mean 'replay:'"),
         ("replay", "names no device"),
         ("os.path:join", "no scheme"),
         ("", "no scheme"),

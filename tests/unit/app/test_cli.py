@@ -237,11 +237,25 @@ def test_files_that_are_no_frames(lensless, classify_run, tmp_path, name, conten
         (np.zeros((24, 24, 3), np.uint8), ["(24, 24, 3)", "colour"]),
         (np.full((24, 24), 5000, np.uint16), ["5000", "4095"]),
         (np.full((24, 24), -1, np.int16), ["outside"]),
+        (np.zeros((24, 24), np.uint16), ["0 in every pixel"]),
     ],
 )
 def test_arrays_that_are_no_frames(lensless, classify_run, tmp_path, pixels, parts):
     np.save(tmp_path / "frame.npy", pixels)
     said(lensless("classify", classify_run, tmp_path / "frame.npy"), 5, *parts)
+
+
+def test_a_frame_of_fewer_bits_is_of_another_camera(lensless, classify_run, tmp_path):
+    Image.fromarray(np.full((24, 24), 100, np.uint8)).save(tmp_path / "frame.png")
+    said(lensless("classify", classify_run, tmp_path / "frame.png"), 6, "8-bit", "12 bits", "SIM-TINY")
+
+
+def test_the_address_of_a_simulated_camera_is_completed_from_the_checkpoint():
+    completed = sources._completed
+    assert completed("simulated:tiny", 5, None) == "simulated:tiny?frames=5"
+    assert completed("simulated:tiny?seed=1", 5, 64) == "simulated:tiny?seed=1&frames=5&rays=64"
+    assert completed("simulated:tiny?rays=32&frames=10", 5, 64) == "simulated:tiny?rays=32&frames=10"
+    assert completed("replay:frames", 5, 64) == "replay:frames"
 
 
 def test_a_frame_of_another_shape_or_with_too_much_light_does_not_fit(lensless, classify_run, tmp_path):

@@ -11,6 +11,7 @@ from hardware import errors
 # The promise to scripts that call the command line.
 EXIT_CODES = {
     "LenslessError": 1,
+    "TrainingDiverged": 1,
     "ConfigurationError": 2,
     "CameraError": 3,
     "CameraLost": 3,
