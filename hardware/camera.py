@@ -92,4 +92,6 @@ def open_camera(address: str) -> Camera:
     if scheme in _factories:
         raise ConfigurationError(f"camera address {address!r} names no device; expected '{scheme}:...'")
     near = "".join(f"; did you mean '{one}:'" for one in difflib.get_close_matches(scheme, known, n=1))
-    raise ConfigurationError(f"camera address {address!r}: no scheme {scheme!r}{near}; schemes: {', '.join(known)}")
+    raise ConfigurationError(
+        f"camera address {address!r}: no scheme {scheme!r}{near}; known schemes: {', '.join(known)}"
+    )
