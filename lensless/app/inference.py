@@ -53,7 +53,8 @@ def reconstruct(
     figures = [one["psnr_db"] for one in results if one["psnr_db"] is not None]
     mean = float(np.mean(figures)) if figures else None
     against = f", mean PSNR {mean:.2f} dB against the scenes in the recording" if figures else ""
-    screen.say(f"{len(rows)} pictures in {out}{against}; sheet.png shows the first {SHEET} beside their frames")
+    many = "picture" if len(rows) == 1 else "pictures"
+    screen.say(f"{len(rows)} {many} in {out}{against}; sheet.png shows the first {SHEET} beside their frames")
     facts = {"checkpoint": str(folder), "source": source, "pictures": results, "mean_psnr_db": mean}
     screen.result(facts | _say_refused(refused, screen))
 
