@@ -95,10 +95,11 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     task, twin = found.task.to(setting.device), None
     for scenes in () if isinstance(task, Reconstruct) else (training, validation, test):
         check_classes(task, scenes, folder)
-    # Of these scenes in this precision: another evaluation finds its own baseline, or makes it.
-    sharp = folder / "sharp" / f"{training.fingerprint()[:8]}-{fabric_precision(recipe.precision, setting.device)}"
     if wish.sharp and not isinstance(task, Reconstruct):
-        twin = sharp_baseline(task, setting, training, validation, recipe, sharp, wish.workers, screen)
+        # One for each set of scenes and precision: an evaluation with others makes its own.
+        precision = fabric_precision(recipe.precision, setting.device)
+        out = folder / "sharp" / f"{training.fingerprint()[:8]}-{precision}"
+        twin = sharp_baseline(task, setting, training, validation, recipe, out, wish.workers, screen)
     with screen.working(f"testing {folder}"):
         evaluation = with_size(evaluate(task, setting, training, validation, test, twin), folder)
     show(evaluation, screen)

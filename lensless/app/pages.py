@@ -128,6 +128,7 @@ def made_from(setting: Setting, cards: list[dict], scenes: str, seed: int) -> st
 
 
 def sampling(setting: Setting) -> str:
+    """How much of the matrix is noise of its rays, in words; nothing for a matrix in closed form."""
     error = setting.rig.forward_model.sampling_error
     coarse = " That counts as signal here: trace more rays before you trust the number of modes." * (error > 0.05)
     return f"The matrix was sampled with rays; its own relative error is {error:.1%}.{coarse}" if error else ""
