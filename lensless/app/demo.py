@@ -42,15 +42,15 @@ def run(
         data, download: see `load_scenes`.
     """
     check_out(out)
+    with screen.working(f"making scenes ({scenes})"):
+        training, validation, test = (
+            load_scenes(scenes, split, seed, None, data, download) for split in ("train", "val", "test")
+        )
     with screen.working(f"tracing light through {rig.id}"):
         setting = Setting.of(rig)
         sampling = rig.forward_model.sampling_error
     if sampling:
         screen.say(f"  its matrix carries a sampling error of {sampling:.1%}")
-    with screen.working(f"making scenes ({scenes})"):
-        training, validation, test = (
-            load_scenes(scenes, split, seed, None, data, download) for split in ("train", "val", "test")
-        )
     evaluations: list[Evaluation] = []
     cards: list[dict] = []
     for kind, make in (("reconstruct", new_reconstruct), ("classify", new_classify)):
