@@ -2,12 +2,16 @@
 
 import os
 import pathlib
+import signal
 import threading
 import time
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C; some of them press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -42,6 +42,29 @@ RANGES: dict[str, dict] = {
     "bit_depth": {"ge": 1, "le": 16},
     "black_level_dn": {"ge": 0, "le": 65_535},
     "id": {"min_length": 1, "max_length": 100},
+    "wavelength_nm": {"ge": 100, "le": 20_000},
+    "bandwidth_nm": {"ge": 0, "le": 1000},
+    "emission_exponent": {"ge": 0, "le": 100},
+    "abbe_number": {"ge": 10, "le": 150},
+    "roughness_nm": {"ge": 0, "le": 100},
+    "pupil_distance_mm": _POSITIVE,
+    **dict.fromkeys(("glass_index", "layer_index"), {"ge": 1, "le": 5}),
+    "layer_reflectance": {"ge": 0, "le": 0.2},
+    "layer_thickness_um": {"ge": 0, "le": 10_000},
+    "layer_wedge_mrad": {"ge": 0, "le": 100},
+    "layer_azimuth_deg": {"ge": -360, "le": 360},
+    **dict.fromkeys(("wall_height_mm", "wall_clearance_mm", "row_electrons"), _NOT_NEGATIVE),
+    "veiling": {"ge": 0, "lt": 1},
+    "temperature_c": {"ge": -100, "le": 150},
+    "dark_doubling_c": {"ge": 1, "le": 50},
+    "acceptance_deg": {"ge": 1, "le": 90},
+    "chief_ray_deg_per_mm": {"ge": -60, "le": 60},
+    "acceptance_gradient_per_rad": {"ge": 0, "le": 2},
+    **{f"{part}tilt_{axis}_deg": {"ge": -30, "le": 30} for part in ("", "relay_", "sensor_") for axis in "xy"},
+    "roll_deg": {"ge": -360, "le": 360},
+    **dict.fromkeys(("shift_x_mm", "shift_y_mm"), {"ge": -1000, "le": 1000}),
+    **{f"{part}_shift_{axis}_um": {"ge": -1e5, "le": 1e5} for part in ("relay", "sensor") for axis in "xy"},
+    "defocus_um": {"ge": -1e5, "le": 1e5},
 }
 CALIBRATION_FRAMES = 64
 
@@ -105,7 +128,9 @@ class Rig:
         rig file's gain holds at 0 dB.
         """
         facts = dataclasses.asdict(self.spec.sensor)
-        for name in ("pitch_um", "frames"):
+        for name in ("pitch_um", "frames", "acceptance_deg", "chief_ray_deg_per_mm", "acceptance_gradient_per_rad"):
+            del facts[name]
+        for name in ("row_electrons", "temperature_c", "dark_doubling_c"):
             del facts[name]
         if exposure_s is not None:
             facts["white_electrons"] *= exposure_s / facts["exposure_s"]
