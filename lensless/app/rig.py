@@ -130,8 +130,6 @@ class Rig:
         facts = dataclasses.asdict(self.spec.sensor)
         for name in ("pitch_um", "frames", "acceptance_deg", "chief_ray_deg_per_mm", "acceptance_gradient_per_rad"):
             del facts[name]
-        for name in ("row_electrons", "temperature_c", "dark_doubling_c"):
-            del facts[name]
         if exposure_s is not None:
             facts["white_electrons"] *= exposure_s / facts["exposure_s"]
             facts["exposure_s"] = exposure_s

@@ -33,7 +33,8 @@ def check_fits(spec: RigSpec, calibration: Calibration) -> None:
 def uncertainty(spec: RigSpec, calibration: Calibration) -> tuple[np.ndarray | float, np.ndarray | float]:
     """Standard errors of dark level (DN) and flat; what was not measured is as uncertain as the rig file's patterns."""
     sensor = spec.sensor
-    pattern_dn = math.hypot(sensor.dsnu_electrons, sensor.column_electrons) / sensor.gain_electrons_per_dn
+    pattern_electrons = math.hypot(sensor.dsnu_electrons, sensor.column_electrons, sensor.row_electrons)
+    pattern_dn = pattern_electrons / sensor.gain_electrons_per_dn
     dark_std_dn = pattern_dn if calibration.dark_std_dn is None else calibration.dark_std_dn
     return dark_std_dn, sensor.prnu if calibration.flat_std is None else calibration.flat_std
 

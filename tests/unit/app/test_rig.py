@@ -272,6 +272,30 @@ def test_an_exposure_scales_light_and_dark_current_together():
     assert torch.equal(plain.response, longer.response)
 
 
+def test_a_warm_sensor_has_more_dark_current_and_the_same_patterns():
+    plain = small("cannula-v1").noise()
+    warm = small("cannula-v1", temperature_c=36.0).noise()
+    assert warm.dark_electrons == pytest.approx(4 * plain.dark_electrons)
+    slower = small("cannula-v1", temperature_c=36.0, dark_doubling_c=16.0).noise(exposure_s=0.06)
+    assert slower.dark_electrons == pytest.approx(4 * plain.dark_electrons)
+    assert torch.equal(plain.response, warm.response) and torch.equal(plain.offset_electrons, warm.offset_electrons)
+
+
+def test_the_row_pattern_of_the_file_is_in_the_sensor():
+    plain, striped = (small("bare-v1", row_electrons=row).noise().offset_electrons for row in (0.0, 20.0))
+    rows = (striped - plain).double().mean(1)
+    assert float(rows.std()) == pytest.approx(20, rel=5 / math.sqrt(2 * len(rows)))
+    assert float((striped - plain - rows[:, None]).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [("row_electrons", -1.0), ("temperature_c", 293.0), ("temperature_c", math.nan), ("dark_doubling_c", 0.0)],
+)
+def test_a_pattern_or_a_temperature_that_cannot_be_is_refused(key, wrong):
+    assert f"sensor.{key} = {wrong!r}: input should be" in refusal(changed("bare-v1", "sensor", key, wrong))
+
+
 def test_a_gain_multiplies_what_the_camera_gives():
     rig = small("cannula-v1")
     camera = rig.camera(lambda: torch.full(rig.spec.sensor.shape, 0.1), seed=0)
