@@ -20,7 +20,6 @@ PUBLIC = {
 }
 # Announced, and not built yet. A name leaves this list when it is there, and never comes back.
 PLANNED = {
-    *("lensless.optics.Mask", "lensless.optics.TransferMatrix"),
     *("lensless.recon.truncated_svd", "lensless.recon.fista", "lensless.recon.admm"),
     *(f"lensless.sharing.{name}" for name in PUBLIC["lensless.sharing"]),
 }

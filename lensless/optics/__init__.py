@@ -2,16 +2,27 @@
 
 from lensless.optics.bare_sensor import BareSensor
 from lensless.optics.cannula import Cannula
+from lensless.optics.channels import Channels
+from lensless.optics.deepinv import to_deepinv
+from lensless.optics.mask import Mask, coded_aperture_psf, fresnel_number, psf_from_picture
 from lensless.optics.mosaic import from_planes, to_mosaic, to_mosaic_adjoint, to_planes
 from lensless.optics.operator import ForwardModel
 from lensless.optics.sensor import SensorNoise
+from lensless.optics.transfer import TransferMatrix
 
 __all__ = [
     "BareSensor",
     "Cannula",
+    "Channels",
     "ForwardModel",
+    "Mask",
     "SensorNoise",
+    "TransferMatrix",
+    "coded_aperture_psf",
+    "fresnel_number",
     "from_planes",
+    "psf_from_picture",
+    "to_deepinv",
     "to_mosaic",
     "to_mosaic_adjoint",
     "to_planes",

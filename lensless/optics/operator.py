@@ -3,7 +3,11 @@
 import abc
 import numbers
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from scipy.linalg import eigh_tridiagonal
+from scipy.special import ndtri
 from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
@@ -16,16 +20,26 @@ class ForwardModel(nn.Module, abc.ABC):
     """A linear, noiseless map y = A x from scene radiance to sensor illuminance.
 
     Scene `x` is (B, C, H, W), linear radiance, white = 1. Measurement `y` is (B, C, H', W'); y = 1 is the brightest
-    pixel of an all-white scene. Every channel passes the same map.
+    pixel of an all-white scene. Every channel passes the same map, unless `channels` says how many there are.
 
     `sampling_error` is the relative Frobenius error of a model built by sampling, as estimated from two
-    independent halves of its samples; 0 for a model in closed form.
+    independent halves of its samples; 0 for a model in closed form. `sampling_spectrum` holds the singular values of
+    that error, largest first, float64; None for a model in closed form, or where they were not estimated.
     """
 
-    def __init__(self, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], sampling_error: float = 0.0):
+    channels: int | None = None  # None: any number, all alike; else C, and matrix and vectors go channel first
+
+    def __init__(
+        self,
+        scene_shape: tuple[int, int],
+        sensor_shape: tuple[int, int],
+        sampling_error: float = 0.0,
+        sampling_spectrum: Tensor | None = None,
+    ):
         super().__init__()
         self.scene_shape, self.sensor_shape = checked_shapes(scene_shape, sensor_shape)
         self.sampling_error = float(sampling_error)
+        self.sampling_spectrum = sampling_spectrum
 
     @abc.abstractmethod
     def A(self, x: Tensor) -> Tensor:
@@ -46,9 +60,14 @@ class ForwardModel(nn.Module, abc.ABC):
         """A* A x."""
         return self.A_adjoint(self.A(x))
 
-    def gram(self) -> Tensor:
-        """A* A as a dense float64 matrix, (H W, H W)."""
-        return gram_of(self.as_matrix())
+    def rows(self, pixels: Tensor) -> Tensor:
+        """The rows of the matrix that belong to these flat indices of pixels: (n,) -> (n, H W)."""
+        return self.as_matrix()[pixels]
+
+    def gram(self, weights: Tensor | None = None) -> Tensor:
+        """A* A as a dense float64 matrix, (H W, H W); with `weights` of the pixels, (H' W',), A* diag(weights) A."""
+        matrix = self.as_matrix()
+        return gram_of(matrix if weights is None else matrix * weights.sqrt().to(matrix.dtype)[:, None])
 
     def norm(self) -> float:
         """The largest singular value of A."""
@@ -77,12 +96,12 @@ class ForwardModel(nn.Module, abc.ABC):
         x = (self._flat(y, self.sensor_shape) @ U) / s @ Vh
         return x.reshape(*y.shape[:2], *self.scene_shape)
 
-    @staticmethod
-    def _flat(image: Tensor, shape: tuple[int, int]) -> Tensor:
-        if image.ndim != 4 or tuple(image.shape[-2:]) != shape:
+    def _flat(self, image: Tensor, shape: tuple[int, int]) -> Tensor:
+        fits = image.ndim == 4 and tuple(image.shape[-2:]) == shape
+        if not fits or self.channels not in (None, image.shape[1]):
             raise ConfigurationError(
                 f"forward model: got an array of shape {tuple(image.shape)}, "
-                f"expected (batch, channels, {shape[0]}, {shape[1]})"
+                f"expected (batch, {self.channels or 'channels'}, {shape[0]}, {shape[1]})"
             )
         return image.flatten(2)
 
@@ -90,8 +109,11 @@ class ForwardModel(nn.Module, abc.ABC):
 class DenseModel(ForwardModel):
     """Base of the models that are kept as one dense matrix, (H' W', H W)."""
 
-    def __init__(self, matrix: Tensor, scene_shape, sensor_shape, sampling_error: float = 0.0):
-        super().__init__(scene_shape, sensor_shape, sampling_error)
+    def __init__(
+        self, matrix: Tensor, scene_shape, sensor_shape, sampling_error: float = 0.0,
+        sampling_spectrum: Tensor | None = None,
+    ):  # fmt: skip
+        super().__init__(scene_shape, sensor_shape, sampling_error, sampling_spectrum)
         expected = (self.sensor_shape[0] * self.sensor_shape[1], self.scene_shape[0] * self.scene_shape[1])
         if tuple(matrix.shape) != expected:
             raise ConfigurationError(
@@ -121,6 +143,53 @@ def checked_shapes(scene_shape, sensor_shape) -> tuple[tuple[int, int], tuple[in
         if len(shape) != 2 or not all(isinstance(n, numbers.Integral) and n >= 1 for n in shape):
             raise ConfigurationError(f"{name} is {shape}; expected (rows, columns), each a whole number >= 1")
     return tuple(int(n) for n in scene_shape), tuple(int(n) for n in sensor_shape)
+
+
+def real_tensor(array: ArrayLike | Tensor, name: str) -> Tensor:
+    """An array of real numbers as a tensor of floating point; a copy, unless it is a tensor already.
+
+    Raises:
+        ConfigurationError: it holds something else.
+    """
+    try:
+        tensor = array.detach() if isinstance(array, Tensor) else torch.tensor(np.asarray(array))
+    except TypeError as error:  # words, objects, ragged rows
+        raise ConfigurationError(f"{name} holds no numbers ({error}); expected real numbers") from error
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        raise ConfigurationError(f"{name} holds {tensor.dtype}; expected real numbers")
+    return tensor if tensor.is_floating_point() else tensor.float()
+
+
+def noise_reach(entries: int) -> float:
+    """How many standard deviations off one of so many numbers is, by normal noise, in one of 1000 cases; at least 5."""
+    return max(5.0, -float(ndtri(1e-3 / entries)))
+
+
+def largest_singular_value(A: ForwardModel, like: Tensor, steps: int = 300) -> float:
+    """|A| of a model whose matrix is too large to write down, by Lanczos' iteration on A* A.
+
+    It starts from positive numbers, which no largest direction of a matrix without negative entries is orthogonal to.
+    Without reorthogonalisation, since that spoils multiplicities only. Exact to the square root of the precision of
+    `like` in the worst case (the residual of the Ritz pair, by which it stops), far better as a rule.
+
+    Args:
+        like: a tensor with the dtype and the device of the model.
+    """
+    tolerance = torch.finfo(like.dtype).eps ** 0.5
+    shape = (1, A.channels or 1, *A.scene_shape)
+    v = 0.5 + torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(like)
+    v, before = v / v.norm(), torch.zeros_like(v)
+    diagonal, beside = [], [0.0]
+    for _ in range(steps):
+        w = A.normal(v).sub_(before, alpha=beside[-1])
+        diagonal.append(float((w * v).sum()))
+        w.sub_(v, alpha=diagonal[-1])
+        beside.append(float(w.norm()))
+        square, ritz = eigh_tridiagonal(diagonal, beside[1:-1], select="i", select_range=(len(diagonal) - 1,) * 2)
+        if beside[-1] * abs(ritz[-1, 0]) <= tolerance * square[0]:
+            break
+        v, before = w / beside[-1], v
+    return float(square[0]) ** 0.5
 
 
 def gram_of(tall: Tensor, rows_at_once: int = 16384) -> Tensor:
