@@ -40,7 +40,8 @@ class CannulaSpec:
     """A glass rod that pipes light from its front face to its back face.
 
     `core_index` holds at 587.6 nm; `abbe_number` says how it changes with the wavelength, None that it does not.
-    `fresnel` counts the reflections at both faces; `roughness_nm` is the rms height of the wall.
+    `fresnel` counts the reflections at both faces; `roughness_nm` is the rms height of the wall. `near_field` says that
+    a scene nearer than the rod is long is meant.
     """
 
     diameter_mm: float
@@ -50,6 +51,7 @@ class CannulaSpec:
     abbe_number: float | None = _later(None)
     fresnel: bool = _later(False)
     roughness_nm: float = _later(0.0)
+    near_field: bool = _later(False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,7 +168,7 @@ class RigSpec:
     cannula: CannulaSpec | None = None
     relay: RelaySpec | None = None
     cover_glass: CoverGlassSpec | None = None
-    alignment: AlignmentSpec = _later(AlignmentSpec())
+    alignment: AlignmentSpec = dataclasses.field(default=AlignmentSpec(), metadata={"later": True})
 
     @property
     def fingerprint(self) -> str:

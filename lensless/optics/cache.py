@@ -26,15 +26,18 @@ def folder() -> pathlib.Path:
     return pathlib.Path(os.environ.get("OPTICS_FREE_CACHE") or pathlib.Path(base) / "optics-free")
 
 
-def tensors(kind: str, parameters: dict, code: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def tensors(
+    kind: str, parameters: dict, code: str | pathlib.Path | list[str], compute: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
     """What `compute()` returns, from the cache if it stands there.
 
     Args:
         kind: first part of the file name, for people who look into the folder.
         parameters: everything that the result depends on; must be JSON.
-        code: path of the source file whose text the result depends on.
+        code: path of the source file whose text the result depends on, or several.
     """
-    text = json.dumps(parameters, sort_keys=True) + pathlib.Path(code).read_text()
+    sources = code if isinstance(code, list) else [code]
+    text = json.dumps(parameters, sort_keys=True) + "".join(pathlib.Path(source).read_text() for source in sources)
     path = folder() / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
     if (stored := _read(path)) is not None:
         return stored

@@ -9,11 +9,17 @@ import numpy as np
 
 def trace(x0, y0, slope_x, slope_y, radius, length, index):
     """Exit points (x, y), number of reflections, and the largest |cosine| between ray and wall normal; float64."""
+    position, _, bounces, steepest, _ = follow(x0, y0, slope_x, slope_y, radius, length, index)
+    return position[:, 0], position[:, 1], bounces, steepest
+
+
+def follow(x0, y0, slope_x, slope_y, radius, length, index):
+    """The same with the ray in glass at the back face and the sum of squared cosines over all reflections."""
     position = np.stack([x0, y0, np.zeros_like(x0)], axis=-1).astype(float)
     ray = np.stack([slope_x, slope_y, np.ones_like(x0)], axis=-1).astype(float)
     ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
     ray = _refract(ray, np.array([0.0, 0.0, 1.0]), 1 / index)
-    bounces, steepest = np.zeros(len(x0), int), np.zeros(len(x0))
+    bounces, steepest, squares = np.zeros(len(x0), int), np.zeros(len(x0)), np.zeros(len(x0))
     inside = np.arange(len(x0))
     while len(inside):
         p, d = position[inside], ray[inside]
@@ -25,7 +31,8 @@ def trace(x0, y0, slope_x, slope_y, radius, length, index):
         ray[inside] -= 2 * cosine[:, None] * normal
         bounces[inside] += 1
         steepest[inside] = np.maximum(steepest[inside], np.abs(cosine))
-    return position[:, 0], position[:, 1], bounces, steepest
+        squares[inside] += cosine**2
+    return position, ray, bounces, steepest, squares
 
 
 def _refract(ray, normal, ratio):
@@ -46,29 +53,77 @@ def _distance_to_cylinder(p, d, radius):
 
 def matrix_by_brute_force(
     *, scene_shape, sensor_shape, diameter_mm, length_mm, distance_mm, fov_deg, index, numerical_aperture, cell_mm,
-    rays, seed,
+    rays, seed, wavelength_nm=550.0, fresnel=False, roughness_nm=0.0, emission_exponent=0.0, magnification=4.0,
+    relay_numerical_aperture=None, pupil_distance_mm=None, tilt_deg=(0, 0), shift_mm=(0, 0), roll_deg=0.0,
+    relay_shift_um=(0, 0), sensor_shift_um=(0, 0), sensor_tilt_deg=(0, 0), relay_tilt_deg=(0, 0), defocus_um=0.0,
 ):  # fmt: skip
     """Light from every scene pixel to every cell, (rows, columns, scene rows, scene columns), by plain random rays.
 
-    A ray carries cos^4 of its angle in air. It is lost where it meets the wall at an angle from the normal whose sine
-    is below n_cladding / n_core.
+    Rays start at points of the display and end at points of the front face, both in the frame of the display: each
+    carries the cosines of its angles to the display and to the face, and 1 / r^2 (relative to d^2). It is lost where it
+    meets the wall at an angle from the normal whose sine is below n_cladding / n_core.
     """
     random = np.random.default_rng(seed)
     radius = diameter_mm / 2
     pixel = 2 * distance_mm * np.tan(np.radians(fov_deg) / 2) / scene_shape[1]
     cladding_index = np.sqrt(index**2 - numerical_aperture**2)
     edges = [(np.arange(count + 1) - count / 2) * cell_mm for count in sensor_shape]
+    # Columns are the axes of the rod in the frame of the display: its own z points away from the scene.
+    lean_x, lean_y = np.radians(tilt_deg)
+    about_y = np.array([[np.cos(lean_x), 0, -np.sin(lean_x)], [0, 1, 0], [np.sin(lean_x), 0, np.cos(lean_x)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(lean_y), -np.sin(lean_y)], [0, np.sin(lean_y), np.cos(lean_y)]])
+    to_rod = about_x @ about_y
     matrix = np.zeros((*sensor_shape, *scene_shape))
     for row in range(scene_shape[0]):
         for column in range(scene_shape[1]):
             u = random.random((4, rays))
-            source_x = (column + u[0] - scene_shape[1] / 2) * pixel
-            source_y = (row + u[1] - scene_shape[0] / 2) * pixel
-            x0 = radius * np.sqrt(u[2]) * np.cos(2 * np.pi * u[3])
-            y0 = radius * np.sqrt(u[2]) * np.sin(2 * np.pi * u[3])
-            slope_x, slope_y = (x0 - source_x) / distance_mm, (y0 - source_y) / distance_mm
-            x, y, _, steepest = trace(x0, y0, slope_x, slope_y, radius, length_mm, index)
-            sine_at_wall = np.sqrt(1 - steepest**2)
-            weight = np.cos(np.arctan(np.hypot(slope_x, slope_y))) ** 4 * (sine_at_wall >= cladding_index / index)
+            source = np.stack([
+                (column + u[0] - scene_shape[1] / 2) * pixel - shift_mm[0],
+                (row + u[1] - scene_shape[0] / 2) * pixel - shift_mm[1],
+                np.full(rays, distance_mm),
+            ], axis=1)  # fmt: skip
+            azimuth, r = 2 * np.pi * u[3], radius * np.sqrt(u[2])
+            face = np.stack([r * np.cos(azimuth), r * np.sin(azimuth), np.zeros(rays)], axis=1)
+            source_of_rod = source @ to_rod.T  # z towards the scene
+            way = face - source_of_rod
+            length2 = (way**2).sum(1)
+            cos_face = -way[:, 2] / np.sqrt(length2)
+            cos_display = -(way @ to_rod)[:, 2] / np.sqrt(length2)
+            slope_x, slope_y = way[:, 0] / -way[:, 2], way[:, 1] / -way[:, 2]
+            position, glass, _, steepest, squares = follow(
+                face[:, 0], face[:, 1], slope_x, slope_y, radius, length_mm, index
+            )
+            weight = cos_display ** (1 + emission_exponent) * cos_face * distance_mm**2 / length2
+            weight *= np.sqrt(1 - steepest**2) >= cladding_index / index
+            weight *= np.exp(-((4 * np.pi * roughness_nm * index / wavelength_nm) ** 2) * squares)
+            air = _refract(glass, np.array([0.0, 0.0, 1.0]), index)
+            if fresnel:
+                weight *= _passes(cos_face, 1, index) * _passes(glass[:, 2], index, 1)
+            out = air[:, :2] / air[:, 2:]
+            if relay_numerical_aperture is not None:
+                reach = np.tan(np.arcsin(relay_numerical_aperture))
+                if pupil_distance_mm is None:
+                    weight *= np.hypot(*out.T) <= reach
+                else:
+                    at_pupil = position[:, :2] + pupil_distance_mm * out - np.array(relay_shift_um) * 1e-3
+                    weight *= np.hypot(*at_pupil.T) <= pupil_distance_mm * reach
+            # At the sensor, in mm: M times the face, moved by (1 + M) times the lens, then on to the sensor's depth.
+            M = magnification
+            tilt = np.tan(np.radians(sensor_tilt_deg)) - (1 + M) * np.tan(np.radians(relay_tilt_deg))
+            depth = defocus_um * 1e-3 + M * position[:, :2] @ tilt
+            place = M * position[:, :2] + depth[:, None] * out / M
+            turn = np.radians(roll_deg)
+            place = place @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+            place += ((1 + M) * np.array(relay_shift_um) - np.array(sensor_shift_um)) * 1e-3
+            x, y = place.T / M
             matrix[:, :, row, column] = np.histogram2d(y, x, bins=edges, weights=weight)[0] / rays
     return matrix
+
+
+def _passes(cosine, index_from, index_to):
+    """Transmittance of unpolarised light by Fresnel's formulae of sines and tangents (Hecht, Optics, 4.6)."""
+    angle = np.arccos(np.clip(cosine, -1, 1)) + 1e-9  # they are 0 / 0 at normal incidence
+    other = np.arcsin(np.sin(angle) * index_from / index_to)
+    R_s = (np.sin(angle - other) / np.sin(angle + other)) ** 2
+    R_p = (np.tan(angle - other) / np.tan(angle + other)) ** 2
+    return 1 - (R_s + R_p) / 2
