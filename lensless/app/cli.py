@@ -213,18 +213,22 @@ def inspect(
     rig: Annotated[
         str, typer.Argument(help="A TOML file, or the id of a rig that comes with the package.")
     ] = "cannula-v1",
+    scenes: o.Scenes = "glyphs",
     frames: o.Frames = None,
     rays: o.Rays = None,
     page: Annotated[
-        pathlib.Path | None, typer.Option(help="Also write a page with the spectrum.", metavar="FILE.html")
+        pathlib.Path | None,
+        typer.Option(help="Where the page goes; inspect-RIG.html by default.", metavar="FILE.html"),
     ] = None,
     device: o.Device = "auto",
+    data: o.Data = None,
+    download: o.Download = False,
     json: o.Json = None,
 ) -> None:
-    """Say what a rig can see: singular values of its forward model, and how many stand above the noise."""
+    """Say what a rig can see, on a page: modes above noise, resolution, sensitivity, what linear estimates reach."""
     from lensless.app import inspection
 
-    inspection.inspect(rig, frames, rays, page, device, Screen(json))
+    inspection.inspect(rig, scenes, frames, rays, page, device, Screen(json), data, download)
 
 
 @app.command()

@@ -1,14 +1,17 @@
 """The pages that commands write: which sections a report has, and what they say."""
 
+import dataclasses
+import math
 import platform
 
 import torch
+from torch import Tensor
 
 from lensless.app.setting import Setting
 from lensless.app.version import code_version
 from lensless.evaluate import drawing, report
 from lensless.evaluate.evaluation import Evaluation
-from lensless.optics.analysis import signal_to_noise
+from lensless.optics.analysis import SCENE_RMS, information, modes_above_sampling, roots
 
 TITLES = {
     "reconstruct": "A picture from the frame",
@@ -27,6 +30,27 @@ TEXTS = {
     "classify-reconstruction": "The picture that the reconstruction gives enters a small convolutional network.",
 }
 STEPS = ("the scene", "the raw frame", "reconstructed", "label, read straight from the frame")
+FRAMES = (1, 10, 100)  # for which modes are counted, beside the rig's own number
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """Modes of a rig, largest first, float64.
+
+    `signal_to_noise` is of one frame; `modes` counts those above the noise for each number of averaged frames.
+    `singular_values` may be None; `above_sampling` of them are larger than the largest of `sampling_spectrum`.
+    """
+
+    unknowns: int
+    signal_to_noise: Tensor
+    modes: dict[int, int]
+    singular_values: Tensor | None
+    sampling_spectrum: Tensor | None
+    above_sampling: int
+
+    def counted(self, frames: int) -> int:
+        """Modes above the noise that are no sampling error either."""
+        return min(self.modes[frames], self.above_sampling)
 
 
 def demo_page(setting: Setting, evaluations: list[Evaluation], cards: list[dict], scenes: str, seed: int) -> str:
@@ -58,14 +82,6 @@ def evaluation_page(setting: Setting, evaluation: Evaluation, card: dict, where:
     )
 
 
-def inspection_page(setting: Setting) -> str:
-    """The page of `lensless inspect`."""
-    lead = "How many independent numbers of a scene stand above the noise of the sensor."
-    return report.page(
-        f"What the rig {setting.rig.id} can see", lead, [spectrum_section(setting), made_from(setting, [], "", 0)]
-    )
-
-
 def task_section(evaluation: Evaluation, history: list[dict]) -> str:
     """Examples, figures, curves and, for labels, which class was taken for which."""
     figures = [report.training(history, evaluation.metric)]
@@ -80,32 +96,62 @@ def task_section(evaluation: Evaluation, history: list[dict]) -> str:
 
 
 def spectrum_section(setting: Setting) -> str:
-    """Singular values of the forward model and the level of the noise."""
-    found = inspect(setting)
-    one, many = found["modes_1_frame"], found["modes"]
+    """Signal over noise of the modes of the forward model, and the level of the noise."""
+    seen = inspect(setting)
+    return report.section("What this rig can see", seen_text(setting, seen), spectrum(setting, seen))
+
+
+def seen_text(setting: Setting, seen: Seen) -> str:
+    """How many modes stand above the noise, in words."""
+    one, many = seen.modes[1], seen.modes[setting.frames]
     frames = f" and {many} when {setting.frames} frames are averaged" if setting.frames > 1 else ""
-    text = (
-        f"Of {found['unknowns']:,} unknowns of the scene, {one} stand above the noise in one frame{frames}. "
-        f"The rest must come from what a network has learned of its scenes. {sampling(setting)}"
+    return (
+        f"Of {seen.unknowns:,} unknowns of the scene, {one} stand above the noise in one frame{frames}. "
+        f"The rest must come from what a network has learned of its scenes. {sampling(setting)}{beyond_rays(seen)}"
     )
-    ratios = found["signal_to_noise"]
+
+
+def beyond_rays(seen: Seen) -> str:
+    """How many of the modes are sure to be more than sampling error, in words; nothing where the matrix is exact."""
+    if seen.sampling_spectrum is None:
+        return ""
+    return f" Only {seen.above_sampling} of its modes are larger than all that the sampling error can make."
+
+
+def spectrum(setting: Setting, seen: Seen) -> str:
+    ratios = seen.signal_to_noise
     levels = {"noise of one frame": 1 / ratios[0]}
     if setting.frames > 1:
         levels[f"noise of {setting.frames} frames"] = 1 / ratios[0] / setting.frames**0.5
-    return report.section("What this rig can see", text, drawing.spectrum(ratios, levels))
+    return drawing.spectrum(ratios.cpu().numpy(), levels)
 
 
-def inspect(setting: Setting) -> dict:
-    """Modes above noise at a half-lit scene, in one frame and in as many as the setting averages."""
+def inspect(setting: Setting, J: Tensor | None = None, gram: Tensor | None = None) -> Seen:
+    """Modes above noise at a half-lit scene.
+
+    Args:
+        J, gram: the information of one such frame and `gram()` of the forward model, where they are at hand.
+    """
     model = setting.rig.forward_model
-    half_lit = model.as_matrix().sum(1) / 2
-    ratios = signal_to_noise(model, setting.sensor.variance(half_lit, 1))
-    return {
-        "unknowns": model.scene_shape[0] * model.scene_shape[1],
-        "modes_1_frame": int((ratios > 1).sum()),
-        "modes": int((ratios * setting.frames**0.5 > 1).sum()),
-        "signal_to_noise": ratios.cpu().numpy(),
-    }
+    if J is None:
+        J = information(model, setting.sensor.variance(half_light(setting), 1))
+    ratios = SCENE_RMS * roots(J)[: math.prod(model.sensor_shape)]
+    values = None if gram is None else roots(gram)[: len(ratios)]
+    floor = model.sampling_spectrum
+    if floor is not None and values is None:
+        values = model.singular_values()
+    frames = sorted({1, *FRAMES, setting.frames})
+    return Seen(
+        model.scene_shape[0] * model.scene_shape[1], ratios,
+        {count: int((ratios * count**0.5 > 1).sum()) for count in frames},
+        values, floor, len(ratios) if values is None else modes_above_sampling(values, floor),
+    )  # fmt: skip
+
+
+def half_light(setting: Setting) -> Tensor:
+    """What an evenly grey scene sends to each pixel, (H' W')."""
+    model = setting.rig.forward_model
+    return model.A(torch.full((1, 1, *model.scene_shape), 0.5, device=setting.device)).flatten()
 
 
 def made_from(setting: Setting, cards: list[dict], scenes: str, seed: int) -> str:

@@ -98,6 +98,78 @@ def spectrum(ratios: np.ndarray, thresholds: dict[str, float]) -> str:
         return svg(figure)
 
 
+def singular_spectrum(values: np.ndarray, floor: np.ndarray | None) -> str:
+    """Singular values of a matrix, largest = 1, above those of its sampling error; SVG."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        axes = figure.subplots()
+        axes.semilogy(np.arange(1, len(values) + 1), values / values[0], color=ACCENT, label="the matrix")
+        bottom = max(values[-1] / values[0], 1e-8)
+        if floor is not None:
+            levels = floor[: len(values)] / values[0]
+            axes.semilogy(np.arange(1, len(levels) + 1), levels, color=SECOND, linewidth=1, label="its sampling error")
+            bottom = min(bottom, max(levels[-1], 1e-3 * levels[0], 1e-8))
+            axes.axhspan(bottom / 2, levels[0], color=SECOND, alpha=0.1, linewidth=0)
+            axes.text(
+                len(values), levels[0] / 1.15, "may be sampling error", ha="right", va="top", color=SECOND, fontsize=9
+            )
+            axes.legend(frameon=False, loc="upper right")
+        axes.set(xlabel="mode", ylabel="singular value, largest = 1", ylim=(bottom / 2, 1.5))
+        axes.grid(color="#e7e9ee", linewidth=0.7)
+        return svg(figure)
+
+
+def noise_levels(ratios: np.ndarray, frames: list[int]) -> str:
+    """Signal over noise of each mode in one frame, and the levels where the noise of more frames lies; SVG."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        axes = figure.subplots()
+        axes.semilogy(np.arange(1, len(ratios) + 1), ratios, color=ACCENT)
+        for count in frames:
+            level = count**-0.5
+            axes.axhline(level, color=QUIET, linewidth=0.9, linestyle="--")
+            name = "noise of 1 frame" if count == 1 else f"of {count:,} frames"
+            axes.text(len(ratios), level * 1.1, name, ha="right", va="bottom", color=QUIET, fontsize=9)
+        bottom = 0.5 * min(max(ratios[-1], 0.01), max(frames) ** -0.5)
+        axes.set(xlabel="mode", ylabel="signal / noise in one frame", ylim=(bottom, 2 * ratios[0]))
+        axes.grid(color="#e7e9ee", linewidth=0.7)
+        return svg(figure)
+
+
+def field_map(values: np.ndarray, title: str, unit: str, high: float | None = None) -> str:
+    """Values over the field of view (h, w) with a bar of colours; what is infinite or no number is grey; SVG."""
+    finite = values[np.isfinite(values)]
+    low, top = (finite.min(), finite.max() if high is None else high) if finite.size else (0.0, 1.0)
+    if top - low < 1e-3 * max(abs(top), 1e-12):  # an even map is one colour, not rounding errors
+        low, top = 0.95 * low, 1.05 * top
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.9), layout="constrained")
+        axes = figure.subplots()
+        shown = axes.imshow(np.ma.masked_invalid(values), cmap="viridis", vmin=low, vmax=top, interpolation="nearest")
+        axes.set_facecolor("#d5d9e0")
+        axes.set_title(title, fontsize=10.5)
+        axes.set(xticks=[], yticks=[])
+        bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
+        bar.set_label(unit, color=QUIET)
+        bar.outline.set_visible(False)
+        return svg(figure)
+
+
+def fall(angles_deg: np.ndarray, correlation: np.ndarray, half_deg: float) -> str:
+    """Correlation of point-spread functions over the angle between them, and where it is one half; SVG."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 2.6), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(angles_deg, correlation, color=ACCENT)
+        axes.axhline(0.5, color=QUIET, linewidth=0.9, linestyle="--")
+        if np.isfinite(half_deg):
+            axes.plot(half_deg, 0.5, "o", color=ACCENT, markersize=5)
+            axes.text(half_deg, 0.53, f"  1/2 at {half_deg:.2f}°", color=INK, fontsize=9)
+        axes.set(xlabel="angle from the axis (degrees)", ylabel="correlation", ylim=(min(0, correlation.min()), 1.02))
+        axes.grid(color="#e7e9ee", linewidth=0.7)
+        return svg(figure)
+
+
 def svg(figure: Figure) -> str:
     """A figure as an SVG element, without the header of a file."""
     buffer = io.StringIO()

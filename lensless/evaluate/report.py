@@ -8,6 +8,7 @@ from lensless.evaluate import drawing
 from lensless.evaluate.evaluation import Evaluation, Examples, Line
 from lensless.evaluate.figures import HEADS, shown
 
+CELL = ' class="n"'
 STYLE = """
 :root { --ink: #1d2433; --quiet: #5f6777; --line: #e2e5ea; --paper: #fff; --ground: #f5f6f8; --accent: #0f766e; }
 * { box-sizing: border-box }
@@ -44,6 +45,10 @@ table.gallery img { width: 5.2rem; height: 5.2rem; object-fit: contain; backgrou
                     display: block }
 table.gallery .wrong { color: #b91c1c; font-weight: 600 }
 .pair { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start } .pair > * { flex: 1 1 20rem }
+.figures { display: flex; flex-wrap: wrap; gap: .8rem 1.4rem } .figures figure { margin: 0; flex: 1 1 16rem }
+.nine { display: grid; grid-template-columns: repeat(3, minmax(0, 11rem)); gap: .7rem; margin-bottom: .8rem }
+.nine figure { margin: 0 } .nine img { width: 100%; border-radius: 4px; background: #000; display: block }
+.nine figcaption { margin-top: .15rem }
 details { margin-top: .6rem } summary { cursor: pointer; color: var(--quiet) }
 code, pre { font: .85rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace } pre { white-space: pre-wrap }
 """
@@ -106,6 +111,32 @@ def table(lines: list[Line]) -> str:
         own = ' class="own"' if at == 0 else ""
         rows.append(f'<tr{own}><td>{escape(line.name)}</td>{cells}<td class="note">{escape(line.note)}</td></tr>')
     return f'<div class="scroll"><table><tr><th></th>{head}<th></th></tr>{"".join(rows)}</table></div>'
+
+
+def plain_table(heads: list[str], rows: list[list[str]]) -> str:
+    """Text in the first column, figures in the others."""
+    head = "".join(f"<th{'' if at == 0 else CELL}>{escape(text)}</th>" for at, text in enumerate(heads))
+    lines = (
+        "".join(f"<td{'' if at == 0 else CELL}>{escape(text)}</td>" for at, text in enumerate(row)) for row in rows
+    )
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def figures(parts: list[tuple[str, str]]) -> str:
+    """Drawings side by side, each with one sentence on what to read from it."""
+    shown = "".join(f"<figure>{drawn}<figcaption>{escape(text)}</figcaption></figure>" for drawn, text in parts)
+    return f'<div class="figures">{shown}</div>'
+
+
+def nine(pictures: list[np.ndarray], names: list[str]) -> str:
+    """Frames in three rows of three, each between its own darkest and brightest pixel."""
+    cells = "".join(
+        f'<figure><img alt="{escape(name)}" src="{drawing.frame_uri(picture)}"><figcaption>{escape(name)}</figcaption>'
+        "</figure>"
+        for picture, name in zip(pictures, names, strict=True)
+    )
+    return f'<div class="nine">{cells}</div>'
 
 
 def numbers(evaluation: Evaluation) -> str:

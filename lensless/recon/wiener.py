@@ -63,3 +63,34 @@ def wiener(matrix: Tensor, noise_variance: Tensor, scenes: SceneStatistics) -> L
 def wiener_of(A: ForwardModel, noise_variance: Tensor, scenes: SceneStatistics) -> LinearEstimate:
     """`wiener` for a whole forward model; `noise_variance` is (H', W')."""
     return wiener(A.as_matrix(), noise_variance.flatten(), scenes)
+
+
+def expected_error(
+    information: Tensor,
+    scenes: SceneStatistics,
+    seen: Tensor | None = None,
+    background: Tensor | float = 0.0,
+    excess: Tensor | float = 0.0,
+) -> float:
+    """Mean squared error per scene pixel of `wiener`, in closed form, not clamped.
+
+        ((I - K A') C (I - K A')* + K N' K* + b b*) / N, its trace, with K = P A* N^-1, P = (J + C_r^-1)^-1,
+        b = K (A' - A) (m + background)
+
+    The error of the estimate in Kay, Fundamentals of Statistical Signal Processing I, 1993, section 12.3; at A' = A and
+    C_r = C it is the trace of P. C_r is the regular covariance, with which the filter was made.
+
+    Args:
+        information: J = A* N^-1 A, (N, N), of the matrix and the noise that the filter knows.
+        scenes: mean m and covariance C.
+        seen: A* N^-1 A' where frames come from another matrix A' than the filter knows.
+        background: what else lights the scene in each frame, in units of the scenes, (N,) or a number.
+        excess: A* N^-1 (N' - N) N^-1 A, where the noise of the frames, N', is not what the filter was told.
+    """
+    identity = torch.eye(len(information), dtype=torch.float64, device=information.device)
+    posterior = torch.linalg.inv(information + torch.linalg.inv(scenes.regular_covariance))
+    seen = information if seen is None else seen
+    left = identity - posterior @ seen
+    bias = posterior @ ((seen - information) @ (scenes.mean + background))
+    noise = (posterior @ (information + excess)) * posterior
+    return float((((left @ scenes.covariance) * left).sum() + bias @ bias + noise.sum()) / len(information))

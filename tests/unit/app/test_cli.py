@@ -162,16 +162,6 @@ def test_classify_after_reconstruction(lensless, reconstruct_run, recording, tin
     assert not (tmp_path / "other").exists()
 
 
-def test_inspect_counts_modes_and_draws_a_page(lensless, tiny, tmp_path):
-    page = tmp_path / "page.html"
-    result = lensless("inspect", tiny, "--rays", 1024, "--page", page, "--json", "-")
-    assert result.exit_code == 0, result.output
-    facts = json.loads(result.stdout)
-    ratios = np.array(facts["signal_to_noise_1_frame"])
-    assert facts["modes_1_frame"] == (ratios > 1).sum()
-    assert "<svg" in page.read_text()
-
-
 def test_doctor_finds_this_machine_well(lensless):
     result = lensless("doctor", "--json", "-")
     assert result.exit_code == 0, result.output

@@ -152,6 +152,49 @@ def test_more_noise_asks_for_more_weight():
     assert weights == sorted(weights) and weights[-1] > 1e3 * weights[0]
 
 
+# --- the discrepancy principle ---
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-2, 0.1])
+@pytest.mark.parametrize("shapes", [*SHAPES[:1], ((8, 8), (12, 12))], ids=str)
+def test_the_misfit_is_what_the_noise_explains(shapes, noise):
+    model, _, y = noisy(*shapes, noise)
+    x = tikhonov(model, y, "discrepancy", noise_std=noise)
+    n = math.prod(shapes[1])
+    assert float((model.A(x) - y).square().sum() / len(y)) == pytest.approx(n * noise**2, rel=1e-8)
+
+
+def test_about_a_mean_the_misfit_is_the_same():
+    model, x, y = noisy((8, 8), (12, 12), 0.05)
+    estimate = tikhonov(model, y, "discrepancy", mean=x.mean(0), noise_std=0.05)
+    assert float((model.A(estimate) - y).square().mean()) == pytest.approx(0.05**2, rel=1e-8)
+
+
+def test_it_does_nearly_as_well_as_the_best_weight():
+    model, x, y = noisy((8, 8), (12, 12), 0.03)
+    best = min(float((tikhonov(model, y, weight) - x).square().mean()) for weight in np.logspace(-10, 0, 61).tolist())
+    found = tikhonov(model, y, "discrepancy", noise_std=0.03)
+    assert float((found - x).square().mean()) <= 1.5 * best
+
+
+@pytest.mark.parametrize("noise_std", [None, 0.0, -1.0, math.nan, math.inf])
+def test_the_discrepancy_wants_noise(noise_std):
+    with pytest.raises(ConfigurationError, match=r"noise_std = .*'discrepancy' expects a number > 0"):
+        tikhonov(planted(*SHAPES[0]), draw(1, 1, 9, 10), "discrepancy", noise_std=noise_std)
+
+
+@pytest.mark.parametrize("noise_std", [1e-9, 1e3])
+def test_noise_that_no_weight_leaves_is_refused(noise_std):
+    model, _, y = noisy((8, 8), (12, 12), 0.05)
+    with pytest.raises(ConfigurationError, match=r"noise_std = .*expected between .* and .*'gcv'"):
+        tikhonov(model, y, "discrepancy", noise_std=noise_std)
+
+
+def test_noise_without_the_choice_that_needs_it_is_refused():
+    with pytest.raises(ConfigurationError, match=r"noise_std = 0.1 goes with weight 'discrepancy', not 'gcv'"):
+        tikhonov(planted(*SHAPES[0]), draw(1, 1, 9, 10), noise_std=0.1)
+
+
 # --- refusals ---
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from planted import draw, model_with
 
-from lensless.recon import LinearEstimate, SceneStatistics, tikhonov, wiener, wiener_of
+from lensless.recon import LinearEstimate, SceneStatistics, expected_error, tikhonov, wiener, wiener_of
 
 SCENE, SENSOR = (4, 5), (6, 7)
 N, n = 20, 42
@@ -127,3 +127,49 @@ def test_moments_are_those_of_numpy():
 def test_an_estimate_takes_frames_of_any_shape():
     estimate = LinearEstimate(torch.ones(3, 6), torch.arange(3.0))
     assert torch.equal(estimate(torch.ones(2, 1, 2, 3)), torch.tensor([[6.0, 7.0, 8.0]] * 2))
+
+
+# --- the expected error, in closed form ---
+
+
+def information(left: torch.Tensor, variance: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    return (left / variance[:, None]).T @ right
+
+
+def measured(matrix, variance, scenes, true_matrix, true_variance, background=0.0, count=40_000):
+    """Mean squared error per pixel of Wiener's filter, and its standard error: scenes and noise drawn at random."""
+    values, vectors = torch.linalg.eigh(scenes.covariance)
+    x = scenes.mean + draw(count, N, seed=4) @ (vectors * values.clamp_min(0).sqrt()).T
+    y = (x + background) @ true_matrix.T + draw(count, n, seed=5) * true_variance.sqrt()
+    estimate = wiener(matrix, variance, scenes)((y - matrix.sum(1) * background).float())
+    errors = (estimate - x).square().mean(1)
+    return float(errors.mean()), float(errors.std() / count**0.5)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.3])
+def test_the_expected_error_is_that_of_random_scenes(noise):
+    model, variance = planted(noise)
+    A, scenes = model.as_matrix(), statistics()
+    mean, deviation = measured(A, variance, scenes, A, variance)
+    assert expected_error(information(A, variance, A), scenes) == pytest.approx(mean, abs=5 * deviation)
+
+
+def test_of_scenes_that_are_what_the_filter_was_told_it_is_the_trace_of_the_posterior():
+    """But for the regular part of the covariance, which the scenes do not have: large variances hide it."""
+    model, variance = planted()
+    A, scenes = model.as_matrix(), statistics(spread=30.0)
+    _, covariance = posterior(A, variance, scenes)
+    assert expected_error(information(A, variance, A), scenes) == pytest.approx(np.trace(covariance) / N, rel=1e-3)
+
+
+@pytest.mark.parametrize("background", [0.0, 0.4])
+def test_the_expected_error_on_another_rig_than_the_filter_knows(background):
+    model, variance = planted()
+    A, scenes = model.as_matrix(), statistics()
+    moved, noisier = A + 0.02 * draw(n, N, seed=9), 1.7 * variance
+    mean, deviation = measured(A, variance, scenes, moved, noisier, background)
+    J, seen = information(A, variance, A), information(A, variance, moved)
+    excess = information(A, variance.square() / (noisier - variance), A)
+    found = expected_error(J, scenes, seen, background, excess)
+    assert found == pytest.approx(mean, abs=5 * deviation)
+    assert found > 1.2 * expected_error(J, scenes)

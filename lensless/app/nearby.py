@@ -1,0 +1,65 @@
+"""Rigs one small step away from a rig, and what the step does to what it sees."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable
+
+from hardware.rig import RigSpec
+from lensless.app.linear_estimates import Noise
+from lensless.app.rig import Rig
+from lensless.app.setting import Setting
+from lensless.optics import analysis
+from lensless.optics.analysis import Change
+from lensless.recon import SceneStatistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Perturbation:
+    """A small step away from the rig: what it changes, and what Wiener's filter of the unchanged rig loses by it."""
+
+    name: str
+    change: Change
+    loss_db: float
+
+
+def steps(spec: RigSpec) -> dict[str, RigSpec]:
+    """Rigs one small step away, by what was done to them."""
+
+    def moved(**by: float) -> RigSpec:
+        there = {name: getattr(spec.alignment, name) + step for name, step in by.items()}
+        return dataclasses.replace(spec, alignment=dataclasses.replace(spec.alignment, **there))
+
+    whole = "rod" if spec.cannula else "sensor"
+    return {
+        f"{whole} tilted by 0.1 degrees": moved(tilt_x_deg=0.1),
+        f"{whole} shifted by 0.1 mm": moved(shift_x_mm=0.1),
+        "display 1 % further away": _further(spec, 1.01),
+    }
+
+
+def _further(spec: RigSpec, factor: float) -> RigSpec:
+    """The same display at another distance: it fills another angle."""
+    scene = spec.scene
+    facts = {"distance_mm": factor * scene.distance_mm}
+    if scene.fov_deg is not None:
+        facts["fov_deg"] = 2 * math.degrees(math.atan(math.tan(math.radians(scene.fov_deg / 2)) / factor))
+    return dataclasses.replace(spec, scene=dataclasses.replace(scene, **facts))
+
+
+def perturbations(
+    setting: Setting, pictures: SceneStatistics, noise: Noise, working: Callable = contextlib.nullcontext
+) -> list[Perturbation]:
+    """What each of `steps` does; sampled models have rays of one seed, so that most of their errors are the same.
+
+    `working(name)` is a context for each step: a rod out of place has fewer symmetries, and takes a minute to trace.
+    """
+    rig, found = setting.rig, []
+    model, before = rig.forward_model, noise.expected_error(pictures)
+    for name, spec in steps(rig.spec).items():
+        with working(name):
+            moved = Rig(spec, str(rig.device), rig.rays).forward_model
+            seen = noise.contrast**2 * analysis.matched_filter(model, noise.told, moved.as_matrix())
+            loss_db = 10 * math.log10(noise.expected_error(pictures, seen) / before)
+            found.append(Perturbation(name, analysis.change(model, moved), loss_db))
+    return found
