@@ -9,8 +9,9 @@ from hardware.rig import RigSpec
 from lensless.app.linear_estimates import Noise
 from lensless.app.rig import Rig
 from lensless.app.setting import Setting
-from lensless.optics import analysis
+from lensless.optics import ForwardModel, analysis
 from lensless.optics.analysis import Change
+from lensless.optics.operator import DenseModel
 from lensless.recon import SceneStatistics
 
 
@@ -55,11 +56,16 @@ def perturbations(
     `working(name)` is a context for each step: a rod out of place has fewer symmetries, and takes a minute to trace.
     """
     rig, found = setting.rig, []
-    model, before = rig.forward_model, noise.expected_error(pictures)
+    model, before = _dense(rig.forward_model), noise.expected_error(pictures)
     for name, spec in steps(rig.spec).items():
         with working(name):
-            moved = Rig(spec, str(rig.device), rig.rays).forward_model
+            moved = _dense(Rig(spec, str(rig.device), rig.rays).forward_model)
             seen = noise.contrast**2 * analysis.matched_filter(model, noise.told, moved.as_matrix())
             loss_db = 10 * math.log10(noise.expected_error(pictures, seen) / before)
             found.append(Perturbation(name, analysis.change(model, moved), loss_db))
     return found
+
+
+def _dense(model: ForwardModel) -> DenseModel:
+    """The matrix itself, which a structured model would build anew each time."""
+    return DenseModel(model.as_matrix(), model.scene_shape, model.sensor_shape)

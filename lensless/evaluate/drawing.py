@@ -165,7 +165,8 @@ def fall(angles_deg: np.ndarray, correlation: np.ndarray, half_deg: float) -> st
         if np.isfinite(half_deg):
             axes.plot(half_deg, 0.5, "o", color=ACCENT, markersize=5)
             axes.text(half_deg, 0.53, f"  1/2 at {half_deg:.2f}°", color=INK, fontsize=9)
-        axes.set(xlabel="angle from the axis (degrees)", ylabel="correlation", ylim=(min(0, 1.1 * correlation.min()), 1.02))
+        axes.set(xlabel="angle between the points (degrees)", ylabel="correlation")
+        axes.set_ylim(min(0, 1.1 * correlation.min()), 1.02)
         axes.grid(color="#e7e9ee", linewidth=0.7)
         return svg(figure)
 
