@@ -1,5 +1,6 @@
 """Labels beside what less, or more, than the camera could give."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -99,7 +100,7 @@ def _linear_rule(task: Task, setting: Setting, training: Scenes, validation: Sce
 
 def _total_light(setting: Setting, training: Scenes, test: Scenes) -> Line:
     """One number of each frame, the sum of all its pixels."""
-    cells = setting.rig.forward_model.as_matrix().shape[0]
+    cells = math.prod(setting.rig.forward_model.sensor_shape)
     mean = torch.full((1, cells), 1 / cells, device=setting.device)
     simulator = setting.projected(mean, training)
 
@@ -118,7 +119,7 @@ def _best_linear_picture(task: Classify, setting: Setting, training: Scenes) -> 
     statistics = statistics_of(training, task.scene_shape, setting.device)
     dark = setting.rig.spec.scene.dark_level
     reads, projection = task.reads, task.projection.matrix.double()
-    response = projection @ setting.rig.forward_model.as_matrix()[reads].double()
+    response = projection @ setting.rig.forward_model.rows(reads).double()
     variance = projection.square() @ setting.noise_variance(statistics).flatten()[reads].double()
     estimate = wiener((1 - dark) * response, variance, statistics)
     black = dark * response.sum(1).float()

@@ -27,7 +27,7 @@ def new_reconstruct(
     task = task.to(setting.rig.device)
     task.read_pixels.copy_(reads)
     noise_variance = setting.noise_variance(statistics).flatten()[reads]
-    task.fit(model.as_matrix()[reads], noise_variance, setting.rig.spec.scene.dark_level, statistics)
+    task.fit(model.rows(reads), noise_variance, setting.rig.spec.scene.dark_level, statistics)
     return task
 
 
@@ -38,7 +38,7 @@ def new_classify(
     model = setting.rig.forward_model
     count = min(count, model.scene_shape[0] * model.scene_shape[1])
     reads = leading_pixels(model, count, READS)
-    matrix = model.as_matrix()[reads]
+    matrix = model.rows(reads)
     half_lit = setting.sensor.variance(0.5 * matrix.sum(1), setting.frames)
     directions = leading_directions(matrix, half_lit, count)
     _begin(seed)

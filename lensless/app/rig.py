@@ -67,6 +67,7 @@ RANGES: dict[str, dict] = {
     "defocus_um": {"ge": -1e5, "le": 1e5},
 }
 CALIBRATION_FRAMES = 64
+_ALIGNMENT_OF_BARE = ("tilt_x_deg", "tilt_y_deg", "roll_deg", "shift_x_mm", "shift_y_mm")
 
 
 class Rig:
@@ -101,7 +102,8 @@ class Rig:
             ConfigurationError: a geometry that brings no light to the sensor.
         """
         model = self._forward_model()
-        if not all(bool(torch.isfinite(end)) for end in torch.aminmax(model.as_matrix())):  # NaN spreads to both
+        white = model.A(torch.ones(1, model.channels or 1, *model.scene_shape, device=self.device))
+        if not all(bool(torch.isfinite(end)) for end in torch.aminmax(white)):  # NaN spreads to both
             raise ConfigurationError(
                 f"rig {self.id!r}: no light of the scene reaches its sensor; check the lengths, distances and the "
                 "magnification of its file"
@@ -111,11 +113,14 @@ class Rig:
     def _forward_model(self) -> ForwardModel:
         spec, scene, sensor = self.spec, self.spec.scene, self.spec.sensor
         if spec.cannula is None:
-            glass = spec.cover_glass
+            glass = dataclasses.asdict(spec.cover_glass)
             return BareSensor(
                 scene.shape, sensor.shape, distance_mm=scene.distance_mm, scene_width_mm=scene.width_mm,
-                pitch_um=sensor.pitch_um, cover_glass_height_mm=glass.height_mm, specks=glass.specks,
-                speck_radius_um=glass.speck_radius_um, seed=glass.seed, device=self.device,
+                pitch_um=sensor.pitch_um, cover_glass_height_mm=glass.pop("height_mm"), device=self.device,
+                wavelength_nm=scene.wavelength_nm, bandwidth_nm=scene.bandwidth_nm,
+                emission_exponent=scene.emission_exponent, acceptance_deg=sensor.acceptance_deg,
+                chief_ray_deg_per_mm=sensor.chief_ray_deg_per_mm, serial=sensor.serial,
+                acceptance_gradient_per_rad=sensor.acceptance_gradient_per_rad, alignment=spec.alignment, **glass,
             )  # fmt: skip
         rod = dataclasses.asdict(spec.cannula)
         return Cannula(
@@ -159,7 +164,8 @@ class Rig:
         def light_of(shown: bytes) -> torch.Tensor:
             picture = torch.frombuffer(bytearray(shown), dtype=torch.float32).reshape(1, 1, *display.shape)
             dark = self.spec.scene.dark_level
-            return self.forward_model.A((dark + (1 - dark) * picture).to(self.device))[0, 0]
+            # Where a speck hides all that is lit, a structured model may leave a rounding error below 0.
+            return self.forward_model.A((dark + (1 - dark) * picture).to(self.device))[0, 0].clamp_min(0)
 
         return self.camera(lambda: light_of(display.shown.astype(np.float32).tobytes()), seed), display
 
@@ -289,6 +295,17 @@ def _check_together(spec: rig.RigSpec, where: str) -> None:
         getattr(spec.scene, wanted) is not None and getattr(spec.scene, other) is None,
         f"[scene] of this kind of rig states its size as {wanted}, and not as {other}",
     )
+    if spec.cannula is None:
+        for name, value in dataclasses.asdict(spec.alignment).items():
+            expect(
+                name in _ALIGNMENT_OF_BARE or value == 0,
+                f"alignment.{name} = {value}; expected 0: a bare sensor has no relay, only "
+                f"{', '.join(_ALIGNMENT_OF_BARE)}",
+            )
+        expect(
+            spec.sensor.chief_ray_deg_per_mm == 0 or spec.sensor.acceptance_deg is not None,
+            f"sensor.chief_ray_deg_per_mm = {spec.sensor.chief_ray_deg_per_mm} needs sensor.acceptance_deg",
+        )
     full_scale_dn = 2**spec.sensor.bit_depth - 1
     expect(
         spec.sensor.black_level_dn < full_scale_dn,

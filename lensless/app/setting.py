@@ -81,7 +81,8 @@ class Setting:
         """Of each pixel at the mean scene, white = 1, (H' W',): of the sensor and of the calibration."""
         dark = self.rig.spec.scene.dark_level
         mean = dark + (1 - dark) * pictures.mean.float().to(self.device)
-        light = self.rig.forward_model.as_matrix() @ mean
+        model = self.rig.forward_model
+        light = model.A(mean.reshape(1, 1, *model.scene_shape)).flatten()
         variance = self.sensor.variance(light, self.frames)
         dark_std_dn, flat_std = uncertainty(self.rig.spec, self.calibration)
         for std, scale in ((dark_std_dn, 1 / self.calibration.white_dn), (flat_std, light)):

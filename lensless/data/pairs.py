@@ -1,5 +1,7 @@
 """Pairs to learn from: pictures go in, what a calibrated camera behind the rig would measure comes out."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -32,16 +34,27 @@ class FrameSimulator:
         frames: int = 1,
         reads: Tensor | None = None,
     ):
-        matrix = forward_model.as_matrix()
-        shape = tuple(forward_model.sensor_shape)
-        dark_dn, white_dn = calibration_tensors(calibration, matrix.device)
+        shape, device = tuple(forward_model.sensor_shape), noise.response.device
+        dark_dn, white_dn = calibration_tensors(calibration, device)
         if reads is not None:
-            reads = reads.to(matrix.device)
-            matrix, noise, shape = matrix[reads], noise.at(reads), (len(reads),)
+            reads = reads.to(device)
+            noise, shape = noise.at(reads), (len(reads),)
             dark_dn, white_dn = dark_dn.flatten()[reads], white_dn.flatten()[reads]
-        self.matrix, self.noise, self.shape, self.reads = matrix, noise, shape, reads
+        self.forward_model, self.noise, self.shape, self.reads = forward_model, noise, shape, reads
         self.dark_dn, self.white_dn = dark_dn, white_dn
         self.scene_shape, self.dark_level, self.frames = forward_model.scene_shape, dark_level, frames
+
+    @functools.cached_property
+    def matrix(self) -> Tensor:
+        """From the scene to the pixels that are read, (n, H W); that of a whole bare sensor is large."""
+        return self.forward_model.as_matrix() if self.reads is None else self.forward_model.rows(self.reads)
+
+    def light(self, radiance: Tensor) -> Tensor:
+        """Illuminance of the pixels that are read, (B, C, H', W') or (B, C, n)."""
+        if self.reads is not None:
+            return radiance.flatten(2) @ self.matrix.T
+        # Where a speck hides all that is lit, a structured model may leave a rounding error below 0.
+        return self.forward_model.A(radiance).clamp_min(0)
 
     def radiance(self, pictures: Tensor) -> Tensor:
         """What the display shows: linear radiance of pictures in [0, 1].
@@ -67,8 +80,7 @@ class FrameSimulator:
         Raises:
             ConfigurationError: pictures with NaN, or with values outside of [0, 1].
         """
-        light = self.radiance(pictures).flatten(2) @ self.matrix.T
-        digital = self.noise.expose(light.reshape(*pictures.shape[:2], *self.shape), generator, self.frames)
+        digital = self.noise.expose(self.light(self.radiance(pictures)), generator, self.frames)
         return digital.sub_(self.dark_dn).div_(self.white_dn)
 
     def expected(self, light: Tensor) -> Tensor:

@@ -6,10 +6,16 @@ from each pixel the light of the part of the scene that it hides: an inverted pi
 upside down and h / (d - h) times its size (Cohen 1982, "Anti-pinhole imaging", Optica Acta 29, 63, doi
 10.1080/713820791).
 
-What is left out here: diffraction. Shadows are geometric, which overstates specks of 10 um radius or less: the Fresnel
+Shadows are geometric unless `diffraction` is asked for. That overstates specks of 10 um radius or less: the Fresnel
 scale sqrt(wavelength h) is 20 um for green light at 0.7 mm.
+
+Light is integrated over the area of a scene pixel to 1e-4; a pixel is taken at its middle, but for its shadows. What
+obstacles hide of a scene pixel is counted without regard to how its light changes over it. The blur of a shadow is that
+of a sensor that is not turned, from the middle of the scene; heights are those in air: the glass bends no line.
 """
 
+import dataclasses
+import hashlib
 import math
 
 import numpy as np
@@ -17,13 +23,18 @@ import torch
 from torch import Tensor
 
 from hardware.errors import ConfigurationError
-from lensless.optics.operator import DenseModel, checked_shapes
+from hardware.rig import AlignmentSpec
+from lensless.optics.bare_light import BareLight
+from lensless.optics.operator import ForwardModel, checked_shapes
+from lensless.optics.radiometry import Layer, Pose
 
-_SHADOW_NODES = 24  # least midpoints across the blur of a shadow's edge, and across a speck; its area errs by 1e-3
+ALIGNED = AlignmentSpec()
 
 
-class BareSensor(DenseModel):
-    """A bare sensor in front of a display, as a matrix of (pixels, scene pixels) in closed form.
+class BareSensor(ForwardModel):
+    """A bare sensor in front of a display, in closed form; kept as a structured model where that is less work.
+
+    White = 1 is the brightest pixel of the same rig in perfect alignment: a misaligned one keeps that scale.
 
     Args:
         scene_shape: rows and columns of square scene pixels, `scene_width_mm` wide in all.
@@ -32,6 +43,23 @@ class BareSensor(DenseModel):
         cover_glass_height_mm: of the specks above the pixels.
         specks, speck_radius_um: opaque discs, spread evenly at random over the glass above the pixels by `seed`.
         dtype, device: of the matrix.
+        structured: whether to keep it so; None: where that halves the work of a large matrix. It stays dense where it
+            has no structure. It equals the dense one to 2e-6 (Frobenius, relative).
+        wavelength_nm, bandwidth_nm: of the light, spread evenly; diffraction and fringes depend on them.
+        emission_exponent: radiance falls as cos^exponent of the angle from the display's normal; 0 to 100.
+        diffraction: shadows by waves; see `specks`.
+        fresnel, glass_index: whether both faces of a window of that index reflect.
+        layer_reflectance: of each face of a thin layer on the pixels, 0 to 0.5; its fringes have the mean 1.
+        layer_thickness_um, layer_index, layer_wedge_mrad, layer_azimuth_deg: of that layer, at the sensor's centre; it
+            thickens towards the azimuth, from +x to +y.
+        wall_height_mm, wall_clearance_mm: of opaque walls around the pixels, and their distance from the outer ones.
+        veiling: share of all light that reaches every pixel alike, 0 to below 1.
+        acceptance_deg: standard deviation of the pixels' response over the angle from their preferred direction, which
+            multiplies the cosine of a flat surface; None: nothing but that cosine.
+        chief_ray_deg_per_mm: how the preferred direction leans outwards.
+        acceptance_gradient_per_rad: standard deviation, along x and along y, of each pixel's own change of response
+            with the angle from the sensor's normal; drawn once from `serial`.
+        alignment: tilts below 90 degrees, roll and shifts of the sensor; all else of it has to be 0.
 
     Raises:
         ConfigurationError: a geometry that cannot be.
@@ -50,6 +78,27 @@ class BareSensor(DenseModel):
         seed: int = 3,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
+        *,
+        structured: bool | None = None,
+        wavelength_nm: float = 550.0,
+        bandwidth_nm: float = 0.0,
+        emission_exponent: float = 0.0,
+        diffraction: bool = False,
+        fresnel: bool = False,
+        glass_index: float = 1.5,
+        layer_reflectance: float = 0.0,
+        layer_thickness_um: float = 5.0,
+        layer_index: float = 1.5,
+        layer_wedge_mrad: float = 0.0,
+        layer_azimuth_deg: float = 0.0,
+        wall_height_mm: float = 0.0,
+        wall_clearance_mm: float = 0.0,
+        veiling: float = 0.0,
+        acceptance_deg: float | None = None,
+        chief_ray_deg_per_mm: float = 0.0,
+        acceptance_gradient_per_rad: float = 0.0,
+        serial: str = "",
+        alignment: AlignmentSpec = ALIGNED,
     ):
         scene_shape, sensor_shape = checked_shapes(scene_shape, sensor_shape)
         for name, value, low, high in (
@@ -57,34 +106,81 @@ class BareSensor(DenseModel):
             ("scene_width_mm", scene_width_mm, 0, math.inf),
             ("pitch_um", pitch_um, 0, math.inf),
             ("cover_glass_height_mm", cover_glass_height_mm, 0, distance_mm),
-            ("speck_radius_um", speck_radius_um, 0.1, math.inf),  # the midpoints of _cast_shadow resolve it
+            ("speck_radius_um", speck_radius_um, 0.1, math.inf),  # the midpoints of a shadow resolve it
+            ("wavelength_nm", wavelength_nm, 0, math.inf),
+            ("layer_azimuth_deg", layer_azimuth_deg, -math.inf, math.inf),
+            ("layer_wedge_mrad", layer_wedge_mrad, -math.inf, math.inf),
+            ("chief_ray_deg_per_mm", chief_ray_deg_per_mm, -math.inf, math.inf),
         ):
             if not low < value < high:
                 raise ConfigurationError(f"BareSensor: {name} = {value} is outside ({low}, {high})")
-        if specks < 0:
-            raise ConfigurationError(f"BareSensor: specks = {specks}; expected 0 or more")
-        real = dict(dtype=dtype, device=device)
-        pitch_mm, pixel_mm = pitch_um * 1e-3, scene_width_mm / scene_shape[1]
-        sensor_y, sensor_x = (_centres(n, pitch_mm, **real) for n in sensor_shape)
-        scene_y, scene_x = (_centres(n, pixel_mm, **real) for n in scene_shape)
-        extent = (sensor_shape[0] * pitch_mm, sensor_shape[1] * pitch_mm)
-        centres = speck_centres_mm(specks, extent, seed)
+        for name, value, low, high in (
+            ("specks", specks, 0, math.inf),
+            ("bandwidth_nm", bandwidth_nm, 0, wavelength_nm),
+            ("emission_exponent", emission_exponent, 0, 100),
+            ("glass_index", glass_index, 1, 5),
+            ("layer_index", layer_index, 1, 5),
+            ("layer_reflectance", layer_reflectance, 0, 0.5),
+            ("layer_thickness_um", layer_thickness_um, 0, 1e6),
+            ("wall_height_mm", wall_height_mm, 0, distance_mm),
+            ("wall_clearance_mm", wall_clearance_mm, 0, 1e6),
+            ("veiling", veiling, 0, math.nextafter(1, 0)),
+            ("acceptance_deg", 90 if acceptance_deg is None else acceptance_deg, 0.1, 1e6),
+            ("acceptance_gradient_per_rad", acceptance_gradient_per_rad, 0, 10),
+        ):
+            if not low <= value <= high:
+                raise ConfigurationError(f"BareSensor: {name} = {value}; expected {low} to {high:g}")
+        if chief_ray_deg_per_mm and acceptance_deg is None:
+            raise ConfigurationError(
+                f"BareSensor: chief_ray_deg_per_mm = {chief_ray_deg_per_mm} needs acceptance_deg: pixels that respond "
+                "as a flat surface prefer no direction"
+            )
+        pose = _pose(distance_mm, alignment)
+        super().__init__(scene_shape, sensor_shape)
+        extent_mm = (sensor_shape[0] * pitch_um * 1e-3, sensor_shape[1] * pitch_um * 1e-3)
+        layer = Layer(
+            layer_reflectance, layer_thickness_um, layer_index, layer_wedge_mrad, layer_azimuth_deg, wavelength_nm,
+            bandwidth_nm,
+        )  # fmt: skip
+        gradients = None
+        if acceptance_gradient_per_rad:
+            gradients = acceptance_gradient_per_rad * _draw(serial, (sensor_shape[0] * sensor_shape[1], 2)).to(device)
+        self.speck_centres_mm = speck_centres_mm(specks, extent_mm, seed)
+        light = BareLight(
+            scene_shape, sensor_shape, pitch_um * 1e-3, scene_width_mm / scene_shape[1], cover_glass_height_mm,
+            wall_height_mm, wall_clearance_mm, self.speck_centres_mm, speck_radius_um * 1e-3, diffraction,
+            wavelength_nm, bandwidth_nm, veiling, torch.device(device), Pose(distance_mm), dict(
+                emission_exponent=emission_exponent, acceptance_deg=acceptance_deg, gradients=gradients,
+                chief_ray_deg_per_mm=chief_ray_deg_per_mm, glass_index=glass_index if fresnel else None,
+                layer=layer if layer_reflectance else None,
+            ),
+        )  # fmt: skip
+        posed = dataclasses.replace(light, pose=pose)
+        posed.check_sight()
+        self.model, brightest = light.model(dtype, structured)
+        if pose != light.pose:
+            self.model, _ = posed.model(dtype, structured, brightest)
 
-        squares_y = (sensor_y[:, None] - scene_y).square()  # (H', H)
-        squares_x = (sensor_x[:, None] - scene_x).square()  # (W', W)
-        light = (distance_mm**2 + squares_y[:, None, :, None] + squares_x[None, :, None, :]).reciprocal_()
-        light.square_()  # cos^4 / d^2 = d^2 / r^4, up to the constant that white = 1 fixes; (H', W', H, W)
-        shrink = cover_glass_height_mm / distance_mm
-        boxes_mm = (pitch_mm * (1 - shrink), pixel_mm * shrink)
-        for centre_y, centre_x in centres:
-            _cast_shadow(
-                light, sensor_y * (1 - shrink) - centre_y, sensor_x * (1 - shrink) - centre_x,
-                scene_y * shrink, scene_x * shrink, boxes_mm, radius_mm=speck_radius_um * 1e-3,
-            )  # fmt: skip
-        matrix = light.reshape(sensor_y.numel() * sensor_x.numel(), -1)
-        matrix /= matrix.sum(1).max()
-        super().__init__(matrix, scene_shape, sensor_shape)
-        self.speck_centres_mm = centres
+    def A(self, x: Tensor) -> Tensor:
+        return self.model.A(x)
+
+    def A_adjoint(self, y: Tensor) -> Tensor:
+        return self.model.A_adjoint(y)
+
+    def as_matrix(self) -> Tensor:
+        return self.model.as_matrix()
+
+    def rows(self, pixels: Tensor) -> Tensor:
+        return self.model.rows(pixels)
+
+    def gram(self, weights: Tensor | None = None) -> Tensor:
+        return self.model.gram(weights)
+
+    def singular_values(self) -> Tensor:
+        return self.model.singular_values()
+
+    def svd(self, rank: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        return self.model.svd(rank)
 
 
 def speck_centres_mm(specks: int, extent_mm: tuple[float, float], seed: int) -> np.ndarray:
@@ -92,59 +188,19 @@ def speck_centres_mm(specks: int, extent_mm: tuple[float, float], seed: int) -> 
     return (np.random.default_rng(seed).random((specks, 2)) - 0.5) * np.asarray(extent_mm)
 
 
-def _centres(count: int, pitch_mm: float, dtype, device) -> Tensor:
-    return (torch.arange(count, dtype=dtype, device=device) - (count - 1) / 2) * pitch_mm
+def _pose(distance_mm: float, alignment: AlignmentSpec) -> Pose:
+    """Refuses what a bare sensor has not, and what is no number."""
+    facts = dataclasses.asdict(alignment)
+    own = [field.name for field in dataclasses.fields(Pose) if field.name in facts]
+    for name, value in facts.items():
+        limit = 0.0 if name not in own else 90.0 if name.startswith("tilt") else math.inf
+        if not (value == 0 or abs(value) < limit):
+            expected = f"between -{limit:g} and {limit:g}" if limit else f"0: it has no relay, only {', '.join(own)}"
+            raise ConfigurationError(f"BareSensor: alignment.{name} = {value}; expected {expected}")
+    return Pose(distance_mm, *(facts[name] for name in own))
 
 
-def _cast_shadow(
-    light: Tensor, pixel_y: Tensor, pixel_x: Tensor, scene_y: Tensor, scene_x: Tensor, boxes_mm, radius_mm: float
-) -> None:
-    """Take from `light` (H', W', H, W) what one speck hides, in place; all lengths lie in the plane of the speck, mm.
-
-    Where the speck is the origin, rows of pixels lie at `pixel_y` (H',), columns at `pixel_x` (W',), those of the scene
-    at `scene_y` (H,) and `scene_x` (W,); `boxes_mm` are the sides of a pixel and of a scene pixel.
-
-    The line from pixel p to scene point s crosses that plane at p (1 - h/d) + s h/d. Pixel and scene pixel have areas,
-    which the crossing point sees as two boxes: what is hidden is the share of their convolution inside the disc.
-    """
-    reach = radius_mm + sum(boxes_mm) / 2
-    rows = _within(pixel_y, scene_y, reach)
-    columns = _within(pixel_x, scene_x, reach)
-    if not len(rows) or not len(columns):
-        return
-    dy = pixel_y[rows, None] + scene_y  # (h, H)
-    dx = pixel_x[columns, None] + scene_x  # (w, W)
-    count = math.ceil(_SHADOW_NODES * max(1, sum(boxes_mm) / (2 * radius_mm)))
-    offsets, weights = _trapezoid_nodes(boxes_mm, count, dx)
-    hidden = 0.0
-    for offset, weight in zip(offsets, weights, strict=True):
-        half_chord = (radius_mm**2 - (dx + offset).square()).clamp_min(0).sqrt()[None, :, None, :]
-        y = dy[:, None, :, None]
-        hidden = hidden + weight * (_trapezoid_cdf(y + half_chord, boxes_mm) - _trapezoid_cdf(y - half_chord, boxes_mm))
-    light[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] *= (1 - hidden).clamp_(0, 1)
-
-
-def _within(pixels: Tensor, scene: Tensor, reach: float) -> Tensor:
-    """Indices of the pixels from which a part of the scene is seen through the speck's surroundings."""
-    touched = (pixels + scene.min() < reach) & (pixels + scene.max() > -reach)
-    return torch.nonzero(touched).squeeze(1)
-
-
-def _trapezoid_nodes(boxes_mm, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Midpoints and weights of the convolution of two boxes centred on 0."""
-    edges = torch.linspace(-0.5, 0.5, count + 1, dtype=torch.float64, device=like.device) * sum(boxes_mm)
-    weights = _trapezoid_cdf(edges, boxes_mm).diff()
-    return ((edges[1:] + edges[:-1]) / 2).to(like.dtype), weights.to(like.dtype)
-
-
-def _trapezoid_cdf(t: Tensor, boxes_mm) -> Tensor:
-    """Share of the convolution of two boxes of the widths a and b, centred on 0, that lies below t."""
-    a, b = boxes_mm
-    half_sum, half_difference = (a + b) / 2, (a - b) / 2
-    t = t.clamp(-half_sum, half_sum)  # beyond, the squares below grow and their differences would be rounding errors
-
-    def ramp(u: float) -> Tensor:
-        return (t + u).clamp_min(0).square()
-
-    corners = ramp(half_sum) - ramp(half_difference) - ramp(-half_difference) + ramp(-half_sum)
-    return (corners / (2 * a * b)).clamp(0, 1)
+def _draw(serial: str, shape: tuple[int, int]) -> Tensor:
+    """Standard normal numbers of a sensor; the other half of the digest draws its fixed patterns."""
+    digest = hashlib.sha256(serial.encode()).digest()
+    return torch.from_numpy(np.random.default_rng(int.from_bytes(digest[8:16], "little")).standard_normal(shape))

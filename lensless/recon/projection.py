@@ -12,9 +12,9 @@ def leading_pixels(A: ForwardModel, rank: int, most: int) -> Tensor:
 
     The weight of a pixel is its leverage: its squared entries in the left singular vectors.
     """
-    matrix = A.as_matrix()
-    if len(matrix) <= most:
-        return torch.arange(len(matrix), device=matrix.device)
+    pixels = A.sensor_shape[0] * A.sensor_shape[1]
+    if pixels <= most:
+        return torch.arange(pixels, device=next(A.buffers()).device)
     U, _, _ = A.svd(rank)
     return U.square().sum(1).topk(most).indices.sort().values
 

@@ -32,6 +32,17 @@ def bare_sensor(scene_shape, sensor_shape) -> BareSensor:
     return BareSensor(scene_shape, sensor_shape, specks=1, dtype=torch.float64)
 
 
+def structured_bare_sensor(scene_shape, sensor_shape) -> BareSensor:
+    return BareSensor(scene_shape, sensor_shape, specks=1, dtype=torch.float64, structured=True)
+
+
+def whole_bare_sensor(scene_shape, sensor_shape) -> BareSensor:
+    return BareSensor(
+        scene_shape, sensor_shape, specks=1, dtype=torch.float64, diffraction=True, fresnel=True, veiling=0.05,
+        acceptance_deg=20.0, acceptance_gradient_per_rad=0.1, wall_height_mm=1.0, layer_reflectance=0.04,
+    )  # fmt: skip
+
+
 def mask(scene_shape, sensor_shape) -> Mask:
     return Mask(np.random.default_rng(0).random((11, 6)) ** 4, scene_shape, sensor_shape, dtype=torch.float64)
 
@@ -56,6 +67,8 @@ MODELS = {
     "plain": plain,
     "cannula": cannula,
     "bare_sensor": bare_sensor,
+    "structured_bare_sensor": structured_bare_sensor,
+    "whole_bare_sensor": whole_bare_sensor,
     "mask": mask,
     "transfer_matrix": transfer_matrix,
     "low_rank": low_rank,

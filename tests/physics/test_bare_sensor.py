@@ -8,11 +8,12 @@ import torch
 
 from hardware.errors import ConfigurationError
 from lensless.optics import BareSensor
+from lensless.optics.analysis import signal_to_noise
 from lensless.optics.bare_sensor import speck_centres_mm
 
 
 def image_of(model: BareSensor, picture: np.ndarray) -> np.ndarray:
-    return model.A(torch.from_numpy(picture)[None, None].to(model.matrix.dtype))[0, 0].double().numpy()
+    return model.A(torch.from_numpy(picture)[None, None].to(model.as_matrix().dtype))[0, 0].double().numpy()
 
 
 def planes(model: BareSensor) -> np.ndarray:
@@ -259,3 +260,35 @@ def test_a_geometry_that_cannot_be_is_refused_by_name(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ConfigurationError, match=f"BareSensor: {name} = {value}"):
         BareSensor((4, 4), (8, 8), **wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "facts, frame, hundred",
+    [
+        (dict(specks=0), 1, 3),
+        (dict(specks=0, acceptance_deg=20.0), 2, 3),
+        (dict(specks=0, acceptance_deg=20.0, acceptance_gradient_per_rad=0.1), 3, 3),
+        (dict(specks=0, distance_mm=50.0), 3, 5),
+        (dict(specks=0, distance_mm=10.0, scene_width_mm=4.0), 3, 6),
+        (dict(specks=0, distance_mm=5.0, scene_width_mm=4.0), 7, 12),
+        (dict(specks=0, distance_mm=1.0, scene_width_mm=4.0), 67, 117),
+        (dict(specks=5), 20, 142),
+        (dict(specks=5, diffraction=True), 19, 120),
+        (dict(specks=20), 37, 183),
+        (dict(specks=20, diffraction=True), 30, 217),
+    ],
+    ids=str,
+)
+def test_modes_above_the_noise_of_one_frame_and_of_a_hundred(facts, frame, hundred):
+    """The table of docs/bare_sensor_modes.md: 5000 electrons per pixel of a half-lit scene."""
+    model = BareSensor((32, 32), (240, 320), pitch_um=12.0, **facts)
+    half_lit = model.A(torch.full((1, 1, 32, 32), 0.5)).flatten()
+    ratios = signal_to_noise(model, half_lit / 10_000)
+    spread = 0.06 if facts["specks"] else 0.05  # over the places of the specks; or the uneven light at 1 mm
+    assert int((ratios > 1).sum()) == pytest.approx(frame, abs=0.5 + spread * frame)
+    assert int((10 * ratios > 1).sum()) == pytest.approx(hundred, abs=0.5 + spread * hundred)
+    # The same by plain arithmetic, where all pixels are lit alike.
+    plain = 0.3 * model.singular_values() / (0.25 / 5000) ** 0.5
+    assert int((plain > 1).sum()) == pytest.approx(frame, abs=0.5 + spread * frame)
+    assert int((10 * plain > 1).sum()) == pytest.approx(hundred, abs=0.5 + spread * hundred)
