@@ -5,6 +5,8 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+from torch import Tensor
+
 from hardware.rig import RigSpec
 from lensless.app.linear_estimates import Noise
 from lensless.app.rig import Rig
@@ -56,12 +58,14 @@ def perturbations(
     `working(name)` is a context for each step: a rod out of place has fewer symmetries, and takes a minute to trace.
     """
     rig, found = setting.rig, []
-    model, before = _dense(rig.forward_model), noise.expected_error(pictures)
+    model = _dense(rig.forward_model)
+    # Of the same rounded matrix: a structured model's own information differs by more than some rigs' modes.
+    noise = dataclasses.replace(noise, information=_seen(model, model, noise))
+    before = noise.expected_error(pictures)
     for name, spec in steps(rig.spec).items():
         with working(name):
             moved = _dense(Rig(spec, str(rig.device), rig.rays).forward_model)
-            seen = noise.contrast**2 * analysis.matched_filter(model, noise.told, moved.as_matrix())
-            loss_db = 10 * math.log10(noise.expected_error(pictures, seen) / before)
+            loss_db = 10 * math.log10(noise.expected_error(pictures, _seen(model, moved, noise)) / before)
             found.append(Perturbation(name, analysis.change(model, moved), loss_db))
     return found
 
@@ -69,3 +73,8 @@ def perturbations(
 def _dense(model: ForwardModel) -> DenseModel:
     """The matrix itself, which a structured model would build anew each time."""
     return DenseModel(model.as_matrix(), model.scene_shape, model.sensor_shape)
+
+
+def _seen(model: DenseModel, moved: DenseModel, noise: Noise) -> Tensor:
+    """A* N^-1 A' in units of pictures."""
+    return noise.contrast**2 * analysis.matched_filter(model, noise.told, moved.as_matrix())
