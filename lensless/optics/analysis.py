@@ -168,7 +168,7 @@ def change(A: ForwardModel, perturbed: ForwardModel) -> Change:
     """The change from A to a model of the same shapes. Sampling counts as change, unless both have the same samples."""
     sums = dict.fromkeys(("a", "p", "aa", "pp", "ap", "moved", "lit"), 0.0)
     for a, p in zip(*(model.as_matrix().split(_ROWS_AT_ONCE) for model in (A, perturbed)), strict=True):
-        a, p = a.double(), p.double()  # point-spread functions that are nearly flat differ by rounding errors in float32
+        a, p = a.double(), p.double()  # what nearly flat point-spread functions differ by, float32 rounds away
         products = {"a": a, "p": p, "aa": a * a, "pp": p * p, "ap": a * p, "moved": (p - a).square()}
         for name, values in products.items():
             sums[name] += values.sum(0)
