@@ -100,6 +100,15 @@ def train(
         ),
     ] = None,
     hidden: o.Hidden = None,
+    perturbed: Annotated[
+        int,
+        typer.Option(
+            help="Train on as many perturbed copies of the rig, too (tilted, moved, warmer), so that it bears drift.",
+            min=0,
+            max=1000,
+        ),
+    ] = 0,
+    strength: o.Strength = 1.0,
     out: Annotated[
         pathlib.Path | None, typer.Option(help="Folder of the checkpoint; named after the run by default.")
     ] = None,
@@ -133,10 +142,15 @@ def train(
         )
     if hidden is not None and (after is not None or task is not o.Train.classify):
         raise ConfigurationError("--hidden goes with `lensless train classify` without --after only")
+    if perturbed and after is not None:
+        raise ConfigurationError("--perturbed goes with the training of the reconstruction, not with --after")
     kind = task.value if after is None else "classify-reconstruction"
     recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision)
     if after is None:
-        wish = job.Wish(rig or o.DEFAULT_RIG, scenes, frames, rays, seed, device, count, data, download, calibration)
+        wish = job.Wish(
+            rig or o.DEFAULT_RIG, scenes, frames, rays, seed, device, count, data, download, calibration, perturbed,
+            strength,
+        )  # fmt: skip
         job.train_front(kind, wish, recipe, out, workers, Screen(json), job.widths(hidden))
     else:
         wish = job.Wish(rig, scenes, None, None, seed, device, count, data, download)
@@ -161,6 +175,11 @@ def evaluate(
             help="Train the same network on the sharp picture, as a baseline; takes as long as the training did."
         ),
     ] = True,
+    perturbed: Annotated[
+        int,
+        typer.Option(help="Also test on as many perturbed copies of the rig, new to the network.", min=0, max=1000),
+    ] = 0,
+    strength: o.Strength = 1.0,
     page: Annotated[bool, typer.Option(help="Write report.html into each checkpoint folder.")] = True,
     device: o.Device = "auto",
     workers: o.Workers = 0,
@@ -170,7 +189,7 @@ def evaluate(
     """Measure trained networks on scenes they never saw, beside their baselines."""
     from lensless.app import evaluate_job as job
 
-    wish = job.Wish(rig, scenes, split.value, sharp, page, device, workers, data)
+    wish = job.Wish(rig, scenes, split.value, sharp, page, device, workers, data, perturbed, strength)
     job.evaluate_all(checkpoints, wish, Screen(json))
 
 
@@ -229,6 +248,35 @@ def inspect(
     from lensless.app import inspection
 
     inspection.inspect(rig, scenes, frames, rays, page, device, Screen(json), data, download)
+
+
+@app.command()
+@guarded
+def bench(
+    name: Annotated[
+        o.Bench,
+        typer.Argument(
+            help="optics: how fast forward models are made and applied. "
+            "specks: what carries digits on a bare sensor (an hour; goes on where it was stopped)."
+        ),
+    ],
+    scenes: Annotated[str, typer.Option(help="Scenes of the benchmark specks.")] = "mnist",
+    out: Annotated[pathlib.Path, typer.Option(help="Folder of what the benchmark specks trains.")] = pathlib.Path(
+        "bench-specks"
+    ),
+    device: o.Device = "auto",
+    data: o.Data = None,
+    json: o.Json = None,
+) -> None:
+    """Measure: each figure beside what it is compared to, in the same run."""
+    from lensless.app.bench import optics, specks
+    from lensless.app.load import open_device
+
+    screen, where = Screen(json), str(open_device(device))
+    if name is o.Bench.optics:
+        screen.result(optics.run(screen, where))
+    else:
+        screen.result(specks.run(screen, where, out, scenes, data))
 
 
 @app.command()

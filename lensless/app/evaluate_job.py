@@ -11,6 +11,7 @@ from lensless.app import pages
 from lensless.app.evaluation import evaluate
 from lensless.app.load import setting_of
 from lensless.app.results import sharp_baseline, show, with_size
+from lensless.app.robustness import perturbed_lines
 from lensless.app.screen import Screen
 from lensless.app.text_file import write
 from lensless.data.augment import Augmentation
@@ -35,6 +36,8 @@ class Wish:
     device: str
     workers: int
     data: pathlib.Path | None
+    perturbed: int = 0
+    strength: float = 1.0
 
 
 def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> None:
@@ -80,6 +83,7 @@ def _beside_the_seed(card: dict) -> dict:
         "rays": rig.get("rays"),
         "frames": card["frames"],
         "calibration": card.get("calibration"),
+        "perturbed rigs": card.get("perturbed"),
         "scenes": {part: re.sub(r"@\d+", "", name) for part, (name, *_) in card["scenes"].items()},
         "recipe": {**card["recipe"], "seed": None},
         "precision": card["precision"],
@@ -102,6 +106,10 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
         twin = sharp_baseline(task, setting, training, validation, recipe, out, wish.workers, screen)
     with screen.working(f"testing {folder}"):
         evaluation = with_size(evaluate(task, setting, training, validation, test, twin), folder)
+    if wish.perturbed:
+        copies = screen.track(range(wish.perturbed), "perturbed rigs", wish.perturbed)
+        lines = perturbed_lines(task, setting, test, copies, wish.strength)
+        evaluation = dataclasses.replace(evaluation, lines=evaluation.lines + lines)
     show(evaluation, screen)
     if wish.page:
         path = folder / "report.html"

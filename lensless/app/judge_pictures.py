@@ -21,7 +21,7 @@ WEIGHT_STREAM = 105  # noise of the training frames that Tikhonov's weight is ch
 def judge(task: Reconstruct, setting: Setting, training: Scenes, test: Scenes) -> Evaluation:
     """Figures of a trained reconstruction on test scenes, beside the classical ones on the same frames."""
     ways = _ways_to_a_picture(task, setting, training)
-    pictures, estimates = _estimates(ways, setting, test)
+    pictures, estimates = estimates_of({name: way for name, (way, _) in ways.items()}, setting, test)
     lines = [
         Line(name, dataclasses.asdict(picture_scores(estimates[name], pictures)), note)
         for name, (_, note) in ways.items()
@@ -66,8 +66,8 @@ def _weight(setting: Setting, training: Scenes, mean: Tensor, svd: tuple[Tensor,
     return gcv_weight(s, residual @ U, residual)
 
 
-def _estimates(
-    ways: dict[str, tuple[Callable, str]], setting: Setting, test: Scenes
+def estimates_of(
+    ways: dict[str, Callable[[Tensor], Tensor]], setting: Setting, test: Scenes
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """All test pictures, and the estimates of each way."""
     generator = torch.Generator(setting.device).manual_seed(TEST_STREAM)
@@ -76,6 +76,6 @@ def _estimates(
     for some, _ in batches(test, setting.rig.forward_model.scene_shape, setting.device):
         y = simulator(some, generator)
         pictures.append(some)
-        for name, (way, _) in ways.items():
+        for name, way in ways.items():
             estimates[name].append(way(y).float())
     return torch.cat(pictures), {name: torch.cat(pieces) for name, pieces in estimates.items()}

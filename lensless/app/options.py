@@ -18,6 +18,11 @@ class Train(StrEnum):
     classify = "classify"
 
 
+class Bench(StrEnum):
+    optics = "optics"
+    specks = "specks"
+
+
 class Split(StrEnum):
     train = "train"
     val = "val"
@@ -61,6 +66,10 @@ Data = Annotated[
     _option("Folder that holds MNIST/raw and EMNIST/raw; OPTICS_FREE_DATA by default.", "--data", metavar="FOLDER"),
 ]
 Download = Annotated[bool, _option("Fetch MNIST or EMNIST if it is missing.", "--download")]
+Strength = Annotated[
+    float,
+    _option("How far perturbed rigs drift; 1: 0.1 degrees, 0.5 mm, 2 % of gain.", "--strength", min=0, max=10),
+]
 Hidden = Annotated[
     str | None,
     _option("Inner widths of a private classifier's residual blocks, e.g. 160,160; 80 by default.", "--hidden"),

@@ -16,6 +16,7 @@ import torch
 from calibration import Calibration, measure_dark, measure_flat
 from hardware import CameraSettings, SimulatedCamera, SimulatedDisplay, rig
 from hardware.errors import ConfigurationError
+from lensless.app.perturbation import perturb, split_name
 from lensless.data.pairs import FrameSimulator
 from lensless.optics import BareSensor, Cannula, ForwardModel, SensorNoise
 from lensless.optics.cannula import RAYS
@@ -48,7 +49,7 @@ RANGES: dict[str, dict] = {
     "abbe_number": {"ge": 10, "le": 150},
     "roughness_nm": {"ge": 0, "le": 100},
     "pupil_distance_mm": _POSITIVE,
-    **dict.fromkeys(("glass_index", "layer_index"), {"ge": 1, "le": 5}),
+    **{key: {"ge": 1, "le": 5} for key in ("glass_index", "layer_index")},
     "layer_reflectance": {"ge": 0, "le": 0.2},
     "layer_thickness_um": {"ge": 0, "le": 10_000},
     "layer_wedge_mrad": {"ge": 0, "le": 100},
@@ -62,7 +63,7 @@ RANGES: dict[str, dict] = {
     "acceptance_gradient_per_rad": {"ge": 0, "le": 2},
     **{f"{part}tilt_{axis}_deg": {"ge": -30, "le": 30} for part in ("", "relay_", "sensor_") for axis in "xy"},
     "roll_deg": {"ge": -360, "le": 360},
-    **dict.fromkeys(("shift_x_mm", "shift_y_mm"), {"ge": -1000, "le": 1000}),
+    **{key: {"ge": -1000, "le": 1000} for key in ("shift_x_mm", "shift_y_mm")},
     **{f"{part}_shift_{axis}_um": {"ge": -1e5, "le": 1e5} for part in ("relay", "sensor") for axis in "xy"},
     "defocus_um": {"ge": -1e5, "le": 1e5},
 }
@@ -122,10 +123,13 @@ class Rig:
                 chief_ray_deg_per_mm=sensor.chief_ray_deg_per_mm, serial=sensor.serial,
                 acceptance_gradient_per_rad=sensor.acceptance_gradient_per_rad, alignment=spec.alignment, **glass,
             )  # fmt: skip
-        rod = dataclasses.asdict(spec.cannula)
+        rod, relay = dataclasses.asdict(spec.cannula), spec.relay
         return Cannula(
             scene.shape, sensor.shape, distance_mm=scene.distance_mm, fov_deg=scene.fov_deg,
-            magnification=spec.relay.magnification, pitch_um=sensor.pitch_um, device=self.device, rays=self.rays, **rod,
+            magnification=relay.magnification, relay_numerical_aperture=relay.numerical_aperture,
+            pupil_distance_mm=relay.pupil_distance_mm, pitch_um=sensor.pitch_um, wavelength_nm=scene.wavelength_nm,
+            bandwidth_nm=scene.bandwidth_nm, emission_exponent=scene.emission_exponent, alignment=spec.alignment,
+            rays=self.rays, device=self.device, **rod,
         )  # fmt: skip
 
     def noise(self, exposure_s: float | None = None, gain_db: float = 0.0) -> SensorNoise:
@@ -200,7 +204,8 @@ class Rig:
 
 
 def open_rig(source: str | pathlib.Path, device: str = "cpu", rays: int | None = None) -> Rig:
-    """The rig of a TOML file, or one that comes with the package, by its id.
+    """The rig of a TOML file, or one that comes with the package, by its id; "ID~3" is that rig after it drifted, by
+    seed 3, and "ID~3x2" twice as far.
 
     Raises:
         ConfigurationError: no such file or id, an unknown key, a value out of range, a section that is missing.
@@ -216,6 +221,9 @@ def shipped_rigs() -> dict[str, pathlib.Path]:
 
 def read_spec(source: str | pathlib.Path) -> rig.RigSpec:
     """The checked facts of a rig file; see `open_rig`."""
+    source, drift_seed, strength = split_name(str(source))
+    if drift_seed is not None:
+        return perturb(read_spec(source), drift_seed, strength)
     shipped = shipped_rigs()
     path = shipped.get(str(source), pathlib.Path(source))
     try:

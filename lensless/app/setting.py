@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from calibration import Calibration
+from lensless.app.perturbation import perturb
 from lensless.app.rig import Rig
 from lensless.data.measured_sensor import check_fits, sensor_behind, uncertainty
 from lensless.data.pairs import FrameSimulator, ProjectedSimulator
@@ -61,6 +63,11 @@ class Setting:
             check_fits(rig.spec, real)
         calibration = rig.calibrate() if real is None else real
         return cls(rig, calibration, frames or rig.spec.sensor.frames, real is not None)
+
+    def perturbed(self, seed: int, strength: float = 1.0) -> "Setting":
+        """The rig after it drifted, still measured with the calibration from before."""
+        spec = perturb(self.rig.spec, seed, strength)
+        return dataclasses.replace(self, rig=Rig(spec, str(self.device), self.rig.rays))
 
     @functools.cached_property
     def sensor(self) -> SensorNoise:
@@ -124,6 +131,42 @@ class Setting:
             "calibration": self.calibration.id,
             "real_sensor": self.real,
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class Perturbed:
+    """A rig and perturbed copies of it, one for each batch by turns: what is trained on it must bear all of them.
+
+    (Domain randomisation: Tobin et al. 2017, doi 10.1109/IROS.2017.8202133.)
+    """
+
+    setting: Setting
+    copies: int
+    strength: float = 1.0
+
+    @functools.cached_property
+    def settings(self) -> list[Setting]:
+        return [self.setting, *(self.setting.perturbed(seed, self.strength) for seed in range(self.copies))]
+
+    @property
+    def device(self) -> torch.device:
+        return self.setting.device
+
+    @property
+    def calibration(self) -> Calibration:
+        return self.setting.calibration
+
+    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
+        inputs = [setting.training_input(task, scenes, autocast) for setting in self.settings]
+        # The trainer seeds torch's own generator for each step, so a run that goes on meets the same rigs.
+        return lambda pictures: inputs[int(torch.randint(len(inputs), ()))](pictures)
+
+    def measure(self, task: Task, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+        measures = itertools.cycle([setting.measure(task, generator) for setting in self.settings])
+        return lambda pictures: next(measures)(pictures)
+
+    def facts(self) -> dict:
+        return self.setting.facts() | {"perturbed": {"copies": self.copies, "strength": self.strength}}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lensless.app.new_tasks import new_after_reconstruction, new_classify, new_r
 from lensless.app.results import check_out
 from lensless.app.rig import Rig, open_rig
 from lensless.app.screen import Screen
-from lensless.app.setting import Setting
+from lensless.app.setting import Perturbed, Setting
 from lensless.app.training import RECIPES, check_scenes, train
 from lensless.data.scenes import Scenes, load_scenes
 from lensless.evaluate.figures import HEADS, shown
@@ -36,6 +36,8 @@ class Wish:
     data: pathlib.Path | None
     download: bool
     calibration: pathlib.Path | None = None
+    perturbed: int = 0
+    strength: float = 1.0
 
     def open_rig(self) -> Rig:
         """The rig, of which nothing is traced yet."""
@@ -51,6 +53,15 @@ class Wish:
             screen.say(f"  its matrix carries a sampling error of {sampling:.1%}")
         return setting
 
+    def source(self, setting: Setting, screen: Screen) -> Setting | Perturbed:
+        """What the training sees: the rig in use, and with it as many perturbed copies as are wanted."""
+        if not self.perturbed:
+            return setting
+        source = Perturbed(setting, self.perturbed, self.strength)
+        for perturbed in screen.track(source.settings[1:], "perturbed rigs", self.perturbed):
+            _ = perturbed.rig.forward_model  # traced here, where there is a bar
+        return source
+
     def scene_sets(self) -> tuple[Scenes, Scenes]:
         """Training and validation."""
         training = load_scenes(self.scenes, "train", self.seed, self.count, self.data, self.download)
@@ -63,7 +74,8 @@ class Wish:
         """Where the checkpoint goes if nobody said."""
         scenes = self.scenes.replace(":", "-").replace("/", "-").strip("-")
         frames = f"-{self.frames}-frames" if self.frames else ""
-        return pathlib.Path("runs") / f"{kind}-{pathlib.Path(self.rig).stem}-{scenes}{frames}-{self.seed}"
+        perturbed = f"-perturbed{self.perturbed}x{self.strength:g}" if self.perturbed else ""
+        return pathlib.Path("runs") / f"{kind}-{pathlib.Path(self.rig).stem}-{scenes}{frames}{perturbed}-{self.seed}"
 
 
 def recipe(
@@ -104,7 +116,7 @@ def train_front(
         task = new_reconstruct(setting, training, seed=chosen.seed)
     else:
         task = new_classify(setting, training, seed=chosen.seed, **({} if hidden is None else {"hidden": hidden}))
-    _run(task, setting, training, validation, chosen, out, workers, screen)
+    _run(task, wish.source(setting, screen), training, validation, chosen, out, workers, screen)
 
 
 def train_after(
@@ -125,14 +137,14 @@ def train_after(
 
 
 def _run(
-    task: Task, setting: Setting, training: Scenes, validation: Scenes, chosen: Recipe, out: pathlib.Path, workers: int,
-    screen: Screen,
+    task: Task, source: Setting | Perturbed, training: Scenes, validation: Scenes, chosen: Recipe, out: pathlib.Path,
+    workers: int, screen: Screen,
 ) -> None:  # fmt: skip
     numbers, metric = task.numbers(), task.metric_name
     screen.say(f"{task.kind}: {numbers.trainable:,} trainable parameters")
     screen.say(f"scenes: {len(training):,} of {training.name}; checkpoint: {out}")
     with screen.training(task.kind, metric) as watch:
-        result = train(task, setting, training, validation, chosen, out, workers, watch)
+        result = train(task, source, training, validation, chosen, out, workers, watch)
     best, seconds = result.best, result.history[-1].seconds
     screen.say(
         f"best epoch {best.epoch + 1} of {len(result.history)}: {HEADS[metric]} {shown(metric, best.validation)} "

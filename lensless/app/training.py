@@ -11,7 +11,7 @@ import torch
 from calibration import Calibration
 from hardware.errors import ConfigurationError
 from hardware.lock import WriterLock
-from lensless.app.setting import VALIDATION_STREAM, Setting, Source, prepared
+from lensless.app.setting import VALIDATION_STREAM, Perturbed, Setting, Source, prepared
 from lensless.app.version import code_version
 from lensless.data.augment import Augmentation
 from lensless.data.scenes import Scenes
@@ -76,7 +76,7 @@ def _train_in(
 ) -> list[EpochRecord]:
     """`train` in a folder that is ours alone."""
     fabric = fabric_on(source.device, recipe.precision)
-    if isinstance(source, Setting):
+    if isinstance(source, Setting | Perturbed):
         _keep_calibration(source.calibration, out / checkpoint.CALIBRATION)
     card = card_of(source, scenes, validation, recipe)
 
@@ -136,7 +136,8 @@ def _origin(card: dict) -> dict:
     """What of a card must be the same when a run goes on, in words that can be shown beside those of the other run."""
     rig = card["rig"] or {"id": "none, the sharp picture", "fingerprint": "", "rays": None}
     name, fingerprint, _ = card["scenes"]["validation"]
-    return {
+    perturbed = {"perturbed": card["perturbed"]} if "perturbed" in card else {}
+    return perturbed | {
         "rig": f"{rig['id']} {rig['fingerprint']}".rstrip(),
         "rays": rig["rays"],
         "frames": card["frames"],

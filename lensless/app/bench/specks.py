@@ -1,0 +1,121 @@
+"""`lensless bench specks`: what carries the ten digits on a bare sensor? Rigs that differ in one fact at a time.
+
+Every cell of the table is a training of its own, and is kept: a run that was interrupted goes on where it stopped.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import torch
+
+from hardware.errors import InputError
+from hardware.rig import RigSpec
+from lensless.app.evaluation import evaluate
+from lensless.app.new_tasks import new_classify
+from lensless.app.results import check_out
+from lensless.app.rig import Rig, read_spec
+from lensless.app.screen import Screen
+from lensless.app.setting import Setting
+from lensless.app.text_file import write
+from lensless.app.training import RECIPES, train
+from lensless.data.scenes import Scenes, load_scenes
+from lensless.optics.analysis import signal_to_noise
+from lensless.train import checkpoint
+
+RIG = "bare-v1-short"  # no digit fills its well, so saturation does not blur the comparison
+EPOCHS = 20
+BANDWIDTH_NM = 60.0  # of a green sub-pixel; assumed
+NEAR_WIDTH_MM = 4.0  # of a scene as near as 1 or 10 mm: as wide as the sensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One rig of the comparison, and how many of its frames are averaged."""
+
+    specks: int = 5
+    radius_um: float = 20.0
+    waves: bool = True
+    distance_mm: float = 250.0
+    frames: int = 100
+
+    @property
+    def name(self) -> str:
+        shadow = "waves" if self.waves else "sharp"
+        return f"{self.specks}-specks-{self.radius_um:g}um-{shadow}-{self.distance_mm:g}mm-{self.frames}-frames"
+
+    def spec(self) -> RigSpec:
+        """The facts of the rig."""
+        base = read_spec(RIG)
+        near = {"width_mm": NEAR_WIDTH_MM} if self.distance_mm < 100 else {}
+        return dataclasses.replace(
+            base,
+            id=f"{RIG}-{self.name}",
+            scene=dataclasses.replace(base.scene, distance_mm=self.distance_mm, bandwidth_nm=BANDWIDTH_NM, **near),
+            cover_glass=dataclasses.replace(
+                base.cover_glass, specks=self.specks, speck_radius_um=self.radius_um, diffraction=self.waves
+            ),
+        )
+
+
+CELLS = list(
+    dict.fromkeys(
+        [
+            *(Cell(specks=count, frames=frames) for frames in (100, 1) for count in (0, 1, 2, 5, 20)),
+            *(Cell(radius_um=radius, waves=waves) for radius in (5.0, 10.0, 20.0, 40.0) for waves in (True, False)),
+            *(Cell(specks=count, distance_mm=distance) for distance in (1.0, 10.0) for count in (0, 5)),
+            *(Cell(specks=0, distance_mm=distance, frames=1) for distance in (1.0, 10.0)),
+        ]
+    )
+)
+
+
+def run(screen: Screen, device: str, out: pathlib.Path, scenes: str, data: pathlib.Path | None) -> dict:
+    """Train and test every cell that is not there yet; the table, and the figures by cell."""
+    check_out(out)
+    sets = [load_scenes(scenes, split, 0, None, data) for split in ("train", "val", "test")]
+    found = {}
+    for number, cell in enumerate(CELLS, 1):
+        path = out / f"{cell.name}.json"
+        if not path.exists():
+            screen.say(f"\n{number} of {len(CELLS)}: {cell.name}")
+            write(path, json.dumps(_measure(cell, screen, device, out / cell.name, sets), indent=2) + "\n")
+        found[cell.name] = _read(path)
+    heads = ["", "accuracy", "total light only", "linear rule", "modes above noise"]
+    keys = ("accuracy", "total light only", "linear rule")
+    rows = [
+        [name, *(f"{figures[key] * 100:.1f} %" for key in keys), str(figures["modes"])]
+        for name, figures in found.items()
+    ]
+    screen.table(f"\n{scenes}: labels without reconstruction, {EPOCHS} epochs, one seed", heads, rows)
+    return {"scenes": scenes, "epochs": EPOCHS, "rig": RIG, "cells": found}
+
+
+def _measure(
+    cell: Cell, screen: Screen, device: str, folder: pathlib.Path, sets: list[Scenes]
+) -> dict[str, float | int]:
+    training, validation, test = sets
+    setting = Setting.of(Rig(cell.spec(), device), cell.frames)
+    recipe = dataclasses.replace(RECIPES["classify"], epochs=EPOCHS)
+    task = new_classify(setting, training, seed=0)
+    with screen.training(cell.name, task.metric_name) as watch:
+        train(task, setting, training, validation, recipe, folder, 0, watch)
+    evaluation = evaluate(checkpoint.load(folder).task.to(setting.device), setting, training, validation, test)
+    lines = {line.name: line.figures.get("accuracy") for line in evaluation.lines}
+    model = setting.rig.forward_model
+    half_lit = model.A(torch.full((1, 1, *model.scene_shape), 0.5, device=setting.device))[0, 0]
+    ratios = signal_to_noise(model, setting.sensor.variance(half_lit, cell.frames))
+    return {
+        "accuracy": evaluation.figure,
+        "total light only": lines["total light only"],
+        "linear rule": lines["linear rule"],
+        "modes": int((ratios > 1).sum()),
+        **dataclasses.asdict(cell),
+    }
+
+
+def _read(path: pathlib.Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); delete it, and the cell is measured again") from error
