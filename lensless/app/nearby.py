@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hardware.rig import RigSpec
 from lensless.app.linear_estimates import Noise
+from lensless.app.perturbation import at_distance
 from lensless.app.rig import Rig
 from lensless.app.setting import Setting
 from lensless.optics import ForwardModel, analysis
@@ -34,20 +35,16 @@ def steps(spec: RigSpec) -> dict[str, RigSpec]:
         return dataclasses.replace(spec, alignment=dataclasses.replace(spec.alignment, **there))
 
     whole = "rod" if spec.cannula else "sensor"
-    return {
+    found = {
         f"{whole} tilted by 0.1 degrees": moved(tilt_x_deg=0.1),
         f"{whole} shifted by 0.1 mm": moved(shift_x_mm=0.1),
-        "display 1 % further away": _further(spec, 1.01),
+        "display 1 % further away": dataclasses.replace(
+            spec, scene=at_distance(spec.scene, 1.01 * spec.scene.distance_mm)
+        ),
     }
-
-
-def _further(spec: RigSpec, factor: float) -> RigSpec:
-    """The same display at another distance: it fills another angle."""
-    scene = spec.scene
-    facts = {"distance_mm": factor * scene.distance_mm}
-    if scene.fov_deg is not None:
-        facts["fov_deg"] = 2 * math.degrees(math.atan(math.tan(math.radians(scene.fov_deg / 2)) / factor))
-    return dataclasses.replace(spec, scene=dataclasses.replace(scene, **facts))
+    if spec.cannula:
+        found["sensor shifted by 1 um"] = moved(sensor_shift_x_um=1.0)
+    return found
 
 
 def perturbations(

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from hardware.errors import ConfigurationError
-from hardware.rig import RigSpec
+from hardware.rig import RigSpec, SceneSpec
 
 TILT_DEG = 0.1  # standard deviation, as all but the last
 ROLL_DEG = 0.2
@@ -57,7 +57,7 @@ def perturb(spec: RigSpec, seed: int, strength: float = 1.0) -> RigSpec:
     return dataclasses.replace(
         spec,
         id=f"{spec.id}~{seed}{stronger}",
-        scene=dataclasses.replace(scene, **_at_distance(spec, scene.distance_mm * (1 + DISTANCE * distance))),
+        scene=at_distance(scene, scene.distance_mm * (1 + DISTANCE * distance)),
         sensor=dataclasses.replace(
             sensor,
             white_electrons=sensor.white_electrons * (1 + GAIN * gain),
@@ -68,12 +68,12 @@ def perturb(spec: RigSpec, seed: int, strength: float = 1.0) -> RigSpec:
     )
 
 
-def _at_distance(spec: RigSpec, distance_mm: float) -> dict[str, float]:
-    """Facts of the same scene at another distance: its angle changes, its width does not."""
-    if spec.scene.fov_deg is None:
-        return {"distance_mm": distance_mm}
-    tangent = math.tan(math.radians(spec.scene.fov_deg / 2)) * spec.scene.distance_mm / distance_mm
-    return {"distance_mm": distance_mm, "fov_deg": 2 * math.degrees(math.atan(tangent))}
+def at_distance(scene: SceneSpec, distance_mm: float) -> SceneSpec:
+    """The same display at another distance: the angle that it fills changes, its width does not."""
+    if scene.fov_deg is None:
+        return dataclasses.replace(scene, distance_mm=distance_mm)
+    tangent = math.tan(math.radians(scene.fov_deg / 2)) * scene.distance_mm / distance_mm
+    return dataclasses.replace(scene, distance_mm=distance_mm, fov_deg=2 * math.degrees(math.atan(tangent)))
 
 
 def split_name(name: str) -> tuple[str, int | None, float]:

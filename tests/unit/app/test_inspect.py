@@ -63,7 +63,7 @@ def test_the_expected_psnr_is_near_the_measured_one(inspected):
 
 def test_small_moves_are_stated(inspected):
     steps = inspected[0]["perturbations"]
-    assert len(steps) == 3
+    assert [one["step"].split()[0] for one in steps] == ["rod", "rod", "display", "sensor"]
     assert all(0 <= one["relative"] < 1 and 0 < one["correlation"] <= 1.000001 for one in steps)
 
 
