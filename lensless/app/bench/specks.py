@@ -10,11 +10,12 @@ import pathlib
 import torch
 
 from hardware.errors import InputError
-from hardware.rig import RigSpec
+from lensless.app.bench.specks_picture import draw
+from lensless.app.bench.specks_rigs import CELLS, RIG, Cell
 from lensless.app.evaluation import evaluate
 from lensless.app.new_tasks import new_classify
 from lensless.app.results import check_out
-from lensless.app.rig import Rig, read_spec
+from lensless.app.rig import Rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting
 from lensless.app.text_file import write
@@ -23,51 +24,7 @@ from lensless.data.scenes import Scenes, load_scenes
 from lensless.optics.analysis import signal_to_noise
 from lensless.train import checkpoint
 
-RIG = "bare-v1-short"  # no digit fills its well, so saturation does not blur the comparison
 EPOCHS = 20
-BANDWIDTH_NM = 60.0  # of a green sub-pixel; assumed
-NEAR_WIDTH_MM = 4.0  # of a scene as near as 1 or 10 mm: as wide as the sensor
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One rig of the comparison, and how many of its frames are averaged."""
-
-    specks: int = 5
-    radius_um: float = 20.0
-    waves: bool = True
-    distance_mm: float = 250.0
-    frames: int = 100
-
-    @property
-    def name(self) -> str:
-        shadow = "waves" if self.waves else "sharp"
-        return f"{self.specks}-specks-{self.radius_um:g}um-{shadow}-{self.distance_mm:g}mm-{self.frames}-frames"
-
-    def spec(self) -> RigSpec:
-        """The facts of the rig."""
-        base = read_spec(RIG)
-        near = {"width_mm": NEAR_WIDTH_MM} if self.distance_mm < 100 else {}
-        return dataclasses.replace(
-            base,
-            id=f"{RIG}-{self.name}",
-            scene=dataclasses.replace(base.scene, distance_mm=self.distance_mm, bandwidth_nm=BANDWIDTH_NM, **near),
-            cover_glass=dataclasses.replace(
-                base.cover_glass, specks=self.specks, speck_radius_um=self.radius_um, diffraction=self.waves
-            ),
-        )
-
-
-CELLS = list(
-    dict.fromkeys(
-        [
-            *(Cell(specks=count, frames=frames) for frames in (100, 1) for count in (0, 1, 2, 5, 20)),
-            *(Cell(radius_um=radius, waves=waves) for radius in (5.0, 10.0, 20.0, 40.0) for waves in (True, False)),
-            *(Cell(specks=count, distance_mm=distance) for distance in (1.0, 10.0) for count in (0, 5)),
-            *(Cell(specks=0, distance_mm=distance, frames=1) for distance in (1.0, 10.0)),
-        ]
-    )
-)
 
 
 def run(screen: Screen, device: str, out: pathlib.Path, scenes: str, data: pathlib.Path | None) -> dict:
@@ -88,6 +45,9 @@ def run(screen: Screen, device: str, out: pathlib.Path, scenes: str, data: pathl
         for name, figures in found.items()
     ]
     screen.table(f"\n{scenes}: labels without reconstruction, {EPOCHS} epochs, one seed", heads, rows)
+    picture = out / "specks.png"
+    draw(sets[2].fit((28, 28))[1, 0].float() / 255, device, picture)
+    screen.say(f"look at it: {picture.resolve()}")
     return {"scenes": scenes, "epochs": EPOCHS, "rig": RIG, "cells": found}
 
 
