@@ -25,6 +25,7 @@ from torch import Tensor
 from hardware.errors import ConfigurationError
 from hardware.rig import AlignmentSpec
 from lensless.optics.bare_light import BareLight
+from lensless.optics.checks import check_range
 from lensless.optics.operator import ForwardModel, checked_shapes
 from lensless.optics.radiometry import Layer, Pose
 
@@ -101,35 +102,32 @@ class BareSensor(ForwardModel):
         alignment: AlignmentSpec = ALIGNED,
     ):
         scene_shape, sensor_shape = checked_shapes(scene_shape, sensor_shape)
-        for name, value, low, high in (
-            ("distance_mm", distance_mm, 0, math.inf),
-            ("scene_width_mm", scene_width_mm, 0, math.inf),
-            ("pitch_um", pitch_um, 0, math.inf),
-            ("cover_glass_height_mm", cover_glass_height_mm, 0, distance_mm),
-            ("speck_radius_um", speck_radius_um, 0.1, math.inf),  # the midpoints of a shadow resolve it
-            ("wavelength_nm", wavelength_nm, 0, math.inf),
-            ("layer_azimuth_deg", layer_azimuth_deg, -math.inf, math.inf),
-            ("layer_wedge_mrad", layer_wedge_mrad, -math.inf, math.inf),
-            ("chief_ray_deg_per_mm", chief_ray_deg_per_mm, -math.inf, math.inf),
+        positive, finite = {"above": 0, "below": math.inf}, {"above": -math.inf, "below": math.inf}
+        for name, value, limits in (
+            ("distance_mm", distance_mm, positive),
+            ("scene_width_mm", scene_width_mm, positive),
+            ("pitch_um", pitch_um, positive),
+            ("cover_glass_height_mm", cover_glass_height_mm, {"above": 0, "below": distance_mm}),
+            ("specks", specks, {"least": 0, "below": math.inf}),
+            ("speck_radius_um", speck_radius_um, {"above": 0.1, "below": math.inf}),  # the nodes of a shadow resolve it
+            ("wavelength_nm", wavelength_nm, positive),
+            ("bandwidth_nm", bandwidth_nm, {"least": 0, "most": wavelength_nm}),
+            ("emission_exponent", emission_exponent, {"least": 0, "most": 100}),
+            ("glass_index", glass_index, {"least": 1, "most": 5}),
+            ("layer_index", layer_index, {"least": 1, "most": 5}),
+            ("layer_reflectance", layer_reflectance, {"least": 0, "most": 0.5}),
+            ("layer_thickness_um", layer_thickness_um, {"least": 0, "most": 1e6}),
+            ("layer_wedge_mrad", layer_wedge_mrad, finite),
+            ("layer_azimuth_deg", layer_azimuth_deg, finite),
+            ("wall_height_mm", wall_height_mm, {"least": 0, "most": distance_mm}),
+            ("wall_clearance_mm", wall_clearance_mm, {"least": 0, "most": 1e6}),
+            ("veiling", veiling, {"least": 0, "below": 1}),
+            ("acceptance_deg", acceptance_deg, {"least": 0.1, "most": 1e6}),
+            ("acceptance_gradient_per_rad", acceptance_gradient_per_rad, {"least": 0, "most": 10}),
+            ("chief_ray_deg_per_mm", chief_ray_deg_per_mm, finite),
         ):
-            if not low < value < high:
-                raise ConfigurationError(f"BareSensor: {name} = {value} is outside ({low}, {high})")
-        for name, value, low, high in (
-            ("specks", specks, 0, math.inf),
-            ("bandwidth_nm", bandwidth_nm, 0, wavelength_nm),
-            ("emission_exponent", emission_exponent, 0, 100),
-            ("glass_index", glass_index, 1, 5),
-            ("layer_index", layer_index, 1, 5),
-            ("layer_reflectance", layer_reflectance, 0, 0.5),
-            ("layer_thickness_um", layer_thickness_um, 0, 1e6),
-            ("wall_height_mm", wall_height_mm, 0, distance_mm),
-            ("wall_clearance_mm", wall_clearance_mm, 0, 1e6),
-            ("veiling", veiling, 0, math.nextafter(1, 0)),
-            ("acceptance_deg", 90 if acceptance_deg is None else acceptance_deg, 0.1, 1e6),
-            ("acceptance_gradient_per_rad", acceptance_gradient_per_rad, 0, 10),
-        ):
-            if not low <= value <= high:
-                raise ConfigurationError(f"BareSensor: {name} = {value}; expected {low} to {high:g}")
+            if value is not None:
+                check_range("BareSensor", name, value, **limits)
         if chief_ray_deg_per_mm and acceptance_deg is None:
             raise ConfigurationError(
                 f"BareSensor: chief_ray_deg_per_mm = {chief_ray_deg_per_mm} needs acceptance_deg: pixels that respond "

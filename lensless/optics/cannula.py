@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hardware.errors import ConfigurationError
 from hardware.rig import AlignmentSpec
-from lensless.optics import cache, rings, rod, rod_matrix
+from lensless.optics import cache, glass, rings, rod, rod_matrix
 from lensless.optics.checks import check_range
 from lensless.optics.operator import DenseModel, checked_shapes
 from lensless.optics.rod import Relay, Rod
@@ -88,25 +88,25 @@ class Cannula(DenseModel):
     ):
         scene_shape, sensor_shape = checked_shapes(scene_shape, sensor_shape)
         positive = {"above": 0, "below": math.inf}
-        for name, value, unit, limits in (
-            ("diameter_mm", diameter_mm, "mm", positive),
-            ("length_mm", length_mm, "mm", positive),
-            ("distance_mm", distance_mm, "mm", positive),
-            ("fov_deg", fov_deg, "degrees", {"above": 0, "below": 180}),
-            ("core_index", core_index, "", {"above": 1, "most": 5}),
-            ("numerical_aperture", numerical_aperture, "", positive),
-            ("magnification", magnification, "", positive),
-            ("pitch_um", pitch_um, "um", positive),
-            ("abbe_number", abbe_number, "", {"least": 10, "most": 150}),
-            ("relay_numerical_aperture", relay_numerical_aperture, "", {"above": 0, "most": 5}),
-            ("pupil_distance_mm", pupil_distance_mm, "mm", positive),
-            ("wavelength_nm", wavelength_nm, "nm", {"least": 100, "most": 20_000}),
-            ("bandwidth_nm", bandwidth_nm, "nm", {"least": 0, "most": wavelength_nm}),
-            ("roughness_nm", roughness_nm, "nm", {"least": 0, "most": 100}),
-            ("emission_exponent", emission_exponent, "", {"least": 0, "most": 100}),
+        for name, value, limits in (
+            ("diameter_mm", diameter_mm, positive),
+            ("length_mm", length_mm, positive),
+            ("distance_mm", distance_mm, positive),
+            ("fov_deg", fov_deg, {"above": 0, "below": 180}),
+            ("core_index", core_index, {"above": 1, "most": 5}),
+            ("numerical_aperture", numerical_aperture, positive),
+            ("magnification", magnification, positive),
+            ("pitch_um", pitch_um, positive),
+            ("abbe_number", abbe_number, {"least": 10, "most": 150}),
+            ("relay_numerical_aperture", relay_numerical_aperture, {"above": 0, "most": 5}),
+            ("pupil_distance_mm", pupil_distance_mm, positive),
+            ("wavelength_nm", wavelength_nm, {"least": 100, "most": 20_000}),
+            ("bandwidth_nm", bandwidth_nm, {"least": 0, "most": wavelength_nm}),
+            ("roughness_nm", roughness_nm, {"least": 0, "most": 100}),
+            ("emission_exponent", emission_exponent, {"least": 0, "most": 100}),
         ):
             if value is not None:
-                check_range("Cannula", name, value, unit, **limits)
+                check_range("Cannula", name, value, **limits)
         in_air = math.sqrt(core_index**2 - 1)
         if not numerical_aperture <= in_air * (1 + 1e-9):
             raise ConfigurationError(
@@ -151,5 +151,5 @@ class Cannula(DenseModel):
 
 def _traced(geometry: Geometry, rays: int, seed: int, device: str | torch.device) -> dict[str, Tensor]:
     key = dataclasses.asdict(geometry) | {"rays": rays, "seed": seed}
-    code = [module.__file__ for module in (rings, rod, rod_matrix)]
+    code = [module.__file__ for module in (glass, rings, rod, rod_matrix)]
     return cache.tensors("cannula", key, code=code, compute=lambda: trace_matrix(geometry, rays, seed, device))

@@ -2,19 +2,25 @@
 
 from hardware.errors import ConfigurationError
 
+# Names carry units at their ends; the longer ending goes first.
+_UNITS = {
+    "_electrons_per_dn": "electrons/DN", "_electrons_per_s": "electrons/s", "_deg_per_mm": "degrees/mm",
+    "_per_rad": "1/rad", "_electrons": "electrons", "_mrad": "mrad", "_deg": "degrees", "_mm": "mm", "_um": "um",
+    "_nm": "nm", "_dn": "DN", "_s": "s", "_c": "degrees C",
+}  # fmt: skip
+
 
 def check_range(
     owner: str,
     name: str,
     value: float,
-    unit: str = "",
     *,
     above: float | None = None,
     least: float | None = None,
     below: float | None = None,
     most: float | None = None,
 ) -> None:
-    """Refuse a number outside of its range; NaN is outside of every range.
+    """Refuse a number outside of its range; NaN, and what is no number, is outside of every range.
 
     Raises:
         ConfigurationError: with the owner, the name, the value, its unit and the range.
@@ -26,7 +32,13 @@ def check_range(
         (most, "at most", lambda: value <= most),
     )
     stated = [(limit, words, holds) for limit, words, holds in limits if limit is not None]
-    if not all(holds() for _, _, holds in stated):
+    try:
+        inside = all(holds() for _, _, holds in stated)
+    except TypeError:  # text, or nothing
+        inside = False
+    if not inside:
         expected = " and ".join(f"{words} {limit:g}" for limit, words, _ in stated)
-        tail = f" {unit}" if unit else ""
-        raise ConfigurationError(f"{owner}: {name} = {value}{tail}; expected {expected}{tail}")
+        if len(stated) == 2 and least is not None and most is not None:
+            expected = f"{least:g} to {most:g}"
+        unit = next((f" {unit}" for ending, unit in _UNITS.items() if name.endswith(ending)), "")
+        raise ConfigurationError(f"{owner}: {name} = {value!r}{unit}; expected {expected}{unit}")

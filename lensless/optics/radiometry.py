@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from lensless.optics.glass import window_transmittance
+
 _SMALLEST_HARMONIC = 1e-9  # of the fringes of a layer; below, they are left out
 
 
@@ -125,7 +127,7 @@ class Radiometry:
             gx, gy = self.gradients[pixels, 0, None], self.gradients[pixels, 1, None]
             light *= (1 + angle * (gx * dx + gy * dy)).clamp_min(0)  # a poor pixel is blind, it makes no light
         if self.glass_index is not None:
-            light *= window_transmission(cosine, self.glass_index)
+            light *= window_transmittance(1 - cosine.square(), self.glass_index)
         if self.layer is not None:
             light *= self.layer.transmission(px, py, cosine)
         return light
@@ -137,14 +139,3 @@ class Radiometry:
         along = outwards * (px * ux + py * uy) + torch.cos(lean) * uz
         angle = torch.acos(along.clamp(-1, 1))
         return torch.exp(-0.5 * (angle / math.radians(self.acceptance_deg)).square())
-
-
-def window_transmission(cosine: Tensor, index: float) -> Tensor:
-    """Share of unpolarised light that passes both faces of a window at this cosine of its angle in air.
-
-    Fresnel's equations, once per face and polarisation; what is reflected to and fro inside the window is lost.
-    """
-    inside = (1 - (1 - cosine.square()) / index**2).sqrt()
-    s_passed = 1 - ((cosine - index * inside) / (cosine + index * inside)).square()
-    p_passed = 1 - ((index * cosine - inside) / (index * cosine + inside)).square()
-    return (s_passed.square() + p_passed.square()) / 2

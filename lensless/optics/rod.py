@@ -10,8 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-# The spectral lines that define the index and the Abbe number of a glass, in nm: d, F, C.
-_D_NM, _F_NM, _C_NM = 587.56, 486.13, 656.27
+from lensless.optics.glass import index_at, transmittance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,31 +159,6 @@ def fold(
     return Exits(
         torch.where(straight, x0, x), torch.where(straight, y0, y), slope * ux, slope * uy, b, sin2, bounces
     )  # fmt: skip
-
-
-def index_at(wavelength_nm: float | Tensor, core_index: float, abbe_number: float | None) -> float | Tensor:
-    """Refractive index by Cauchy's two terms, n = A + B / wavelength^2.
-
-    B follows from the Abbe number V = (n_d - 1) / (n_F - n_C) of the lines at 587.6, 486.1 and 656.3 nm, A from n_d =
-    `core_index`; without an Abbe number the index is the same for all light. Fused silica has V = 67.8; within 450 to
-    650 nm this is then within 3e-4 of its measured index (Malitson, J. Opt. Soc. Am. 55, 1205, 1965, doi
-    10.1364/JOSA.55.001205).
-    """
-    if abbe_number is None:
-        return core_index
-    B = (core_index - 1) / abbe_number / (_F_NM**-2 - _C_NM**-2)
-    return core_index + B * (wavelength_nm**-2 - _D_NM**-2)
-
-
-def transmittance(sin2: Tensor, index: float | Tensor) -> Tensor:
-    """Share of unpolarised light that passes between air and glass, 1 - (R_s + R_p) / 2, by Fresnel's equations.
-
-    `sin2` is the squared sine of the angle in air. The same share passes the other way.
-    """
-    air, glass = torch.sqrt(1 - sin2), torch.sqrt(1 - sin2 / index**2)
-    R_s = ((air - index * glass) / (air + index * glass)) ** 2
-    R_p = ((glass - index * air) / (glass + index * air)) ** 2
-    return 1 - (R_s + R_p) / 2
 
 
 def scatter(roughness_nm: float, wall_sin2: Tensor, wavelength_nm: float | Tensor) -> Tensor:

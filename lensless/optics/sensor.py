@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
+from lensless.optics.checks import check_range
 
 # From this mean on the skewness of a Poisson count, 1 / sqrt(mean), is below 0.032: a rounded normal number serves.
 _GAUSSIAN_FROM_ELECTRONS = 1000.0
@@ -97,8 +98,7 @@ class SensorNoise(nn.Module):
             ("temperature_c", temperature_c, -100, 150),
             ("dark_doubling_c", dark_doubling_c, 1, 50),
         ):
-            if not low <= value <= high:  # NaN is neither
-                raise ConfigurationError(f"sensor {serial!r}: {name} = {value}; expected {low:g} to {high:g}")
+            check_range(f"sensor {serial!r}", name, value, least=low, most=high)
         self.white_electrons = white_electrons
         self.full_well_electrons = full_well_electrons
         self.read_noise_electrons = read_noise_electrons

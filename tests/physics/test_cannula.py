@@ -10,7 +10,8 @@ from rod_tracer import matrix_by_brute_force, trace
 from hardware.errors import ConfigurationError
 from hardware.rig import AlignmentSpec
 from lensless.optics import Cannula, rod_matrix
-from lensless.optics.rod import fold, index_at, transmittance
+from lensless.optics.glass import index_at, transmittance
+from lensless.optics.rod import fold
 
 RADIUS, INDEX = 0.11, 1.46
 

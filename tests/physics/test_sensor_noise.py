@@ -469,7 +469,7 @@ def test_light_that_cannot_be_is_refused(wrong):
     ],
 )  # fmt: skip
 def test_a_sensor_that_cannot_be_is_refused(name, wrong):
-    with pytest.raises(ConfigurationError, match=rf"sensor 'S-1': {name} = {wrong}; expected .* to "):
+    with pytest.raises(ConfigurationError, match=rf"sensor 'S-1': {name} = {wrong}.*; expected .* to "):
         sensor(**{name: wrong})
 
 

@@ -24,9 +24,9 @@ from lensless.train import fabric_on
 BATCH = 256
 # What is traced: scene, sensor, rays for each scene pixel, and what is promised of it.
 TRACED = {
-    "cannula-v1, coarse": ((32, 32), (64, 64), 2**17, "error at most 5 % in at most 5 s"),
+    "cannula-v1, coarse": ((32, 32), (64, 64), 2**18, "error at most 5 % in at most 5 s"),
     "cannula-v1, fine": ((32, 32), (64, 64), 2**21, "error at most 1 % in at most 100 s"),
-    "64x64 scene on 128x128 cells": ((64, 64), (128, 128), 2**19, "error at most 5 % in at most 180 s and 2 GiB"),
+    "64x64 scene on 128x128 cells": ((64, 64), (128, 128), 2**20, "error at most 5 % in at most 180 s and 2 GiB"),
 }
 
 
