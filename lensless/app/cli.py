@@ -142,6 +142,8 @@ def train(
         )
     if hidden is not None and (after is not None or task is not o.Train.classify):
         raise ConfigurationError("--hidden goes with `lensless train classify` without --after only")
+    if strength != 1 and not perturbed:
+        raise ConfigurationError("--strength says how far perturbed rigs drift; say with --perturbed how many")
     if perturbed and after is not None:
         raise ConfigurationError("--perturbed goes with the training of the reconstruction, not with --after")
     kind = task.value if after is None else "classify-reconstruction"
@@ -189,6 +191,8 @@ def evaluate(
     """Measure trained networks on scenes they never saw, beside their baselines."""
     from lensless.app import evaluate_job as job
 
+    if strength != 1 and not perturbed:
+        raise ConfigurationError("--strength says how far perturbed rigs drift; say with --perturbed how many")
     wish = job.Wish(rig, scenes, split.value, sharp, page, device, workers, data, perturbed, strength)
     job.evaluate_all(checkpoints, wish, Screen(json))
 

@@ -11,7 +11,7 @@ from lensless.app import inspection_page, pages
 from lensless.app.linear_estimates import Estimates, Noise, linear_estimates
 from lensless.app.load import open_device
 from lensless.app.nearby import Perturbation, perturbations
-from lensless.app.rig import Rig, open_rig
+from lensless.app.rig import Rig, file_name, open_rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting, statistics_of
 from lensless.app.text_file import write
@@ -66,7 +66,7 @@ def inspect(
     screen.say("A mode counts where a scene of independent pixels (0.3 of white rms) exceeds the noise at half light.")
     if sampled := pages.sampling(setting):
         screen.say(sampled)
-    page = page or pathlib.Path(f"inspect-{pathlib.Path(rig).stem}.html")
+    page = page or pathlib.Path(f"inspect-{file_name(opened.id)}.html")
     write(page, inspection_page.page(found))
     screen.say(f"look at it: {page.resolve()}")
     screen.result(inspection_page.facts(found))

@@ -43,7 +43,7 @@ Frames = Annotated[
 ]
 Rays = Annotated[
     int | None,
-    _option("Rays per scene pixel of a cannula; the default leaves about 2 % sampling error.", "--rays", min=2),
+    _option("Rays per scene pixel of a cannula; the default leaves about 0.6 % sampling error.", "--rays", min=2),
 ]
 Seed = Annotated[
     int,

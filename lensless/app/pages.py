@@ -119,11 +119,11 @@ def beyond_rays(seen: Seen) -> str:
 
 
 def spectrum(setting: Setting, seen: Seen) -> str:
-    ratios = seen.signal_to_noise
+    ratios = seen.signal_to_noise.cpu().numpy()
     levels = {"noise of one frame": 1 / ratios[0]}
     if setting.frames > 1:
         levels[f"noise of {setting.frames} frames"] = 1 / ratios[0] / setting.frames**0.5
-    return drawing.spectrum(ratios.cpu().numpy(), levels)
+    return drawing.spectrum(ratios, levels)
 
 
 def inspect(setting: Setting, J: Tensor | None = None, gram: Tensor | None = None) -> Seen:

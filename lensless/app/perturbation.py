@@ -6,6 +6,8 @@ us. A `strength` of 2 doubles them all.
 
 import dataclasses
 import math
+import pathlib
+import re
 
 import numpy as np
 
@@ -83,12 +85,11 @@ def split_name(name: str) -> tuple[str, int | None, float]:
         ConfigurationError: what follows the ~ is not of that form.
     """
     source, mark, rest = name.rpartition("~")
-    if not mark or "/" in rest or not source:  # a ~ may be part of a path
+    if not mark or "/" in rest or not source or pathlib.Path(name).is_file():  # a ~ may be part of a path
         return name, None, 1.0
-    seed, times, strength = rest.partition("x")
-    try:
-        return source, int(seed), float(strength) if times else 1.0
-    except ValueError:
+    found = re.fullmatch(r"(\d{1,12})(?:x(\d+(?:\.\d+)?))?", rest)
+    if found is None:
         raise ConfigurationError(
             f"rig {name!r}: expected ID~SEED or ID~SEEDxSTRENGTH, such as {source}~3 or {source}~3x0.5"
-        ) from None
+        )
+    return source, int(found[1]), float(found[2] or 1)

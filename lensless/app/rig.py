@@ -5,6 +5,7 @@ import difflib
 import functools
 import importlib.resources
 import pathlib
+import re
 import tomllib
 import types
 import typing
@@ -42,7 +43,7 @@ RANGES: dict[str, dict] = {
     "frames": {"ge": 1, "le": 100_000},
     "bit_depth": {"ge": 1, "le": 16},
     "black_level_dn": {"ge": 0, "le": 65_535},
-    "id": {"min_length": 1, "max_length": 100},
+    "id": {"min_length": 1, "max_length": 200},
     "wavelength_nm": {"ge": 100, "le": 20_000},
     "bandwidth_nm": {"ge": 0, "le": 1000},
     "emission_exponent": {"ge": 0, "le": 100},
@@ -104,10 +105,11 @@ class Rig:
         """
         model = self._forward_model()
         white = model.A(torch.ones(1, model.channels or 1, *model.scene_shape, device=self.device))
-        if not all(bool(torch.isfinite(end)) for end in torch.aminmax(white)):  # NaN spreads to both
+        low, high = torch.aminmax(white)  # NaN spreads to both
+        if not (torch.isfinite(low) and torch.isfinite(high) and high > 0):
             raise ConfigurationError(
-                f"rig {self.id!r}: no light of the scene reaches its sensor; check the lengths, distances and the "
-                "magnification of its file"
+                f"rig {self.id!r}: no light of the scene reaches its sensor; check the lengths, distances, the "
+                "magnification and the alignment of its file"
             )
         return model
 
@@ -211,6 +213,11 @@ def open_rig(source: str | pathlib.Path, device: str = "cpu", rays: int | None =
         ConfigurationError: no such file or id, an unknown key, a value out of range, a section that is missing.
     """
     return Rig(read_spec(source), device, rays)
+
+
+def file_name(rig_id: str) -> str:
+    """The id of a rig as part of a file's name."""
+    return re.sub(r"[^\w.~-]+", "-", rig_id)
 
 
 def shipped_rigs() -> dict[str, pathlib.Path]:

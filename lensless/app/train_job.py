@@ -8,7 +8,7 @@ from hardware.errors import ConfigurationError
 from lensless.app.load import open_device, setting_of
 from lensless.app.new_tasks import new_after_reconstruction, new_classify, new_reconstruct
 from lensless.app.results import check_out
-from lensless.app.rig import Rig, open_rig
+from lensless.app.rig import Rig, file_name, open_rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Perturbed, Setting
 from lensless.app.training import RECIPES, check_scenes, train
@@ -70,12 +70,12 @@ class Wish:
             validation = validation.spread(max(LEAST_VALIDATION, self.count // 10))
         return training, validation
 
-    def folder(self, kind: str) -> pathlib.Path:
+    def folder(self, kind: str, rig_id: str) -> pathlib.Path:
         """Where the checkpoint goes if nobody said."""
         scenes = self.scenes.replace(":", "-").replace("/", "-").strip("-")
         frames = f"-{self.frames}-frames" if self.frames else ""
         perturbed = f"-perturbed{self.perturbed}x{self.strength:g}" if self.perturbed else ""
-        return pathlib.Path("runs") / f"{kind}-{pathlib.Path(self.rig).stem}-{scenes}{frames}{perturbed}-{self.seed}"
+        return pathlib.Path("runs") / f"{kind}-{file_name(rig_id)}-{scenes}{frames}{perturbed}-{self.seed}"
 
 
 def recipe(
@@ -106,9 +106,9 @@ def train_front(
     hidden: tuple[int, ...] | None = None,
 ) -> None:  # fmt: skip
     """Train a task that takes frames; `hidden` of a private classifier, see `Classify`."""
-    out = out or wish.folder(kind)
-    check_out(out)
     rig = wish.open_rig()
+    out = out or wish.folder(kind, rig.id)
+    check_out(out)
     training, validation = wish.scene_sets()
     check_scenes(kind, training, chosen)
     setting = wish.setting(rig, screen)  # last: it may take a minute
@@ -129,7 +129,7 @@ def train_after(
             f"--after {reconstruction}: a {found.task.kind!r} checkpoint; expected one of `lensless train reconstruct`"
         )
     setting = setting_of(found, str(reconstruction), wish.device, wish.rig)
-    out = out or dataclasses.replace(wish, rig=wish.rig or setting.rig.id).folder("classify-reconstruction")
+    out = out or wish.folder("classify-reconstruction", setting.rig.id)
     check_out(out)
     training, validation = wish.scene_sets()
     task = new_after_reconstruction(found.task.to(setting.device), training, seed=chosen.seed)

@@ -102,6 +102,7 @@ class ProjectedSimulator:
     def __init__(self, simulator: FrameSimulator, projection: Tensor, mean_picture: Tensor):
         """`projection` is (k, n) for the n pixels of the simulator; `mean_picture` is (C, H, W) in [0, 1]."""
         self.simulator, self.projection = simulator, projection
+        self.white = float(simulator.matrix.sum(1).max())  # no pixel sees more than the brightest of a white scene
         self.brightest = simulator.matrix.amax(0)  # radiance @ this is no less than the light of any pixel
         nothing = torch.zeros(simulator.shape, device=projection.device)
         offset = simulator.expected(nothing).flatten()
@@ -124,8 +125,7 @@ class ProjectedSimulator:
         light = (radiance @ self.total / self.mean_total).clamp_min(0).sqrt().unsqueeze(1)
         draws = torch.randn(2, *values.shape, generator=generator, device=values.device)
         values += draws[0] @ self.floor_root.T + light * (draws[1] @ self.shot_root.T)
-        # No pixel sees more than the brightest one of an all-white scene, which is 1.
-        clipping = (radiance @ self.brightest).clamp(max=1) > self.simulator.noise.linear_up_to
+        clipping = (radiance @ self.brightest).clamp(max=self.white) > self.simulator.noise.linear_up_to
         if clipping.any():
             values[clipping] = self.simulator(pictures[clipping], generator).flatten(1) @ self.projection.T
         return values

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from lensless.optics.operator import ForwardModel
+from lensless.optics.operator import ForwardModel, roots
 
 SCENE_RMS = 0.3  # of a scene whose pixels vary independently, white = 1
 _ROWS_AT_ONCE = 16384
@@ -177,8 +177,3 @@ def change(A: ForwardModel, perturbed: ForwardModel) -> Change:
     before, after = sums["aa"] - sums["a"].square() / lit, sums["pp"] - sums["p"].square() / lit
     correlation = (sums["ap"] - sums["a"] * sums["p"] / lit) / (before * after).clamp_min(0).sqrt()
     return Change(float((sums["moved"].sum() / sums["aa"].sum()).sqrt()), float(correlation.nanmean()))
-
-
-def roots(J: Tensor) -> Tensor:
-    """Roots of the eigenvalues of a symmetric matrix, largest first; those that rounding made negative count as 0."""
-    return torch.linalg.eigvalsh(J).flip(0).clamp_min(0).sqrt()

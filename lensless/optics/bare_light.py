@@ -70,6 +70,14 @@ class BareLight:
         y, x = (torch.tensor(ends, dtype=torch.float64) for ends in ((-sides[0], sides[0]), (-sides[1], sides[1])))
         lowest = float(self.pose.seen(x, y[:, None])[2].min())
         highest = max(self.height_mm, self.wall_height_mm)
+        half_y, half_x = (n * self.pitch_mm / 2 for n in self.sensor_shape)
+        (_, _, lean_x), (_, _, lean_y), _ = self.pose.axes
+        nearest = self.pose.distance_mm - abs(lean_x) * half_x - abs(lean_y) * half_y
+        if not nearest > 0:
+            raise ConfigurationError(
+                f"BareSensor: tilt_x_deg = {self.pose.tilt_x_deg:g} and tilt_y_deg = {self.pose.tilt_y_deg:g} put the "
+                f"nearest pixel {nearest:.4g} mm before the plane of the scene; expected more than 0 mm"
+            )
         if not lowest > highest:
             raise ConfigurationError(
                 f"BareSensor: tilt_x_deg = {self.pose.tilt_x_deg:g} and tilt_y_deg = {self.pose.tilt_y_deg:g} leave a "
@@ -115,6 +123,12 @@ class BareLight:
             if (before - now).abs().max() <= _AREA_ERROR * now.abs().max():
                 break
             few, before = more, now
+        else:
+            raise ConfigurationError(
+                f"BareSensor: light changes too fast over a scene pixel of {self.scene_pixel_mm:.4g} mm for {few} x "
+                f"{few} points in it to {_AREA_ERROR:g}; expected smaller scene pixels, or a layer of fewer fringes "
+                "(layer_thickness_um)"
+            )
         offsets, weights = self._gauss(few)
         return *(_centres(n, self.scene_pixel_mm, self.device)[:, None] + offsets for n in self.scene_shape), weights
 

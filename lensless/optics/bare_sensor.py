@@ -25,7 +25,7 @@ from torch import Tensor
 from hardware.errors import ConfigurationError
 from hardware.rig import AlignmentSpec
 from lensless.optics.bare_light import BareLight
-from lensless.optics.checks import check_range
+from lensless.optics.checks import check_alignment, check_range, check_seed, check_white
 from lensless.optics.operator import ForwardModel, checked_shapes
 from lensless.optics.radiometry import Layer, Pose
 
@@ -133,6 +133,9 @@ class BareSensor(ForwardModel):
                 f"BareSensor: chief_ray_deg_per_mm = {chief_ray_deg_per_mm} needs acceptance_deg: pixels that respond "
                 "as a flat surface prefer no direction"
             )
+        check_seed("BareSensor", seed)
+        if not isinstance(specks, int):
+            raise ConfigurationError(f"BareSensor: specks = {specks!r}; expected a whole number")
         pose = _pose(distance_mm, alignment)
         super().__init__(scene_shape, sensor_shape)
         extent_mm = (sensor_shape[0] * pitch_um * 1e-3, sensor_shape[1] * pitch_um * 1e-3)
@@ -156,6 +159,7 @@ class BareSensor(ForwardModel):
         posed = dataclasses.replace(light, pose=pose)
         posed.check_sight()
         self.model, brightest = light.model(dtype, structured)
+        check_white("BareSensor", brightest)
         if pose != light.pose:
             self.model, _ = posed.model(dtype, structured, brightest)
 
@@ -188,13 +192,14 @@ def speck_centres_mm(specks: int, extent_mm: tuple[float, float], seed: int) -> 
 
 def _pose(distance_mm: float, alignment: AlignmentSpec) -> Pose:
     """Refuses what a bare sensor has not, and what is no number."""
+    check_alignment("BareSensor", alignment)
     facts = dataclasses.asdict(alignment)
     own = [field.name for field in dataclasses.fields(Pose) if field.name in facts]
     for name, value in facts.items():
-        limit = 0.0 if name not in own else 90.0 if name.startswith("tilt") else math.inf
-        if not (value == 0 or abs(value) < limit):
-            expected = f"between -{limit:g} and {limit:g}" if limit else f"0: it has no relay, only {', '.join(own)}"
-            raise ConfigurationError(f"BareSensor: alignment.{name} = {value}; expected {expected}")
+        if name not in own and value != 0:
+            raise ConfigurationError(
+                f"BareSensor: alignment.{name} = {value}; expected 0: it has no relay, only {', '.join(own)}"
+            )
     return Pose(distance_mm, *(facts[name] for name in own))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from hardware.errors import ConfigurationError
 from hardware.rig import AlignmentSpec
 from lensless.optics import cache, glass, rings, rod, rod_matrix
-from lensless.optics.checks import check_range
+from lensless.optics.checks import check_alignment, check_range, check_seed, check_white
 from lensless.optics.operator import DenseModel, checked_shapes
 from lensless.optics.rod import Relay, Rod
 from lensless.optics.rod_matrix import Geometry, trace_matrix
@@ -107,6 +107,9 @@ class Cannula(DenseModel):
         ):
             if value is not None:
                 check_range("Cannula", name, value, **limits)
+        alignment = AlignmentSpec() if alignment is None else alignment
+        check_alignment("Cannula", alignment)
+        check_seed("Cannula", seed)
         in_air = math.sqrt(core_index**2 - 1)
         if not numerical_aperture <= in_air * (1 + 1e-9):
             raise ConfigurationError(
@@ -121,7 +124,7 @@ class Cannula(DenseModel):
         if math.sin(math.radians(fov_deg / 2)) > numerical_aperture:
             accepted = 2 * math.degrees(math.asin(min(1.0, numerical_aperture)))
             raise ConfigurationError(
-                f"Cannula: fov_deg = {fov_deg} degrees: the edges of the scene are outside of the field of a rod of "
+                f"Cannula: fov_deg = {fov_deg} degrees: the sides of the scene are outside of the field of a rod of "
                 f"numerical aperture {numerical_aperture}; expected at most {accepted:.4g} degrees"
             )
         if not isinstance(rays, int) or rays < 2 or rays % 2:
@@ -142,7 +145,9 @@ class Cannula(DenseModel):
         )  # fmt: skip
         aligned = _traced(geometry, rays, seed, device)
         stored = aligned
-        if alignment is not None and alignment != AlignmentSpec():
+        check_white("Cannula", float(aligned["white"]))
+        if alignment != AlignmentSpec():
+            dataclasses.replace(geometry, alignment=alignment).check_sight()
             stored = _traced(dataclasses.replace(geometry, alignment=alignment), rays, seed, device)
         matrix = stored["matrix"].to(device) / float(aligned["white"])
         super().__init__(matrix, scene_shape, sensor_shape, float(stored["sampling_error"]))

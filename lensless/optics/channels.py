@@ -43,6 +43,11 @@ class Channels(ForwardModel):
                 f"Channels: weights = {self.weights}; expected {len(models)} finite numbers above 0, one for each model"
             )
 
+        spectra = [model.sampling_spectrum for model in models]
+        if any(spectrum is not None for spectrum in spectra):
+            scaled = [w * s for w, s in zip(self.weights, spectra, strict=True) if s is not None]
+            self.sampling_spectrum = torch.cat(scaled).sort(descending=True).values
+
     def A(self, x: Tensor) -> Tensor:
         self._flat(x, self.scene_shape)
         return torch.cat([w * model.A(x[:, k : k + 1]) for k, model, w in self._each()], 1)

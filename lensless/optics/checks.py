@@ -1,6 +1,10 @@
 """Refusing numbers that cannot be, in one form of words."""
 
+import dataclasses
+import math
+
 from hardware.errors import ConfigurationError
+from hardware.rig import AlignmentSpec
 
 # Names carry units at their ends; the longer ending goes first.
 _UNITS = {
@@ -42,3 +46,37 @@ def check_range(
             expected = f"{least:g} to {most:g}"
         unit = next((f" {unit}" for ending, unit in _UNITS.items() if name.endswith(ending)), "")
         raise ConfigurationError(f"{owner}: {name} = {value!r}{unit}; expected {expected}{unit}")
+
+
+def check_alignment(owner: str, alignment: AlignmentSpec) -> None:
+    """Refuse tilts of a right angle and more, and what is not finite.
+
+    Raises:
+        ConfigurationError: see `check_range`.
+    """
+    for name, value in dataclasses.asdict(alignment).items():
+        limit = 90 if "tilt" in name else math.inf
+        check_range(owner, f"alignment.{name}", value, above=-limit, below=limit)
+
+
+def check_white(owner: str, white: float) -> None:
+    """Refuse a rig whose all-white scene lights nothing, or beyond what numbers hold.
+
+    Raises:
+        ConfigurationError: naming what to look at.
+    """
+    if not 0 < white < math.inf:
+        raise ConfigurationError(
+            f"{owner}: the brightest pixel of an all-white scene has the light {white:g}; expected more than 0. "
+            "Check the lengths, distances and apertures"
+        )
+
+
+def check_seed(owner: str, seed: int) -> None:
+    """Refuse a seed that is no whole number of 0 to 2^32 - 1.
+
+    Raises:
+        ConfigurationError: with the owner and the seed.
+    """
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ConfigurationError(f"{owner}: seed = {seed!r}; expected a whole number of 0 to {2**32 - 1}")

@@ -78,7 +78,7 @@ class ForwardModel(nn.Module, abc.ABC):
         matrix = self.as_matrix()
         rows, columns = matrix.shape
         small = gram_of(matrix if rows >= columns else matrix.T)
-        return torch.linalg.eigvalsh(small).flip(0).clamp_min(0).sqrt()
+        return roots(small)
 
     def svd(self, rank: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The leading `rank` terms of A = U diag(s) Vh, in the dtype of the model.
@@ -152,8 +152,8 @@ def real_tensor(array: ArrayLike | Tensor, name: str) -> Tensor:
         ConfigurationError: it holds something else.
     """
     try:
-        tensor = array.detach() if isinstance(array, Tensor) else torch.tensor(np.asarray(array))
-    except TypeError as error:  # words, objects, ragged rows
+        tensor = array.detach() if isinstance(array, Tensor) else torch.from_numpy(np.array(array))
+    except (TypeError, ValueError) as error:  # words, objects, ragged rows
         raise ConfigurationError(f"{name} holds no numbers ({error}); expected real numbers") from error
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise ConfigurationError(f"{name} holds {tensor.dtype}; expected real numbers")
@@ -199,6 +199,11 @@ def gram_of(tall: Tensor, rows_at_once: int = 16384) -> Tensor:
         piece = piece.double()
         total.addmm_(piece.T, piece)
     return total
+
+
+def roots(J: Tensor) -> Tensor:
+    """Roots of the eigenvalues of a symmetric matrix, largest first; those that rounding made negative count as 0."""
+    return torch.linalg.eigvalsh(J).flip(0).clamp_min(0).sqrt()
 
 
 def leading_svd(matrix: Tensor, rank: int | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from hardware.errors import ConfigurationError
 from lensless.optics.rod import Relay, Rod
 
 RINGS = 16  # radii for one scene pixel's width; 8 would leave 0.3 % of the default rig's matrix wrong
 _PER_CELL = 16  # radial bins for one cell: images have caustics, which are rings; 4 bins would leave 1 %
 _PER_CELL_AROUND = 4  # bins in azimuth for one cell at the rim, at least
 _KEPT = 3 * RINGS  # rings in memory; a pixel takes half of them, and its successors nearly the same
+_MOST_GIB = 8.0  # of memory for those
 _SPLITS = 4  # of each bin in azimuth, to share it among the cells that it touches
 _RAYS_AT_ONCE = 2**17  # a few arrays of this size stay in the second-level cache of a core
 
@@ -55,6 +57,12 @@ class Rings:
         self.radial = max(16, math.ceil(self.reach_mm / cell_mm * _PER_CELL))
         rim_cells = 2 * math.pi * self.reach_mm / cell_mm
         self.around = max(64, 2 ** math.ceil(math.log2(rim_cells * _PER_CELL_AROUND)))
+        needed_gib = 8 * (self.around // 2 + 1) * _KEPT * self.radial / 2**30
+        if needed_gib > _MOST_GIB:
+            raise ConfigurationError(
+                f"Cannula: images of {self.radial} x {self.around} bins take {needed_gib:.1f} GiB; expected at most "
+                f"{_MOST_GIB:g} GiB: take larger cells (pitch_um), or less defocus_um"
+            )
         self.harmonics = torch.arange(self.around // 2 + 1, device=device)
         # Bins of phi are centred half a bin further on, and both counting in bins and sharing them out blurs by one.
         self._blur = torch.sinc(self.harmonics / self.around) ** 2

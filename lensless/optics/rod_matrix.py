@@ -6,8 +6,9 @@ import math
 import torch
 from torch import Tensor
 
+from hardware.errors import ConfigurationError
 from hardware.rig import AlignmentSpec
-from lensless.optics.operator import gram_of
+from lensless.optics.operator import gram_of, roots
 from lensless.optics.rings import RINGS, Cells, Rings, sobol
 from lensless.optics.rod import Relay, Rod
 
@@ -54,6 +55,19 @@ class Geometry:
         sensor = (a.sensor_shift_x_um, a.sensor_shift_y_um)
         return tuple(((1 + M) * lens - cell) * 1e-3 / M for lens, cell in zip(relay, sensor, strict=True))
 
+    def check_sight(self) -> None:
+        """Refuse a pose in which a part of the scene lies beside or behind the front face of the rod."""
+        half_y, half_x = (n * self.pixel_mm / 2 for n in self.scene_shape)
+        y, x = (torch.tensor(ends, dtype=torch.float64) for ends in ((-half_y, half_y), (-half_x, half_x)))
+        _, _, z = self._in_rods_frame(x.repeat(2), y.repeat_interleave(2))
+        if not float(z.min()) > 0:
+            a = self.alignment
+            raise ConfigurationError(
+                f"Cannula: tilt_x_deg = {a.tilt_x_deg:g}, tilt_y_deg = {a.tilt_y_deg:g} and a shift by "
+                f"({a.shift_x_mm:g}, {a.shift_y_mm:g}) mm leave a part of the scene {float(z.min()):.4g} mm before the "
+                "face of the rod; expected all of it at more than 0 mm"
+            )
+
     def seen_from_rod(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where points (x, y) of the display seem to lie on a plane square to the rod at its distance, and the light
         that they send beside what points of that plane would.
@@ -61,17 +75,22 @@ class Geometry:
         The depth of a point changes with tilt by some mm; the rays of one point, which meet the rod within a / d of
         each other, are taken as if it had not: for a tilt of 1 degree they land less than 0.1 um off.
         """
-        a, d = self.alignment, self.rod.distance_mm
-        x, y, z = x - a.shift_x_mm, y - a.shift_y_mm, torch.full_like(x, d)
-        tilt_x, tilt_y = math.radians(a.tilt_x_deg), math.radians(a.tilt_y_deg)
+        d = self.rod.distance_mm
+        x, y, z = self._in_rods_frame(x, y)
         distance = torch.sqrt(x**2 + y**2 + z**2)
-        cos_display = z / distance
-        x, z = math.cos(tilt_x) * x - math.sin(tilt_x) * z, math.sin(tilt_x) * x + math.cos(tilt_x) * z
-        y, z = math.cos(tilt_y) * y - math.sin(tilt_y) * z, math.sin(tilt_y) * y + math.cos(tilt_y) * z
-        cos_rod = z / distance
+        cos_display, cos_rod = d / distance, z / distance
         exponent = self.rod.emission_exponent
         sent = cos_display ** (1 + exponent) * cos_rod * (d / distance) ** 2
         return x * (d / z), y * (d / z), sent / cos_rod ** (4 + exponent)
+
+    def _in_rods_frame(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Points of the display from the middle of the front face, along the axes of the rod; z towards the scene."""
+        a = self.alignment
+        x, y, z = x - a.shift_x_mm, y - a.shift_y_mm, torch.full_like(x, self.rod.distance_mm)
+        tilt_x, tilt_y = math.radians(a.tilt_x_deg), math.radians(a.tilt_y_deg)
+        x, z = math.cos(tilt_x) * x - math.sin(tilt_x) * z, math.sin(tilt_x) * x + math.cos(tilt_x) * z
+        y, z = math.cos(tilt_y) * y - math.sin(tilt_y) * z, math.sin(tilt_y) * y + math.cos(tilt_y) * z
+        return x, y, z
 
 
 def trace_matrix(geometry: Geometry, rays: int, seed: int, device: str | torch.device) -> dict[str, Tensor]:
@@ -80,12 +99,12 @@ def trace_matrix(geometry: Geometry, rays: int, seed: int, device: str | torch.d
     """
     build = _by_rings if geometry.misaligned_relay.round else _pixel_by_pixel
     matrix, error = build(geometry, rays, seed, torch.device(device))
-    spectrum = torch.linalg.eigvalsh(gram_of(error if error.shape[0] >= error.shape[1] else error.T))
+    spectrum = roots(gram_of(error if error.shape[0] >= error.shape[1] else error.T))
     return {
         "matrix": matrix,
         "white": matrix.sum(1, dtype=torch.float64).max(),
         "sampling_error": error.norm(dtype=torch.float64) / matrix.norm(dtype=torch.float64),
-        "sampling_spectrum": spectrum.flip(0).clamp_min(0).sqrt(),
+        "sampling_spectrum": spectrum,
     }
 
 
@@ -162,7 +181,8 @@ class _Halves:
             self._error[:, target] += share * move(error).flatten()
 
     def mean_and_error(self) -> tuple[Tensor, Tensor]:
-        return self._mean, self._error
+        """Light is not negative: the series of cosines in `Rings` rings a little, 2e-6 of the light in all."""
+        return self._mean.clamp_(min=0), self._error
 
 
 def symmetries(geometry: Geometry) -> list:

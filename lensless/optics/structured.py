@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lensless.optics.operator import GRAM_FLOOR, ForwardModel
+from lensless.optics.operator import GRAM_FLOOR, ForwardModel, roots
 
 _LARGE = 2**21  # numbers; smaller results come from memory that was in use before
 _MOST_NODES = 16  # of the interpolation, along each side of the scene
@@ -142,7 +142,7 @@ class StructuredModel(ForwardModel):
     def singular_values(self) -> Tensor:
         if self.U.shape[0] < self.V.shape[1]:
             return super().singular_values()
-        return torch.linalg.eigvalsh(self.gram()).flip(0).clamp_min(0).sqrt()
+        return roots(self.gram())
 
     def svd(self, rank: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         if self.U.shape[0] < self.V.shape[1]:

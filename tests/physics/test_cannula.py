@@ -441,3 +441,25 @@ def test_a_geometry_that_cannot_be_is_refused_by_name(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ConfigurationError, match=f"Cannula: {name} = {value}"):
         Cannula(**SQUARE, **wrong)
+
+
+@pytest.mark.parametrize(
+    "facts, alignment, says",
+    [
+        ({}, dict(tilt_x_deg=math.nan), r"alignment\.tilt_x_deg = nan degrees; expected above -90"),
+        ({}, dict(sensor_tilt_x_deg=90.0), r"alignment\.sensor_tilt_x_deg = 90\.0 degrees"),
+        ({}, dict(shift_x_mm=math.inf), r"alignment\.shift_x_mm = inf mm"),
+        (dict(numerical_aperture=1.0), dict(tilt_x_deg=30.0, shift_x_mm=1000.0), "before the face of the rod"),
+        (dict(relay_numerical_aperture=1e-9), {}, "has the light 0; expected more than 0"),
+        (dict(seed=-1), {}, "seed = -1; expected a whole number"),
+        (dict(length_mm="long"), {}, "length_mm = 'long' mm; expected above 0"),
+        (dict(diameter_mm=1.0, pitch_um=0.05), {}, r"GiB; expected at most 8 GiB: take larger cells"),
+    ],
+)
+def test_what_cannot_stand_so_is_refused(facts, alignment, says):
+    with pytest.raises(ConfigurationError, match=says):
+        Cannula(**SQUARE | facts, alignment=AlignmentSpec(**alignment), rays=2**8)
+
+
+def test_light_is_never_negative():
+    assert float(Cannula(rays=2**10, scene_shape=(9, 9), sensor_shape=(32, 32)).as_matrix().min()) >= 0

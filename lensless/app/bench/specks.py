@@ -9,7 +9,7 @@ import pathlib
 
 import torch
 
-from hardware.errors import InputError
+from hardware.errors import ConfigurationError, InputError
 from lensless.app.bench.specks_picture import draw
 from lensless.app.bench.specks_rigs import CELLS, RIG, Cell
 from lensless.app.evaluation import evaluate
@@ -34,10 +34,12 @@ def run(screen: Screen, device: str, out: pathlib.Path, scenes: str, data: pathl
     found = {}
     for number, cell in enumerate(CELLS, 1):
         path = out / f"{cell.name}.json"
+        made_of = {"scenes": scenes, "epochs": EPOCHS, "rig": cell.spec().fingerprint}
         if not path.exists():
             screen.say(f"\n{number} of {len(CELLS)}: {cell.name}")
-            write(path, json.dumps(_measure(cell, screen, device, out / cell.name, sets), indent=2) + "\n")
-        found[cell.name] = _read(path)
+            figures = _measure(cell, screen, device, out / cell.name, sets)
+            write(path, json.dumps(figures | {"made_of": made_of}, indent=2) + "\n")
+        found[cell.name] = _read(path, made_of)
     heads = ["", "accuracy", "total light only", "linear rule", "modes above noise"]
     keys = ("accuracy", "total light only", "linear rule")
     rows = [
@@ -74,8 +76,13 @@ def _measure(
     }
 
 
-def _read(path: pathlib.Path) -> dict:
+def _read(path: pathlib.Path, made_of: dict) -> dict:
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); delete it, and the cell is measured again") from error
+    if found.get("made_of") != made_of:
+        raise ConfigurationError(
+            f"{path} holds figures of {found.get('made_of')}; expected {made_of}; name another folder with --out"
+        )
+    return found

@@ -75,7 +75,7 @@ def test_without_a_page_it_is_named_after_the_rig(lensless, tmp_path, monkeypatc
     (tmp_path / "small.toml").write_text(text)
     result = lensless("inspect", "small.toml", "--device", "cpu")
     assert result.exit_code == 0, result.output
-    page = (tmp_path / "inspect-small.html").read_text()
+    page = (tmp_path / "inspect-tiny.html").read_text()
     assert "mm" in page and "What the rig tiny can see" in page and "none: closed form" in result.output
 
 
