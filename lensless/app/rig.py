@@ -101,9 +101,12 @@ class Rig:
         """The map from the scene to the sensor.
 
         Raises:
-            ConfigurationError: a geometry that brings no light to the sensor.
+            ConfigurationError: a geometry that cannot be, or that brings no light to the sensor.
         """
-        model = self._forward_model()
+        try:
+            model = self._forward_model()
+        except ConfigurationError as error:
+            raise ConfigurationError(f"rig {self.id!r}: {error}") from None
         white = model.A(torch.ones(1, model.channels or 1, *model.scene_shape, device=self.device))
         low, high = torch.aminmax(white)  # NaN spreads to both
         if not (torch.isfinite(low) and torch.isfinite(high) and high > 0):

@@ -273,7 +273,12 @@ def test_an_unknown_key_in_a_rig_file_names_the_nearest(lensless, tiny, tmp_path
 @pytest.mark.parametrize(
     "before, after, parts",
     [
-        ("magnification = 4.0", "magnification = 1e9", ["tiny-v1", "no light", "magnification"]),
+        ("magnification = 4.0", "magnification = 1e9", ["tiny-v1", "GiB", "pitch_um"]),
+        (
+            "gain_electrons_per_dn = 7.5",
+            "gain_electrons_per_dn = 7.5\n[alignment]\nsensor_shift_x_um = 1e5",
+            ["tiny-v1", "no light", "alignment"],
+        ),
         ("white_electrons = 20000.0", "white_electrons = 1e30", ["white_electrons"]),
     ],
 )
