@@ -163,7 +163,10 @@ def _points(found: "Inspection") -> str:
     model = found.setting.rig.forward_model
     high, wide = model.scene_shape
     places = [(r, c) for r in (0, (high - 1) // 2, high - 1) for c in (0, (wide - 1) // 2, wide - 1)]
-    columns = model.as_matrix()[:, [r * wide + c for r, c in places]].T.reshape(-1, *model.sensor_shape)
+    points = torch.zeros(len(places), 1, high, wide, device=found.setting.device)
+    for at, (row, column) in enumerate(places):
+        points[at, 0, row, column] = 1
+    columns = model.A(points)[:, 0]
     names = [f"row {r + 1}, column {c + 1}" for r, c in places]
     return report.section(
         "What one point makes",

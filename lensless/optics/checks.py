@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 
 from hardware.errors import ConfigurationError
 from hardware.rig import AlignmentSpec
@@ -46,6 +47,21 @@ def check_range(
             expected = f"{least:g} to {most:g}"
         unit = next((f" {unit}" for ending, unit in _UNITS.items() if name.endswith(ending)), "")
         raise ConfigurationError(f"{owner}: {name} = {value!r}{unit}; expected {expected}{unit}")
+
+
+def checked_shape(name: str, shape: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns as plain integers.
+
+    Raises:
+        ConfigurationError: it is not (rows, columns), each a whole number of at least 1.
+    """
+    try:
+        fits = len(shape) == 2 and all(isinstance(n, numbers.Integral) and n >= 1 for n in shape)
+    except TypeError:
+        fits = False
+    if not fits:
+        raise ConfigurationError(f"{name} is {shape}; expected (rows, columns), each a whole number >= 1")
+    return int(shape[0]), int(shape[1])
 
 
 def check_alignment(owner: str, alignment: AlignmentSpec) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from hardware.errors import ConfigurationError
+from lensless.optics.checks import check_range, check_seed, checked_shape
 from lensless.optics.operator import ForwardModel, largest_singular_value, noise_reach, real_tensor
 
 LARGEST_MATRIX_BYTES = 4 * 2**30
@@ -151,8 +152,7 @@ def _checked(psf: Tensor, noise_std: float) -> Tensor:
             f"Mask: psf has shape {tuple(psf.shape)}, expected (rows, columns); "
             "colours have a Mask each: Channels([Mask(psf, ...) for psf in psfs])"
         )
-    if not (0 <= noise_std < math.inf):
-        raise ConfigurationError(f"Mask: noise_std = {noise_std} is outside [0, inf), in units of the psf")
+    check_range("Mask", "noise_std", noise_std, least=0, below=math.inf)
     if not bool(psf.isfinite().all()):
         raise ConfigurationError(f"Mask: psf holds {int((~psf.isfinite()).sum())} entries that are NaN or infinity")
     low, high = (float(end) for end in torch.aminmax(psf))
@@ -197,6 +197,7 @@ def psf_from_picture(
     dark = _background(light, background)
     light = (light - dark[:, None, None]).clip(0)
     if shape is not None:
+        shape = checked_shape("psf_from_picture: shape", shape)
         rows, columns = (_shares(n, old / n, old, 1.0) for n, old in zip(shape, light.shape[1:], strict=True))
         light = rows @ light @ columns.T
     brightest = light.sum((1, 2)).max()
@@ -212,8 +213,7 @@ def _background(light: np.ndarray, background: float | tuple[slice, slice]) -> n
         if region.size:
             return region.mean((1, 2))
         raise ConfigurationError(f"psf_from_picture: the region {background} holds none of {light.shape[1:]} pixels")
-    if not 0 <= background < 1:
-        raise ConfigurationError(f"psf_from_picture: background = {background} is outside [0, 1), as a quantile")
+    check_range("psf_from_picture", "background", background, least=0, below=1)
     return np.quantile(light, background, axis=(1, 2))
 
 
@@ -256,8 +256,10 @@ def coded_aperture_psf(
         ("open_share", open_share, 1.0),
         ("wavelength_nm", wavelength_nm, 1e6),
     ):
-        if not 0 < value <= high:
-            raise ConfigurationError(f"coded_aperture_psf: {name} = {value} is outside (0, {high:g}]")
+        check_range("coded_aperture_psf", name, value, above=0, most=high)
+    features = checked_shape("coded_aperture_psf: features", features)
+    shape = None if shape is None else checked_shape("coded_aperture_psf: shape", shape)
+    check_seed("coded_aperture_psf", seed)
     fresnel = fresnel_number(feature_um, mask_distance_mm, point_distance_mm, wavelength_nm)
     if fresnel <= 1:
         raise ConfigurationError(
@@ -275,7 +277,16 @@ def coded_aperture_psf(
 def fresnel_number(
     feature_um: float, mask_distance_mm: float, point_distance_mm: float = math.inf, wavelength_nm: float = 550.0
 ) -> float:
-    """feature^2 / (wavelength z) with 1 / z = 1 / mask distance + 1 / point distance."""
+    """feature^2 / (wavelength z) with 1 / z = 1 / mask distance + 1 / point distance.
+
+    Raises:
+        ConfigurationError: a length that is not above 0.
+    """
+    for name, value in (
+        ("feature_um", feature_um), ("mask_distance_mm", mask_distance_mm), ("point_distance_mm", point_distance_mm),
+        ("wavelength_nm", wavelength_nm),
+    ):  # fmt: skip
+        check_range("fresnel_number", name, value, above=0)
     z_mm = 1 / (1 / mask_distance_mm + 1 / point_distance_mm)
     return (feature_um * 1e-3) ** 2 / (wavelength_nm * 1e-6 * z_mm)
 

@@ -1,7 +1,6 @@
 """The forward model: what every rig is to the rest of the project, a linear map from scene to measurement."""
 
 import abc
-import numbers
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from scipy.special import ndtri
 from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
+from lensless.optics.checks import checked_shape
 
 # Singular values come from the Gram matrix in float64: exact to this share of the largest one.
 GRAM_FLOOR = 1e-7
@@ -139,10 +139,7 @@ def checked_shapes(scene_shape, sensor_shape) -> tuple[tuple[int, int], tuple[in
     Raises:
         ConfigurationError: one is not (rows, columns), each a whole number of at least 1.
     """
-    for name, shape in (("scene_shape", scene_shape), ("sensor_shape", sensor_shape)):
-        if len(shape) != 2 or not all(isinstance(n, numbers.Integral) and n >= 1 for n in shape):
-            raise ConfigurationError(f"{name} is {shape}; expected (rows, columns), each a whole number >= 1")
-    return tuple(int(n) for n in scene_shape), tuple(int(n) for n in sensor_shape)
+    return checked_shape("scene_shape", scene_shape), checked_shape("sensor_shape", sensor_shape)
 
 
 def real_tensor(array: ArrayLike | Tensor, name: str) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hardware.errors import ConfigurationError
 from lensless.optics import transfer_file
+from lensless.optics.checks import check_range
 from lensless.optics.operator import GRAM_FLOOR, ForwardModel, gram_of, noise_reach, real_tensor
 
 _ENTRIES_AT_ONCE = 2**24
@@ -59,6 +60,7 @@ class TransferMatrix(ForwardModel):
         self._check_negative(
             noise_reach(len(left) * math.prod(self.scene_shape)) if negative_to is None else negative_to
         )
+        check_range("TransferMatrix", "truncation_error", truncation_error, least=0, most=1)
         self.truncation_error = float(truncation_error)
         self.sampling_error = math.hypot(self._share_of_noise(), self.truncation_error)
 
@@ -130,8 +132,7 @@ class TransferMatrix(ForwardModel):
         Raises:
             ConfigurationError: a tolerance outside [1e-6, 1); singular values are not known better than to 1e-7.
         """
-        if not 1e-6 <= tolerance < 1:
-            raise ConfigurationError(f"TransferMatrix: tolerance = {tolerance} is outside [1e-6, 1)")
+        check_range("TransferMatrix", "tolerance", tolerance, least=1e-6, below=1)
         squares = self.singular_values().square()
         left_out = (squares.flip(0).cumsum(0).flip(0) / squares.sum()).sqrt()  # error of keeping the first k
         kept = max(1, int((left_out > tolerance).sum()))
@@ -239,8 +240,7 @@ class TransferMatrix(ForwardModel):
             )
 
     def _check_negative(self, reach: float) -> None:
-        if not reach >= 0:
-            raise ConfigurationError(f"TransferMatrix: negative_to = {reach}; expected a number of at least 0")
+        check_range("TransferMatrix", "negative_to", reach, least=0)
         if reach == math.inf:
             return
         worst, place, lowest = 0.0, None, 0.0

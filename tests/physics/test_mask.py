@@ -301,5 +301,5 @@ def test_a_picture_without_a_point_is_refused():
 )
 def test_a_mask_that_cannot_be_is_refused_by_name(wrong):
     ((name, value),) = wrong.items()
-    with pytest.raises(ConfigurationError, match=f"{name} = {value} is outside"):
+    with pytest.raises(ConfigurationError, match=f"{name} = {value}.*; expected above 0"):
         coded_aperture_psf(**wrong)
