@@ -1,7 +1,5 @@
 """A structured model is its dense matrix, done with less."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -131,21 +129,3 @@ def test_a_block_is_compressed_where_it_pays_and_within_the_tolerance():
         assert Block(*slices, noisy.T.contiguous()).compressed(tolerance).right.shape == (3, 40)
     full = torch.randn(40, 30, generator=draw).double()
     assert Block(*slices, full).compressed(1e-6).left is None
-
-
-@pytest.mark.slow
-def test_it_is_ten_times_as_fast_as_the_plain_product():
-    """Processor time of one thread, in turns: other programs do not count."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    model = BareSensor((32, 32), (240, 240), specks=5)
-    matrix, x = model.as_matrix(), torch.rand(256, 1, 32, 32)
-    flat, seconds = x.flatten(1), ([], [])
-    for _ in range(9):
-        for took, call in zip(seconds, (lambda: flat @ matrix.T, lambda: model.A(x)), strict=True):
-            begin = time.process_time()
-            call()
-            took.append(time.process_time() - begin)
-    torch.set_num_threads(threads)
-    dense_s, structured_s = map(np.median, seconds)
-    assert dense_s / structured_s >= 10, (dense_s, structured_s)
