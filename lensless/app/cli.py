@@ -17,6 +17,9 @@ app = typer.Typer(
     epilog="Begin with: lensless demo",
 )
 
+bench = typer.Typer(no_args_is_help=True, help="Measure: each figure beside what it is compared to, in the same run.")
+app.add_typer(bench, name="bench")
+
 # Imports of torch stand inside the commands, so that `lensless --help` is quick.
 
 
@@ -254,33 +257,32 @@ def inspect(
     inspection.inspect(rig, scenes, frames, rays, page, device, Screen(json), data, download)
 
 
-@app.command()
+@bench.command("optics")
 @guarded
-def bench(
-    name: Annotated[
-        o.Bench,
-        typer.Argument(
-            help="optics: how fast forward models are made and applied. "
-            "specks: what carries digits on a bare sensor (an hour; goes on where it was stopped)."
-        ),
-    ],
-    scenes: Annotated[str, typer.Option(help="Scenes of the benchmark specks.")] = "mnist",
-    out: Annotated[pathlib.Path, typer.Option(help="Folder of what the benchmark specks trains.")] = pathlib.Path(
-        "bench-specks"
-    ),
+def bench_optics(device: o.Device = "auto", json: o.Json = None) -> None:
+    """How fast forward models are made and applied, and training on them."""
+    from lensless.app.bench import optics
+    from lensless.app.load import open_device
+
+    screen = Screen(json)
+    screen.result(optics.run(screen, str(open_device(device))))
+
+
+@bench.command("specks")
+@guarded
+def bench_specks(
+    scenes: o.Scenes = "mnist",
+    out: Annotated[pathlib.Path, typer.Option(help="Folder of what is trained.")] = pathlib.Path("bench-specks"),
     device: o.Device = "auto",
     data: o.Data = None,
     json: o.Json = None,
 ) -> None:
-    """Measure: each figure beside what it is compared to, in the same run."""
-    from lensless.app.bench import optics, specks
+    """What carries digits to a bare sensor (an hour; goes on where it was stopped)."""
+    from lensless.app.bench import specks
     from lensless.app.load import open_device
 
-    screen, where = Screen(json), str(open_device(device))
-    if name is o.Bench.optics:
-        screen.result(optics.run(screen, where))
-    else:
-        screen.result(specks.run(screen, where, out, scenes, data))
+    screen = Screen(json)
+    screen.result(specks.run(screen, str(open_device(device)), out, scenes, data))
 
 
 @app.command()

@@ -18,11 +18,6 @@ class Train(StrEnum):
     classify = "classify"
 
 
-class Bench(StrEnum):
-    optics = "optics"
-    specks = "specks"
-
-
 class Split(StrEnum):
     train = "train"
     val = "val"

@@ -69,7 +69,6 @@ RANGES: dict[str, dict] = {
     "defocus_um": {"ge": -1e5, "le": 1e5},
 }
 CALIBRATION_FRAMES = 64
-_ALIGNMENT_OF_BARE = ("tilt_x_deg", "tilt_y_deg", "roll_deg", "shift_x_mm", "shift_y_mm")
 
 
 class Rig:
@@ -313,17 +312,6 @@ def _check_together(spec: rig.RigSpec, where: str) -> None:
         getattr(spec.scene, wanted) is not None and getattr(spec.scene, other) is None,
         f"[scene] of this kind of rig states its size as {wanted}, and not as {other}",
     )
-    if spec.cannula is None:
-        for name, value in dataclasses.asdict(spec.alignment).items():
-            expect(
-                name in _ALIGNMENT_OF_BARE or value == 0,
-                f"alignment.{name} = {value}; expected 0: a bare sensor has no relay, only "
-                f"{', '.join(_ALIGNMENT_OF_BARE)}",
-            )
-        expect(
-            spec.sensor.chief_ray_deg_per_mm == 0 or spec.sensor.acceptance_deg is not None,
-            f"sensor.chief_ray_deg_per_mm = {spec.sensor.chief_ray_deg_per_mm} needs sensor.acceptance_deg",
-        )
     full_scale_dn = 2**spec.sensor.bit_depth - 1
     expect(
         spec.sensor.black_level_dn < full_scale_dn,

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hardware.errors import ConfigurationError
 from lensless.optics.operator import DenseModel, ForwardModel
-from lensless.optics.radiometry import Pose, Radiometry
+from lensless.optics.pose import Pose
+from lensless.optics.radiometry import Radiometry
 from lensless.optics.specks import SharpShadow, Walls, WaveShadow
 from lensless.optics.structured import Block, StructuredModel, interpolated
 

@@ -27,7 +27,8 @@ from hardware.rig import AlignmentSpec
 from lensless.optics.bare_light import BareLight
 from lensless.optics.checks import check_alignment, check_range, check_seed, check_white
 from lensless.optics.operator import ForwardModel, checked_shapes
-from lensless.optics.radiometry import Layer, Pose
+from lensless.optics.pose import Pose
+from lensless.optics.radiometry import Layer
 
 ALIGNED = AlignmentSpec()
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hardware.errors import ConfigurationError
 from hardware.rig import AlignmentSpec
-from lensless.optics import cache, glass, rings, rod, rod_matrix
+from lensless.optics import cache, glass, pose, rings, rod, rod_matrix
 from lensless.optics.checks import check_alignment, check_range, check_seed, check_white
 from lensless.optics.operator import DenseModel, checked_shapes
 from lensless.optics.rod import Relay, Rod
@@ -156,5 +156,5 @@ class Cannula(DenseModel):
 
 def _traced(geometry: Geometry, rays: int, seed: int, device: str | torch.device) -> dict[str, Tensor]:
     key = dataclasses.asdict(geometry) | {"rays": rays, "seed": seed}
-    code = [module.__file__ for module in (glass, rings, rod, rod_matrix)]
+    code = [module.__file__ for module in (glass, pose, rings, rod, rod_matrix)]
     return cache.tensors("cannula", key, code=code, compute=lambda: trace_matrix(geometry, rays, seed, device))

@@ -9,6 +9,7 @@ from torch import Tensor
 from hardware.errors import ConfigurationError
 from hardware.rig import AlignmentSpec
 from lensless.optics.operator import gram_of, roots
+from lensless.optics.pose import Pose
 from lensless.optics.rings import RINGS, Cells, Rings, sobol
 from lensless.optics.rod import Relay, Rod
 
@@ -59,7 +60,7 @@ class Geometry:
         """Refuse a pose in which a part of the scene lies beside or behind the front face of the rod."""
         half_y, half_x = (n * self.pixel_mm / 2 for n in self.scene_shape)
         y, x = (torch.tensor(ends, dtype=torch.float64) for ends in ((-half_y, half_y), (-half_x, half_x)))
-        _, _, z = self._in_rods_frame(x.repeat(2), y.repeat_interleave(2))
+        _, _, z = self.pose.seen(x, y[:, None])
         if not float(z.min()) > 0:
             a = self.alignment
             raise ConfigurationError(
@@ -76,21 +77,18 @@ class Geometry:
         each other, are taken as if it had not: for a tilt of 1 degree they land less than 0.1 um off.
         """
         d = self.rod.distance_mm
-        x, y, z = self._in_rods_frame(x, y)
+        x, y, z = self.pose.seen(x, y)
         distance = torch.sqrt(x**2 + y**2 + z**2)
         cos_display, cos_rod = d / distance, z / distance
         exponent = self.rod.emission_exponent
         sent = cos_display ** (1 + exponent) * cos_rod * (d / distance) ** 2
         return x * (d / z), y * (d / z), sent / cos_rod ** (4 + exponent)
 
-    def _in_rods_frame(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Points of the display from the middle of the front face, along the axes of the rod; z towards the scene."""
+    @property
+    def pose(self) -> Pose:
+        """Of the rod; the roll is the sensor's alone."""
         a = self.alignment
-        x, y, z = x - a.shift_x_mm, y - a.shift_y_mm, torch.full_like(x, self.rod.distance_mm)
-        tilt_x, tilt_y = math.radians(a.tilt_x_deg), math.radians(a.tilt_y_deg)
-        x, z = math.cos(tilt_x) * x - math.sin(tilt_x) * z, math.sin(tilt_x) * x + math.cos(tilt_x) * z
-        y, z = math.cos(tilt_y) * y - math.sin(tilt_y) * z, math.sin(tilt_y) * y + math.cos(tilt_y) * z
-        return x, y, z
+        return Pose(self.rod.distance_mm, a.tilt_x_deg, a.tilt_y_deg, 0.0, a.shift_x_mm, a.shift_y_mm)
 
 
 def trace_matrix(geometry: Geometry, rays: int, seed: int, device: str | torch.device) -> dict[str, Tensor]:
