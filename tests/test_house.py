@@ -13,6 +13,7 @@ from tree import PACKAGES, ROOT, SOURCES, dotted, name_of, parsed
 FLOORS = {
     "hardware": 0,
     "calibration": 1,
+    "lensless.tensor_file": 1,
     "lensless.optics": 2,
     "lensless.nn": 2,
     "lensless.sharing": 2,

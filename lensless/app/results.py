@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 from hardware.errors import StorageError
+from lensless import tensor_file
 from lensless.app.new_tasks import sharp_twin
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting, SharpPictures
@@ -12,7 +13,7 @@ from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import Evaluation
 from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Task
-from lensless.train import checkpoint, files
+from lensless.train import checkpoint
 from lensless.train.recipe import Recipe
 
 
@@ -30,7 +31,7 @@ def sharp_baseline(
     twin = sharp_twin(task, training, setting.device, seed=recipe.seed)
     with screen.training("the same network on the sharp picture", twin.metric_name) as watch:
         train(twin, SharpPictures(setting.device), training, validation, recipe, out, workers, watch)
-    tensors, _ = files.read(out / checkpoint.WEIGHTS)
+    tensors, _ = tensor_file.read(out / checkpoint.WEIGHTS)
     twin.load_state_dict(tensors)
     return twin.eval()
 

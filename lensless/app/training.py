@@ -16,9 +16,9 @@ from lensless.app.version import code_version
 from lensless.data.augment import Augmentation
 from lensless.data.scenes import Scenes
 from lensless.tasks import Task
+from lensless.tensor_file import make_folder
 from lensless.train import checkpoint, fabric_on
 from lensless.train.devices import fabric_precision
-from lensless.train.files import make_folder
 from lensless.train.loop import EpochRecord, Progress, Trainer
 from lensless.train.recipe import Recipe
 

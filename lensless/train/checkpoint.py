@@ -17,8 +17,8 @@ import torch
 
 from calibration import Calibration
 from hardware.errors import CalibrationMismatch, ConfigurationError, InputError, StorageError
+from lensless import tensor_file
 from lensless.tasks import Task, build
-from lensless.train import files
 
 FORMAT = 1
 WEIGHTS, CARD, CALIBRATION = "weights.safetensors", "card.json", "calibration.npz"
@@ -53,13 +53,13 @@ def set_history(folder: pathlib.Path, history: list[dict]) -> None:
     Raises:
         InputError, StorageError: the checkpoint cannot be read or written; the old one stays.
     """
-    tensors, card = files.read(folder / WEIGHTS)
+    tensors, card = tensor_file.read(folder / WEIGHTS)
     if card.get("history") != history:
         _write(folder, tensors, {**card, "history": history})
 
 
 def _write(folder: pathlib.Path, tensors: dict[str, torch.Tensor], whole: dict) -> None:
-    files.write(folder / WEIGHTS, tensors, whole)
+    tensor_file.write(folder / WEIGHTS, tensors, whole)
     temporary = folder / (CARD + ".part")
     try:
         temporary.write_text(json.dumps(whole, indent=2) + "\n")
@@ -79,7 +79,7 @@ def load(folder: str | pathlib.Path) -> Checkpoint:
     """
     folder = pathlib.Path(folder)
     path = folder / WEIGHTS
-    tensors, card = files.read(path)
+    tensors, card = tensor_file.read(path)
     _check_card(card, path)
     task = _task_of(card["task"], tensors, path)
     if card["rig"] is None:

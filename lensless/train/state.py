@@ -8,7 +8,7 @@ import pathlib
 from torch import Tensor
 
 from hardware.errors import ConfigurationError, InputError, StorageError
-from lensless.train import files
+from lensless import tensor_file
 
 NEWEST, PREVIOUS, DAMAGED = "state.safetensors", "state.previous.safetensors", "state.damaged.safetensors"
 
@@ -27,7 +27,7 @@ def store(folder: pathlib.Path, tensors: dict[str, Tensor], facts: dict) -> None
             _keep_as_previous(newest, folder / PREVIOUS)
         except OSError as error:
             raise StorageError(f"cannot write {folder / PREVIOUS}: {error}; {newest} is untouched") from error
-    files.write(newest, tensors, facts)
+    tensor_file.write(newest, tensors, facts)
 
 
 def load(folder: pathlib.Path) -> tuple[dict[str, Tensor], dict] | None:
@@ -44,13 +44,13 @@ def load(folder: pathlib.Path) -> tuple[dict[str, Tensor], dict] | None:
     if not newest.exists() and not previous.exists():
         return None
     try:
-        return files.read(newest)
+        return tensor_file.read(newest)
     except InputError as error:
         if not previous.exists():
             raise
         problem = error
     try:
-        found = files.read(previous)
+        found = tensor_file.read(previous)
     except InputError as error:
         raise InputError(
             f"{problem}. The state before it cannot be read either ({previous}); "

@@ -11,7 +11,8 @@ import tiny
 import torch
 
 from hardware.errors import InputError
-from lensless.train import checkpoint, files
+from lensless import tensor_file
+from lensless.train import checkpoint
 
 
 def card() -> dict:
@@ -56,10 +57,10 @@ def refused(folder: pathlib.Path, match: str | None = None) -> None:
 
 def rewrite(path: pathlib.Path, change) -> None:
     """The file with what `change(tensors, card)` makes of it; its checksum is right."""
-    tensors, found = files.read(path)
+    tensors, found = tensor_file.read(path)
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     change(tensors, found)
-    files.write(path, tensors, found)
+    tensor_file.write(path, tensors, found)
 
 
 def header(path: pathlib.Path, text: bytes, rest: bytes = b"", length: int | None = None) -> None:

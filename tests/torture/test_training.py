@@ -14,7 +14,8 @@ import torch
 from training_tools import result_of
 
 from hardware.errors import StorageError
-from lensless.train import checkpoint, files, state
+from lensless import tensor_file
+from lensless.train import checkpoint, state
 
 KILLED = -9
 
@@ -87,7 +88,7 @@ def test_one_loader_worker_gives_the_same_bits(tmp_path, child, uninterrupted):
 def test_a_run_killed_with_two_workers_goes_on_without_any(tmp_path, child, uninterrupted):
     whole, _ = uninterrupted("classify")
     assert child.do("train", folder=tmp_path, task="classify", workers=2, die_at=50) == KILLED
-    assert 3 < len(files.read(tmp_path / state.NEWEST)[1]["history"]) < len(whole.history)
+    assert 3 < len(tensor_file.read(tmp_path / state.NEWEST)[1]["history"]) < len(whole.history)
     assert child.do("train", folder=tmp_path, task="classify") == 0
     check_same(tmp_path, whole)
 
@@ -154,7 +155,7 @@ def test_the_newest_state_is_lost_and_the_run_ends_with_the_same_bits(tmp_path, 
     whole, _ = uninterrupted("classify")
     assert child.do("train", folder=tmp_path, task="classify", die_at=45) == KILLED
     newest = tmp_path / state.NEWEST
-    epochs = len(files.read(newest)[1]["history"])
+    epochs = len(tensor_file.read(newest)[1]["history"])
     content = bytearray(newest.read_bytes())
     content[-40] ^= 1  # a single bit, in a weight
     newest.write_bytes(content)

@@ -21,8 +21,9 @@ import tiny
 import torch
 
 from hardware.errors import LenslessError
+from lensless import tensor_file
 from lensless.tasks import Classify
-from lensless.train import checkpoint, fabric_on, files, state
+from lensless.train import checkpoint, fabric_on, state
 
 RECIPE = dataclasses.replace(tiny.RECIPE, epochs=8)
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.", "socket.", "ctypes.dlopen", "pickle.")
@@ -47,7 +48,7 @@ def train(folder: str, task: str, workers: int = 0, die_at: int = 0) -> None:
 def state_digest(folder: pathlib.Path) -> str:
     """Of every tensor that a run goes on from: weights, their average, the optimiser's; not of the seconds."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(files.read(folder / state.NEWEST)[0].items()):
+    for name, tensor in sorted(tensor_file.read(folder / state.NEWEST)[0].items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
     return digest.hexdigest()
 
@@ -68,8 +69,8 @@ def die_in_writing(at: int) -> None:
 
         return wrapped
 
-    whole_file = files.save_file
-    files.save_file = deadly(whole_file)
+    whole_file = tensor_file.save_file
+    tensor_file.save_file = deadly(whole_file)
     for name in ("fsync", "replace", "link"):
         setattr(os, name, deadly(getattr(os, name)))
 
@@ -107,7 +108,7 @@ def read_mutants(folder: str, count: int, seed: int) -> None:
     """Loads `count` mutants of the checkpoint in a folder; ends.json counts how that ended."""
     folder = pathlib.Path(folder)
     weights = folder / checkpoint.WEIGHTS
-    content, (truth, card) = weights.read_bytes(), files.read(weights)
+    content, (truth, card) = weights.read_bytes(), tensor_file.read(weights)
     truth = {name: tensor.clone() for name, tensor in truth.items()}  # the file, which they look into, is overwritten
     ends: dict[str, int] = {}
     slowest_s, began_bytes = 0.0, memory_bytes()

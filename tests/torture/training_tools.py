@@ -9,7 +9,8 @@ import sys
 
 import training_child
 
-from lensless.train import checkpoint, files, state
+from lensless import tensor_file
+from lensless.train import checkpoint, state
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 
@@ -63,9 +64,9 @@ class Result:
 
 
 def result_of(folder: pathlib.Path) -> Result:
-    weights = files.read(folder / checkpoint.WEIGHTS)[0]
+    weights = tensor_file.read(folder / checkpoint.WEIGHTS)[0]
     best = {name: tensor.numpy().tobytes().hex() for name, tensor in sorted(weights.items())}
-    facts = files.read(folder / state.NEWEST)[1]
+    facts = tensor_file.read(folder / state.NEWEST)[1]
     history = [(one["epoch"], one["loss"], one["validation"]) for one in facts["history"]]
     log = (folder / "log.txt").read_text().splitlines()
     return Result(training_child.state_digest(folder), history, json.dumps(best), log)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from hardware.errors import ConfigurationError, InputError, StorageError
 from lensless.optics import TransferMatrix
 from lensless.optics.operator import noise_reach
-from lensless.optics.transfer_file import _digest
+from lensless.tensor_file import digest_of
 
 SCENE, SENSOR = (4, 5), (6, 7)  # 20 columns, 42 rows
 
@@ -252,12 +252,13 @@ def test_a_file_replaces_the_old_one_at_once_and_leaves_nothing_beside_it(tmp_pa
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     model = TransferMatrix(positive(), SCENE, SENSOR)
+    (tmp_path / "file").write_text("no folder")
     with pytest.raises(StorageError, match="cannot write"):
-        model.save(tmp_path / "nowhere" / "m")
+        model.save(tmp_path / "file" / "m")
     (tmp_path / "folder").mkdir()
     with pytest.raises(StorageError, match="untouched"):
         model.save(tmp_path / "folder")
-    assert os.listdir(tmp_path) == ["folder"]
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
 def test_every_changed_or_missing_byte_is_found(tmp_path):
@@ -308,7 +309,7 @@ def test_a_file_with_a_right_checksum_and_wrong_facts_is_refused(tmp_path, chang
     with safe_open(path, "pt") as file:
         facts = json.loads(file.metadata()["facts"]) | change
     tensors, text = load_file(path), json.dumps(facts)
-    save_file(tensors, path, metadata={"facts": text, "sha256": _digest(tensors, text)})
+    save_file(tensors, path, metadata={"facts": text, "sha256": digest_of(tensors, text)})
     _refused(path, path.read_bytes())
 
 

@@ -8,7 +8,8 @@ import tiny
 import torch
 
 from hardware.errors import CalibrationMismatch, InputError
-from lensless.train import checkpoint, files
+from lensless import tensor_file
+from lensless.train import checkpoint
 
 
 @pytest.fixture(params=tiny.TASKS)
@@ -67,8 +68,8 @@ def test_a_task_for_sharp_pictures_has_no_calibration(tmp_path):
 
 
 def test_another_format_is_refused(trained):
-    tensors, card = files.read(trained / checkpoint.WEIGHTS)
-    files.write(
+    tensors, card = tensor_file.read(trained / checkpoint.WEIGHTS)
+    tensor_file.write(
         trained / checkpoint.WEIGHTS, {name: one.clone() for name, one in tensors.items()}, {**card, "format": 2}
     )
     with pytest.raises(InputError, match="checkpoint format 2, this version reads 1"):

@@ -8,7 +8,8 @@ import tiny
 import torch
 
 from hardware.errors import ConfigurationError, InputError, TrainingDiverged
-from lensless.train import files, state
+from lensless import tensor_file
+from lensless.train import state
 from lensless.train.batches import Cursor, SceneBatches, derived_seed
 from lensless.train.loop import learning_rate_share
 
@@ -95,7 +96,7 @@ def test_a_run_goes_on_only_as_it_was_begun(tmp_path):
 
 def test_a_state_of_something_else_is_an_input_error(tmp_path):
     tiny.run(tmp_path, tiny.classify())
-    tensors, facts = files.read(tmp_path / state.NEWEST)
+    tensors, facts = tensor_file.read(tmp_path / state.NEWEST)
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     without_history = {name: value for name, value in facts.items() if name != "history"}
     for bad_tensors, bad_facts in (
@@ -108,7 +109,7 @@ def test_a_state_of_something_else_is_an_input_error(tmp_path):
         ({**tensors, "optimizer.900.exp_avg": torch.zeros(1)}, facts),
         ({name: tensor.flatten()[:1] for name, tensor in tensors.items()}, facts),
     ):
-        files.write(tmp_path / state.NEWEST, bad_tensors, bad_facts)
+        tensor_file.write(tmp_path / state.NEWEST, bad_tensors, bad_facts)
         with pytest.raises(InputError, match=r"state.safetensors is no state of this training.*--out"):
             tiny.run(tmp_path, tiny.classify())
 

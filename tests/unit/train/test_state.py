@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hardware.errors import ConfigurationError, InputError, StorageError
-from lensless.train import files, state
+from lensless import tensor_file
+from lensless.train import state
 
 
 def store(folder, epoch: int) -> None:
@@ -36,7 +37,7 @@ def test_the_newest_and_the_one_before_it_are_kept(tmp_path, file_system):
     for epoch in (1, 2, 3):
         store(tmp_path, epoch)
         assert epoch_of(state.load(tmp_path)) == epoch
-    assert epoch_of(files.read(tmp_path / state.PREVIOUS)) == 2
+    assert epoch_of(tensor_file.read(tmp_path / state.PREVIOUS)) == 2
     assert sorted(os.listdir(tmp_path)) == [state.PREVIOUS, state.NEWEST]
 
 
@@ -48,7 +49,7 @@ def test_a_damaged_state_is_put_aside_and_the_one_before_it_taken(tmp_path, file
     assert caplog.records[0].levelno == logging.WARNING
     assert (tmp_path / state.DAMAGED).read_bytes() == b"half a fi"
     store(tmp_path, 2)  # what was damaged has not become the previous one
-    assert epoch_of(files.read(tmp_path / state.PREVIOUS)) == 1
+    assert epoch_of(tensor_file.read(tmp_path / state.PREVIOUS)) == 1
 
 
 def test_a_state_that_is_gone_is_told_and_the_one_before_it_taken(tmp_path, caplog):

@@ -1,4 +1,4 @@
-"""Tensors and facts in one safetensors file, written so that a reader sees the old file or the new one."""
+"""Tensors and facts in one safetensors file with a checksum: a reader sees the old file or the new one, whole."""
 
 import contextlib
 import hashlib
@@ -37,7 +37,7 @@ def write(path: pathlib.Path, tensors: dict[str, Tensor], facts: dict) -> None:
             )
         contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
         text = json.dumps(facts)
-        save_file(contiguous, temporary, metadata={"facts": text, "sha256": _digest(contiguous, text)})
+        save_file(contiguous, temporary, metadata={"facts": text, "sha256": digest_of(contiguous, text)})
         os.chmod(temporary, _mode())  # safetensors lets the owner read it only
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -56,8 +56,14 @@ def _mode() -> int:
     return 0o666 & ~mask
 
 
-def read(path: pathlib.Path) -> tuple[dict[str, Tensor], dict]:
+def read(
+    path: pathlib.Path, kind: str = "checkpoint of lensless", remedy: str = "train again"
+) -> tuple[dict[str, Tensor], dict]:
     """Tensors and facts of a file.
+
+    Args:
+        path: of the file.
+        kind: what the file should be, and `remedy`, how to come by another one: words for the error.
 
     Raises:
         InputError: the file is missing, damaged, or was not written by `write`.
@@ -65,7 +71,7 @@ def read(path: pathlib.Path) -> tuple[dict[str, Tensor], dict]:
     for _ in range(READ_TRIES):
         before = _identity(path)
         try:
-            found = _read(path)
+            found = _read(path, kind, remedy)
         except InputError:
             if _identity(path) == before:
                 raise
@@ -77,18 +83,20 @@ def read(path: pathlib.Path) -> tuple[dict[str, Tensor], dict]:
     )
 
 
-def _read(path: pathlib.Path) -> tuple[dict[str, Tensor], dict]:
+def _read(path: pathlib.Path, kind: str, remedy: str) -> tuple[dict[str, Tensor], dict]:
     try:
         if not path.is_file():  # a pipe would keep us waiting for ever
-            raise InputError(f"{path} does not exist or is no file; expected what `lensless train` writes")
+            raise InputError(f"{path} does not exist or is no file; expected a {kind}: check the name, or {remedy}")
         with safe_open(path, framework="pt") as file:
             return _checked(file, file.metadata() or {})
     # TypeError and RuntimeError: number formats that this torch does not know, or shapes beyond its integers.
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = f"{type(error).__name__}: {str(error)[:200]}"
-        raise InputError(
-            f"{path} is damaged or no checkpoint of lensless ({reason}); take a copy of it, or train again"
-        ) from error
+        raise refusal(path, kind, remedy, f"{type(error).__name__}: {str(error)[:200]}") from error
+
+
+def refusal(path: str | os.PathLike, kind: str, remedy: str, reason: str) -> InputError:
+    """The error of a file that is not a whole `kind`."""
+    return InputError(f"{path} is damaged or no {kind} ({reason}); take a copy of it, or {remedy}")
 
 
 def _identity(path: pathlib.Path) -> tuple | None:
@@ -110,7 +118,7 @@ def _checked(file, metadata: dict[str, str]) -> tuple[dict[str, Tensor], dict]:
     if not isinstance(facts, dict):
         raise ValueError(f"its facts are a {type(facts).__name__}")
     tensors = {name: file.get_tensor(name) for name in names}
-    if metadata["sha256"] != _digest(tensors, text):
+    if metadata["sha256"] != digest_of(tensors, text):
         raise ValueError("its content does not have the SHA-256 that it states")
     return tensors, facts
 
@@ -127,7 +135,7 @@ def make_folder(folder: pathlib.Path) -> None:
         raise StorageError(f"cannot make the folder {folder}: {error.strerror}; choose another with --out") from error
 
 
-def _digest(tensors: dict[str, Tensor], text: str) -> str:
+def digest_of(tensors: dict[str, Tensor], text: str) -> str:
     """SHA-256 of facts and tensors: safetensors has no checksum, and a flipped bit in a weight is still a weight."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
