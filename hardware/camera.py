@@ -17,6 +17,10 @@ class Camera(Protocol):
     def camera_id(self) -> str:
         """Stable name of the physical camera."""
 
+    @property
+    def live(self) -> bool:
+        """Whether the device goes on while nobody fetches frames; a source that waits for its reader is not live."""
+
     def configure(self, wanted: CameraSettings) -> CameraSettings:
         """Ask for settings; returns all that the device now really does.
 

@@ -6,6 +6,7 @@
       CameraError                     a device did not do what was asked
         CameraLost                3   and it will not come back
       StorageError                4   disk full, not writable, or already being written
+        Overrun                   4   frames came faster than they could be taken, and none may be dropped
       InputError                  5   a file that is missing, truncated, or not what it claims to be
       CalibrationMismatch         6   frame, calibration, checkpoint and rig do not belong together
         FrameSaturated            6   too many pixels of this one frame are clipped; the next may be good
@@ -38,6 +39,10 @@ class CameraLost(CameraError):
 
 class StorageError(LenslessError):
     exit_code = 4
+
+
+class Overrun(StorageError):
+    """Frames came faster than they could be taken, and none may be dropped."""
 
 
 class InputError(LenslessError):

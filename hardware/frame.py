@@ -183,6 +183,13 @@ class Frame:
     def shape(self) -> tuple[int, ...]:
         return self.pixels.shape
 
+    def with_meta(self, meta: FrameMeta) -> "Frame":
+        """The same pixels, not copied, under other facts: those of a stream, say, that knows of more lost frames."""
+        other = object.__new__(Frame)
+        object.__setattr__(other, "pixels", self.pixels)
+        object.__setattr__(other, "meta", meta)
+        return other
+
 
 def dtype_of(bit_depth: int) -> np.dtype:
     """How pixels of `bit_depth` bits are held."""

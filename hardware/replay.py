@@ -49,6 +49,10 @@ class ReplayCamera(Closing):
     def camera_id(self) -> str:
         return self._camera_id
 
+    @property
+    def live(self) -> bool:
+        return False
+
     def configure(self, wanted: CameraSettings) -> CameraSettings:
         """The recorded settings of the next frame (of the last one at the end).
 

@@ -62,6 +62,10 @@ class SimulatedCamera(Closing):
     def camera_id(self) -> str:
         return self._camera_id
 
+    @property
+    def live(self) -> bool:
+        return False
+
     def configure(self, wanted: CameraSettings) -> CameraSettings:
         """Exposure (to the nearest that the device can) and gain are free; the rest is as it is.
 

@@ -16,6 +16,7 @@ EXIT_CODES = {
     "CameraError": 3,
     "CameraLost": 3,
     "StorageError": 4,
+    "Overrun": 4,
     "InputError": 5,
     "CalibrationMismatch": 6,
     "FrameSaturated": 6,
