@@ -4,12 +4,14 @@ import dataclasses
 import hashlib
 import json
 import math
+from typing import TypeVar
 
 import numpy as np
 
 from hardware.errors import CameraError, ConfigurationError
 
 SETTINGS_ID_BYTES = 16
+T = TypeVar("T", "FrameMeta", "CameraSettings")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,6 +191,11 @@ class Frame:
         object.__setattr__(other, "pixels", self.pixels)
         object.__setattr__(other, "meta", meta)
         return other
+
+
+def from_plain(kind: type[T], values: dict) -> T:
+    """The facts that `dataclasses.asdict` made plain, on their way back through JSON, which knows no tuples."""
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def dtype_of(bit_depth: int) -> np.dtype:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import pathlib
 import time
 
 import numpy as np
@@ -18,6 +19,7 @@ from hardware import (
     register_camera,
 )
 from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError
+from hardware.isolated import IsolatedCamera
 
 SHAPE, BIT_DEPTH = (13, 17), 12
 
@@ -60,7 +62,13 @@ def replay_of_many(folder) -> ReplayCamera:
     return open_camera(f"replay:{folder}")
 
 
-CAMERAS = [simulated, replay_of_one, replay_with_losses, replay_of_many]
+def isolated(folder) -> IsolatedCamera:
+    """The same sensor, in a child process."""
+    driver = pathlib.Path(__file__).resolve().parents[1] / "torture" / "driver_child.py"
+    return IsolatedCamera([str(driver), "waits"], "fake:waits")
+
+
+CAMERAS = [simulated, isolated, replay_of_one, replay_with_losses, replay_of_many]
 
 
 @pytest.fixture(params=CAMERAS, ids=lambda make: make.__name__)

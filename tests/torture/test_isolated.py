@@ -1,0 +1,164 @@
+"""Camera promises that a child process keeps: a driver that hangs or falls never takes the program with it."""
+
+import itertools
+import os
+import pathlib
+import threading
+import time
+
+import pytest
+
+from hardware import CameraSettings
+from hardware.errors import CameraError, CameraLost, ConfigurationError
+from hardware.isolated import IsolatedCamera
+
+DRIVER = str(pathlib.Path(__file__).with_name("driver_child.py"))
+
+
+def camera(kind: str, after: int = 0, **limits: float) -> IsolatedCamera:
+    return IsolatedCamera([DRIVER, kind, str(after)], f"fake:{kind}", **limits)
+
+
+def gone(pid: int) -> bool:
+    return not pathlib.Path(f"/proc/{pid}").exists()
+
+
+def shared_memory() -> set[str]:
+    return {path.name for path in pathlib.Path("/dev/shm").glob("lensless-*")}
+
+
+def check_hung(cycles: int) -> None:
+    longest_s = 0.0
+    for cycle in range(cycles):
+        with camera("hang", after=3, stall_s=0.3) as hung:
+            assert [frame.meta.sequence for frame in itertools.islice(hung.frames(), 3)] == [0, 1, 2]
+            began_s = time.monotonic()
+            with pytest.raises(CameraLost, match=r"'fake:hang' is lost after frame 2: it did not send a frame for 0\.3"):
+                next(hung.frames())
+            assert gone(hung._child.pid)
+        with camera("fast") as again:
+            again.snap(1)
+        longest_s = max(longest_s, time.monotonic() - began_s)
+    print(f"\n{cycles} hung drivers: killed and started anew within {longest_s:.2f} s at the longest")
+    assert longest_s < 3
+
+
+def test_a_hung_driver_is_killed_and_the_camera_opened_again_within_3_s():
+    check_hung(2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_20_hung_drivers_never_hang_the_program():
+    check_hung(20)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("N" not in os.environ.get("LENSLESS_TORTURE", ""), reason="LENSLESS_TORTURE=N: 15 minutes")
+@pytest.mark.timeout(3600)
+def test_500_hung_drivers_never_hang_the_program():
+    check_hung(500)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("crash", "its driver is gone .*signal 11"),
+        ("raise", "the driver raised ValueError: bad ioctl"),
+        ("lose", r"select\(\) timeout"),
+    ],
+)
+def test_a_driver_that_falls_is_a_lost_camera_with_the_reason(kind, says):
+    with camera(kind, after=2) as bad:
+        frames = bad.frames()
+        assert [next(frames).meta.sequence for _ in range(2)] == [0, 1]
+        with pytest.raises(CameraError, match=says):
+            next(frames)
+        for use in (lambda: bad.snap(1), lambda: bad.configure(CameraSettings()), bad.frames):
+            with pytest.raises(CameraError, match=says):
+                use()
+
+
+def test_what_a_driver_prints_is_not_taken_for_a_message():
+    with camera("print") as noisy:
+        assert len(noisy.snap(5)) == 5
+
+
+def test_a_device_that_cannot_be_opened_is_the_error_of_its_back_end():
+    with pytest.raises(ConfigurationError, match="no such device"):
+        camera("no device")
+    with pytest.raises(CameraLost, match="did not open within 0 s"):
+        camera("slow open", open_s=0.4)
+
+
+def test_a_driver_that_hangs_over_its_settings_is_lost_and_one_that_refuses_them_is_not(monkeypatch):
+    monkeypatch.setattr("hardware.isolated.CONFIGURE_S", 0.3)
+    with camera("", after=10**9) as bad:
+        with pytest.raises(CameraError, match="98 set, 12 read back"):
+            bad.configure(CameraSettings(gain_db=98.0))
+        assert bad.configure(CameraSettings(exposure_s=0.02)).exposure_s == 0.02
+        assert bad.snap(1)[0].meta.exposure_s == 0.02
+        with pytest.raises(CameraLost, match="did not apply settings"):
+            bad.configure(CameraSettings(gain_db=99.0))
+
+
+def test_frames_that_nobody_fetches_are_lost_and_counted(monkeypatch):
+    with camera("fast") as live:
+        frames = live.frames()
+        first = next(frames)
+        time.sleep(0.5)  # some 250 frames; 64 of them wait
+        rest = list(itertools.islice(frames, 80))
+        late = live.snap(1)[0]
+    for before, after in itertools.pairwise([first, *rest, late]):
+        assert after.meta.sequence == before.meta.sequence + 1 + after.meta.lost_before
+    assert sum(frame.meta.lost_before for frame in rest) > 20
+    assert [frame.meta.lost_before for frame in rest[:60]] == [0] * 60
+
+
+def test_a_shot_of_a_live_camera_is_never_an_old_frame():
+    with camera("fast") as live:
+        live.snap(1)
+        time.sleep(0.2)
+        asked_ns = time.monotonic_ns()
+        assert live.snap(1)[0].meta.t_host_ns >= asked_ns
+
+
+def test_a_source_that_waits_loses_nothing():
+    with camera("waits") as source:
+        frames = source.frames()
+        next(frames)
+        time.sleep(0.1)
+        assert [next(frames).meta.sequence for _ in range(200)] == list(range(1, 201))
+
+
+def test_close_from_another_thread_ends_a_waiting_reader_and_no_memory_stays():
+    before = shared_memory()
+    with camera("hang", after=1, stall_s=30) as hung:
+        threading.Timer(0.3, hung.close).start()
+        began_s = time.monotonic()
+        assert len(list(hung.frames())) == 1
+        hung.close()
+        assert time.monotonic() - began_s < 3
+    assert gone(hung._child.pid) and shared_memory() <= before
+
+
+def test_a_child_whose_parent_was_killed_ends_too(tmp_path):
+    import subprocess
+    import sys
+
+    script = (
+        "import sys, time; from hardware.isolated import IsolatedCamera\n"
+        f"c = IsolatedCamera([{DRIVER!r}, 'hang', '2'], 'x', stall_s=60); c.snap(1)\n"
+        "print(c._child.pid, flush=True); time.sleep(60)"
+    )
+    root = str(pathlib.Path(__file__).resolve().parents[2])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    with parent:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    deadline_s = time.monotonic() + 2
+    while not gone(pid) and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    assert gone(pid)
