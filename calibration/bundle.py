@@ -11,6 +11,7 @@ import numpy as np
 
 from calibration import files
 from calibration.fill import fill_masked
+from calibration.mosaic import PATTERNS, split_planes
 from hardware.errors import CalibrationMismatch, ConfigurationError, FrameSaturated
 from hardware.frame import Frame
 from hardware.rig import RigSpec
@@ -28,6 +29,7 @@ class Measurement:
         mask: (H, W) bool, pixels that were clipped or defective; `y` there is filled from their neighbours.
         camera_id, sequence: of the frame.
         calibration_id: of what made it.
+        cfa: colour filter array of the frame, e.g. "RGGB"; None without one.
     """
 
     y: np.ndarray
@@ -35,6 +37,21 @@ class Measurement:
     camera_id: str
     sequence: int
     calibration_id: str
+    cfa: str | None = None
+
+    @property
+    def planes(self) -> np.ndarray:
+        """A colour sensor's `y` by filters: (4, H / 2, W / 2) float32, in the order of `mosaic.plane_names(cfa)`.
+
+        Raises:
+            ConfigurationError: the sensor has no colour filters.
+        """
+        if self.cfa is None:
+            raise ConfigurationError(
+                f"measurement of frame {self.sequence} of camera {self.camera_id!r}: its calibration names no colour "
+                "filter array, so it has no planes; use y, or calibrate with cfa"
+            )
+        return split_planes(self.y, self.cfa)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,12 +63,14 @@ class Calibration:
         exposure_s: (shortest, longest) exposure for which it holds.
         dark_dn: mean frame without light, black level included; (H, W), or one number for all pixels.
         white_dn: digital numbers above dark of the brightest pixel of an all-white scene.
-        flat: response of each pixel, mean 1, (H, W); 1.0 if unknown. Never the light pattern of the rig.
+        flat: response of each pixel, mean 1 (in each plane of a colour sensor), (H, W); 1.0 if unknown. Never the
+            light pattern of the rig, and never the colour of the lamp.
         defects: (H, W) bool.
         clip_dn: a pixel that reaches it is clipped; None is full scale. Lower where the well fills up before that.
         max_masked_share: of clipped and defective pixels; a frame with more is refused.
         frames: how many frames were measured, 0 if none was.
         dark_std_dn, flat_std: standard errors of dark_dn and flat, where measured.
+        cfa: colour filter array of the frames, e.g. "RGGB"; None without one. Each plane is filled from itself.
 
     Raises:
         ConfigurationError: values that no calibration can have.
@@ -71,6 +90,7 @@ class Calibration:
     frames: int = 0
     dark_std_dn: np.ndarray | float | None = None
     flat_std: np.ndarray | float | None = None
+    cfa: str | None = None
 
     def __post_init__(self):
         # Plain numbers, so that the JSON of a calibration, and with it its id, does not depend on who computed them.
@@ -134,7 +154,8 @@ class Calibration:
         with np.errstate(divide="ignore", invalid="ignore"):  # under the mask anything may stand
             y = (frame.pixels - self.dark_dn) / (self.flat * np.float32(self.white_dn))
         mask.flags.writeable = False
-        return Measurement(fill_masked(y, mask), mask, self.camera_id, frame.meta.sequence, self.id)
+        filled = fill_masked(y, mask, 1 if self.cfa is None else 2)
+        return Measurement(filled, mask, self.camera_id, frame.meta.sequence, self.id, self.cfa)
 
     @functools.cached_property
     def id(self) -> str:
@@ -176,6 +197,8 @@ class Calibration:
 
     def _parts(self) -> tuple[dict, dict[str, np.ndarray]]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.cfa is None:  # so are the ids and the files of all calibrations from before there were colours
+            del values["cfa"]
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         return {name: value for name, value in values.items() if name not in arrays}, arrays
 
@@ -184,6 +207,9 @@ class Calibration:
         self._expect(bool(self.camera_id), "camera_id", "the name of a camera")
         self._expect(len(self.shape) == 2 and min(self.shape) > 0, "shape", "(rows, columns)")
         self._expect(1 <= self.bit_depth <= 16, "bit_depth", "1 to 16")
+        self._expect(self.cfa is None or self.cfa in PATTERNS, "cfa", f"None or one of {', '.join(PATTERNS)}")
+        even = self.shape[0] % 2 == 0 == self.shape[1] % 2
+        self._expect(self.cfa is None or even, "shape", "even numbers of rows and columns for a colour filter array")
         self._expect(0 < shortest_s <= longest_s < np.inf, "exposure_s", "(shortest, longest), above 0")
         self._expect(0 < self.white_dn < np.inf, "white_dn", "a finite number above 0")
         self._expect(0 <= self.max_masked_share < 1, "max_masked_share", "0 to 1")
@@ -212,6 +238,7 @@ class Calibration:
             (meta.camera_id == self.camera_id, "camera", meta.camera_id, self.camera_id),
             (frame.shape == self.shape, "shape", frame.shape, self.shape),
             (meta.bit_depth == self.bit_depth, "bit depth", meta.bit_depth, self.bit_depth),
+            (meta.cfa == self.cfa, "colour filter array", meta.cfa, self.cfa),
             (meta.gain_db == self.gain_db, "gain_db", meta.gain_db, self.gain_db),
             (within, "exposure_s", meta.exposure_s, f"{shortest_s} to {longest_s}"),
             (meta.raw, "raw", meta.raw, True),

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from calibration.mosaic import cells
 from calibration.stack import mean_and_standard_error
 from hardware.errors import CalibrationMismatch
 from hardware.frame import Frame
@@ -16,6 +17,10 @@ def measure_flat(frames: Iterable[Frame], dark_dn: np.ndarray | float) -> tuple[
     """Relative response of each pixel, mean 1, and its standard error.
 
     response = (mean frame - dark) / (mean of that over all pixels)
+
+    Under a colour filter array the mean is that of the pixel's own plane. How much more the green pixels say than the
+    blue ones is as much the colour of this lamp as their response, and white = 1 is one scalar for all four planes:
+    what a filter passes belongs to the forward model (`filters` of `lensless.optics.mosaic.to_mosaic`).
 
     Args:
         frames: two or more under uniform light, at about half of full scale. Any fall-off of the light is taken for
@@ -39,11 +44,21 @@ def measure_flat(frames: Iterable[Frame], dark_dn: np.ndarray | float) -> tuple[
             f"{CLIPPED_SHARE:.1%}; halve the light or the exposure"
         )
     signal_dn = mean - dark_dn
-    level_dn = float(signal_dn.mean())
+    level_dn = _levels(signal_dn, meta.cfa)
+    darkest_dn = float(level_dn.min())  # a NaN in the dark frame is in it, too
     lowest_dn = DARKEST_SHARE * (meta.full_scale_dn - float(np.mean(dark_dn)))
-    if not level_dn >= lowest_dn:  # a NaN in the dark frame ends here, too
+    if not darkest_dn >= lowest_dn:
+        plane = "" if meta.cfa is None else " in its darkest colour"
         raise CalibrationMismatch(
-            f"flat field of camera {meta.camera_id!r}: {level_dn:.1f} DN above dark, expected at least "
+            f"flat field of camera {meta.camera_id!r}: {darkest_dn:.1f} DN above dark{plane}, expected at least "
             f"{lowest_dn:.1f}; use more light or a longer exposure, up to half of full scale"
         )
     return (signal_dn / level_dn).astype(np.float32), (standard_error / level_dn).astype(np.float32)
+
+
+def _levels(signal_dn: np.ndarray, cfa: str | None) -> np.ndarray:
+    """What each pixel's signal is relative to: the mean over all, or over its plane; (1, 1) or (H, W)."""
+    if cfa is None:
+        return signal_dn.mean(keepdims=True)
+    of_planes = cells(signal_dn).mean((2, 3))
+    return np.tile(of_planes, (signal_dn.shape[0] // 2, signal_dn.shape[1] // 2))

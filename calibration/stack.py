@@ -33,7 +33,17 @@ def mean_and_standard_error(frames: Iterable[Frame]) -> tuple[np.ndarray, np.nda
 
 
 def _check_alike(first: Frame, frame: Frame) -> None:
-    for name in ("camera_id", "bit_depth", "black_level_dn", "exposure_s", "gain_db", "region", "binning", "raw"):
+    for name in (
+        "camera_id",
+        "bit_depth",
+        "black_level_dn",
+        "exposure_s",
+        "gain_db",
+        "region",
+        "binning",
+        "cfa",
+        "raw",
+    ):
         got, expected = getattr(frame.meta, name), getattr(first.meta, name)
         if got != expected:
             raise CalibrationMismatch(
