@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import h5py
 
 from hardware.recording.checks import SUPERBLOCK_BYTES, read_apart
+from hardware.recording.handles import point_at_nothing
 
 
 def reason(error: Exception) -> str:
@@ -43,9 +44,4 @@ def leave_alone(file: h5py.File, datasets: Iterable[h5py.Dataset]) -> None:
     if not file.id.valid:
         return
     read_apart(os.fstat(file.id.get_vfd_handle()))
-    # Whatever the library may still try goes nowhere, and the disk can be unmounted.
-    null = os.open(os.devnull, os.O_RDWR)
-    try:
-        os.dup2(null, file.id.get_vfd_handle())
-    finally:
-        os.close(null)
+    point_at_nothing(file)  # and the disk can be unmounted

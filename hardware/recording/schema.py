@@ -14,6 +14,8 @@ way through the library; the CRC-32 in each row guards a frame from end to end, 
 import dataclasses
 import json
 import math
+import operator
+import struct
 import zlib
 
 import numpy as np
@@ -48,6 +50,10 @@ ROW = np.dtype(
 )
 
 
+# The same in one call; numpy takes ten times as long to fill a row field by field.
+_ROW_BUT_CRC = struct.Struct(f"<qqqdddq{SETTINGS_ID_BYTES}siII")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CameraFacts:
     """Facts of `FrameMeta` that hold for every frame of a recording."""
@@ -78,6 +84,10 @@ class CameraFacts:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
+# The values of `CameraFacts.of`, ten times as fast.
+facts_of = operator.attrgetter(*(field.name for field in dataclasses.fields(CameraFacts)))
+
+
 def provenance_json(provenance: dict) -> str:
     """Raises ConfigurationError for what JSON cannot hold or what is too long."""
     try:
@@ -96,18 +106,23 @@ def facts_crc32(camera_json: str, provenance_json: str) -> int:
     return zlib.crc32(provenance_json.encode(), zlib.crc32(camera_json.encode()))
 
 
-def pack(frame: Frame, label: int, scene: np.ndarray | None, facts_crc: int) -> np.ndarray:
-    """The row (1,) of a frame."""
-    meta, row = frame.meta, np.zeros(1, ROW)
-    for name in ("sequence", "t_host_ns", "exposure_s", "gain_db", "lost_before", "settings_id"):
-        row[name] = getattr(meta, name)
-    row["t_device_ns"] = NO_TIME if meta.t_device_ns is None else meta.t_device_ns
-    row["temperature_c"] = math.nan if meta.temperature_c is None else meta.temperature_c
-    row["label"] = label
-    row["pixels_crc32"] = zlib.crc32(frame.pixels)
-    row["scene_crc32"] = 0 if scene is None else zlib.crc32(scene)
-    row["row_crc32"] = row_crc32(row[0], facts_crc)
-    return row
+def pack(frame: Frame, label: int, scene: np.ndarray | None, pixels_crc: int | None, facts_crc: int) -> bytes:
+    """The row of a frame, as `ROW` lays it out; `pixels_crc` is computed where it is None."""
+    meta = frame.meta
+    row = _ROW_BUT_CRC.pack(
+        meta.sequence,
+        meta.t_host_ns,
+        NO_TIME if meta.t_device_ns is None else meta.t_device_ns,
+        meta.exposure_s,
+        meta.gain_db,
+        math.nan if meta.temperature_c is None else meta.temperature_c,
+        meta.lost_before,
+        meta.settings_id.encode(),
+        label,
+        zlib.crc32(frame.pixels) if pixels_crc is None else pixels_crc,
+        0 if scene is None else zlib.crc32(scene),
+    )
+    return row + zlib.crc32(row, facts_crc).to_bytes(4, "little")
 
 
 def row_crc32(row: np.void, facts_crc: int) -> int:

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -13,17 +14,19 @@ from hardware.closing import Closing
 from hardware.errors import ConfigurationError, StorageError
 from hardware.frame import Frame
 from hardware.lock import WriterLock
-from hardware.recording import failure, schema
+from hardware.recording import failure, handles, schema
+from hardware.recording.column import Column
+from hardware.recording.publish import sync_folder
 
 RESERVE_FRAMES = 64
 RESERVE_BYTES = 256 * 2**20
 
 
 class RecordingWriter(Closing):
-    """Appends frames to a new recording; made by `Recording.create`.
+    """Appends frames to a new recording in one file; made by `Recording.create`.
 
     The file appears under its name only when it is whole: with all groups, datasets and attributes, and in HDF5's
-    single-writer-multiple-reader mode, which allows no new ones.
+    single-writer-multiple-reader mode, which allows no new ones. A process that is forked meanwhile cannot write to it.
 
     Raises:
         StorageError: the file exists, another writer has it, or the disk is full or cannot be written.
@@ -45,58 +48,82 @@ class RecordingWriter(Closing):
             raise ConfigurationError(f"scene_shape = {scene_shape!r}; expected (rows, columns)")
         self.path = pathlib.Path(path).resolve()
         self.facts = schema.CameraFacts.of(like.meta)
+        self._facts = schema.facts_of(like.meta)
         self._shape, self._scene_shape, self._power = like.shape, scene_shape, durability == "power"
-        provenance_json = schema.provenance_json(provenance or {})
+        provenance_json = schema.provenance_json({} if provenance is None else provenance)
         self._facts_crc = schema.facts_crc32(self.facts.to_json(), provenance_json)
-        frame_bytes = like.pixels.nbytes + (scene_shape[0] * scene_shape[1] if scene_shape else 0)
+        self._frame_bytes = like.pixels.nbytes + (scene_shape[0] * scene_shape[1] if scene_shape else 0)
         # What is left over is for everybody else on this disk, and for closing in order.
-        reserve_by_default = max(RESERVE_FRAMES * frame_bytes, RESERVE_BYTES)
+        reserve_by_default = max(RESERVE_FRAMES * self._frame_bytes, RESERVE_BYTES)
         self._reserve_bytes = reserve_by_default if reserve_bytes is None else reserve_bytes
         self._length, self._last_sequence, self._failure = 0, -1, ""
         self._file: h5py.File | None = None
-        self._datasets: dict[str, h5py.Dataset] = {}
-        self._lock = WriterLock(self.path)
+        self._columns: dict[str, Column] = {}
+        self._lock: WriterLock | None = WriterLock(self.path)
+        handles.hold(self)
         try:
-            self._check_space()
+            self._check_space(0)
             self._create(like, provenance_json)
         except BaseException:
-            self._lock.close()
+            self._unlock()
             raise
 
     def __len__(self) -> int:
         """Frames that were acknowledged."""
         return self._length
 
-    def append(self, frame: Frame, label: int = schema.UNKNOWN_LABEL, scene: np.ndarray | None = None) -> int:
+    def append(
+        self,
+        frame: Frame,
+        label: int = schema.UNKNOWN_LABEL,
+        scene: np.ndarray | None = None,
+        pixels_crc32: int | None = None,
+    ) -> int:
         """Write a frame; returns its index, and only when another process can read it.
 
         Args:
             frame: of the shape and camera that the recording was made for, with a higher sequence number than before.
             label: class of what was seen; -1 if unknown.
             scene: (h, w) uint8, the picture that was shown; exactly when the recording was made with scene_shape.
+            pixels_crc32: `zlib.crc32` of the pixels, from where they were first held: then it guards them from there
+                on. Computed here if None.
 
         Raises:
             ConfigurationError: the frame or the scene does not belong here; nothing was written.
             StorageError: the disk is full or failed, or the writer is closed. All acknowledged frames stay readable.
         """
+        return self.append_all([frame], [label], [scene], [pixels_crc32])[0]
+
+    def append_all(
+        self,
+        frames: Sequence[Frame],
+        labels: Sequence[int] | None = None,
+        scenes: Sequence[np.ndarray | None] | None = None,
+        pixels_crc32: Sequence[int | None] | None = None,
+    ) -> range:
+        """Write several frames and acknowledge them together, with one flush for all; returns their indices.
+
+        Args:
+            frames, labels, scenes, pixels_crc32: as in `append`, as many of each.
+
+        Raises:
+            ConfigurationError, StorageError: as in `append`; none of the frames was acknowledged.
+        """
         self._check_open()
-        self._check_frame(frame)
-        self._check_scene(scene)
-        self._check_space()
-        row = schema.pack(frame, label, scene, self._facts_crc)
-        try:
-            self._write("frames", frame.pixels)
-            self._write("rows", row[0])
-            if scene is not None:
-                self._write("scenes", scene)
-            self._write("sequence", frame.meta.sequence)  # last: now the frame counts
-            if self._power:
-                os.fsync(self._file.id.get_vfd_handle())
-        except (OSError, RuntimeError, ValueError) as error:
-            self._abandon(error)
-            raise StorageError(self._failure) from error
-        self._length, self._last_sequence = self._length + 1, frame.meta.sequence
-        return self._length - 1
+        count, last = len(frames), self._last_sequence
+        labels = [schema.UNKNOWN_LABEL] * count if labels is None else labels
+        scenes = [None] * count if scenes is None else scenes
+        checksums = [None] * count if pixels_crc32 is None else pixels_crc32
+        rows = []
+        for frame, label, scene, checksum in zip(frames, labels, scenes, checksums, strict=True):
+            self._check_frame(frame, last)
+            self._check_scene(scene)
+            rows.append(schema.pack(frame, label, scene, checksum, self._facts_crc))
+            last = frame.meta.sequence
+        if frames:
+            self._check_space(count * self._frame_bytes)
+            self._commit(frames, rows, scenes)
+        return range(self._length - count, self._length)
 
     def close(self) -> None:
         """Finish the file; a second call does nothing.
@@ -108,9 +135,8 @@ class RecordingWriter(Closing):
             return
         try:
             # An interrupted append may have left rows without a commit mark; nobody has seen them.
-            for dataset in self._datasets.values():
-                dataset.resize(self._length, axis=0)
-                dataset.flush()
+            for column in self._columns.values():
+                column.cut(self._length)
             if self._power:
                 self._file.flush()
                 os.fsync(self._file.id.get_vfd_handle())
@@ -121,7 +147,30 @@ class RecordingWriter(Closing):
             self._abandon(error)
             raise StorageError(self._failure) from error
         finally:
-            self._lock.close()
+            self._unlock()
+
+    def after_fork(self) -> None:
+        """In the child of a fork: the file, the lock and its removal are the parent's."""
+        self._lock = None
+        if self._file is not None:
+            self._failure = f"recording '{self.path}' is written by the parent process; write there, or in a new file"
+            file, self._file = self._file, None
+            failure.leave_alone(file, self._datasets())
+
+    def _commit(self, frames: Sequence[Frame], rows: list[bytes], scenes: Sequence[np.ndarray | None]) -> None:
+        packed = np.frombuffer(b"".join(rows), schema.ROW)
+        try:
+            self._write("frames", [frame.pixels for frame in frames])
+            self._write("rows", [packed[at : at + 1] for at in range(len(packed))])
+            if self._scene_shape is not None:
+                self._write("scenes", [np.ascontiguousarray(scene) for scene in scenes])
+            self._write("sequence", [np.array(one.meta.sequence, "<i8") for one in frames])  # last: now they count
+            if self._power:
+                os.fsync(self._file.id.get_vfd_handle())
+        except (OSError, RuntimeError, ValueError) as error:
+            self._abandon(error)
+            raise StorageError(self._failure) from error
+        self._length, self._last_sequence = self._length + len(frames), frames[-1].meta.sequence
 
     def _create(self, like: Frame, provenance_json: str) -> None:
         if self.path.exists():
@@ -137,13 +186,13 @@ class RecordingWriter(Closing):
             self._add("frames", self._shape, like.pixels.dtype)
             self._add("rows", (), schema.ROW)
             if self._scene_shape is not None:
-                self._add("scenes", self._scene_shape, np.dtype(np.uint8))
+                self._add("scenes", tuple(self._scene_shape), np.dtype(np.uint8))
             self._add("sequence", (), np.dtype("<i8"))
             self._file.swmr_mode = True
             self._file.flush()
             os.rename(partial, self.path)
             if self._power:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except (OSError, RuntimeError, ValueError) as error:
             self._abandon(error)
             with suppress(OSError):  # the disk has failed once already
@@ -151,15 +200,13 @@ class RecordingWriter(Closing):
             raise StorageError(self._failure) from error
 
     def _add(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self._datasets[name] = self._file.create_dataset(
-            name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(1, *shape), fletcher32=True, track_times=False
-        )
+        self._columns[name] = Column(self._file, name, shape, dtype)
 
-    def _write(self, name: str, value: object) -> None:
-        dataset = self._datasets[name]
-        dataset.resize(self._length + 1, axis=0)
-        dataset[self._length] = value
-        dataset.flush()
+    def _write(self, name: str, values: Sequence[np.ndarray]) -> None:
+        self._columns[name].write(self._length, values)
+
+    def _datasets(self) -> list[h5py.Dataset]:
+        return [column.dataset for column in self._columns.values()]
 
     def _abandon(self, error: Exception) -> None:
         """Give the file up after a failed write, as it stands on the disk; what was acknowledged lies safe in it."""
@@ -170,23 +217,27 @@ class RecordingWriter(Closing):
         file, self._file = self._file, None
         if file is None:
             return
-        failure.leave_alone(file, self._datasets.values())
-        self._lock.close()
+        failure.leave_alone(file, self._datasets())
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
 
     def _check_open(self) -> None:
         if self._file is None:
             raise StorageError(self._failure or f"recording '{self.path}' is closed; make a new one to go on")
 
-    def _check_frame(self, frame: Frame) -> None:
-        facts = schema.CameraFacts.of(frame.meta)
-        if facts != self.facts or frame.shape != self._shape:
+    def _check_frame(self, frame: Frame, last_sequence: int) -> None:
+        if schema.facts_of(frame.meta) != self._facts or frame.shape != self._shape:
             raise ConfigurationError(
-                f"recording '{self.path}': frame {frame.meta.sequence} of shape {frame.shape} is of {facts}; expected "
-                f"shape {self._shape} and {self.facts}; start a new recording for it"
+                f"recording '{self.path}': frame {frame.meta.sequence} of shape {frame.shape} is of "
+                f"{schema.CameraFacts.of(frame.meta)}; expected shape {self._shape} and {self.facts}; "
+                "start a new recording for it"
             )
-        if frame.meta.sequence <= self._last_sequence:
+        if frame.meta.sequence <= last_sequence:
             raise ConfigurationError(
-                f"recording '{self.path}': frame {frame.meta.sequence} after frame {self._last_sequence}; expected "
+                f"recording '{self.path}': frame {frame.meta.sequence} after frame {last_sequence}; expected "
                 "rising sequence numbers: a frame is recorded once, in order"
             )
 
@@ -196,22 +247,13 @@ class RecordingWriter(Closing):
         if got != expected:
             raise ConfigurationError(f"recording '{self.path}': scene is {got}; expected {expected} (type, shape)")
 
-    def _check_space(self) -> None:
+    def _check_space(self, wanted_bytes: int) -> None:
         try:
             free_bytes = shutil.disk_usage(self.path.parent).free
         except OSError as error:
             raise StorageError(f"recording '{self.path}': {error.strerror}; is the disk still there?") from error
-        if free_bytes < self._reserve_bytes:
+        if free_bytes < self._reserve_bytes + wanted_bytes:
             raise StorageError(
                 f"recording '{self.path}' stopped after {self._length} frames: {free_bytes / 2**20:.0f} MiB free, "
                 f"{self._reserve_bytes / 2**20:.0f} MiB are kept in reserve; free some space, and go on in a new file"
             )
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    """Make a new name in a folder outlive a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
