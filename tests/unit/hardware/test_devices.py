@@ -1,0 +1,137 @@
+"""Which camera is which, on trees of files and links as the kernel makes them."""
+
+import dataclasses
+import pathlib
+
+import pytest
+
+from hardware.devices import device_at, devices, find
+
+
+@dataclasses.dataclass
+class Tree:
+    """A fake /sys and /dev."""
+
+    root: pathlib.Path
+
+    @property
+    def at(self) -> tuple[pathlib.Path, pathlib.Path]:
+        return self.root / "sys/class/video4linux", self.root / "dev"
+
+    def plug(self, number: int, *, port="1-2", serial: str | None = "A1B2C3D4", interface=0, index=0, usb="046d:0825"):
+        """A UVC camera: the folders of the USB device, of its interface and of the node, and the links between them."""
+        device = self.root / "sys/devices/pci0000:00/0000:00:14.0/usb1" / port
+        node = device / f"{port}:1.{interface}" / "video4linux" / f"video{number}"
+        node.mkdir(parents=True)
+        vendor, product = usb.split(":")
+        facts = {
+            "idVendor": vendor,
+            "idProduct": product,
+            "serial": serial,
+            f"{port}:1.{interface}/bInterfaceNumber": f"{interface:02}",
+        }
+        self._write(device, facts)
+        self._link(node, number, "UVC Camera", index)
+
+    def platform(self, number: int):
+        """A camera on no bus that could be plugged."""
+        node = self.root / "sys/devices/platform/soc/fe801000.csi/video4linux" / f"video{number}"
+        node.mkdir(parents=True)
+        self._link(node, number, "unicam", 0)
+
+    def unplug(self, number: int):
+        (self.at[0] / f"video{number}").unlink()
+        (self.at[1] / f"video{number}").unlink()
+
+    def _link(self, node: pathlib.Path, number: int, name: str, index: int):
+        self._write(node, {"name": name, "index": str(index)})
+        (node / "device").symlink_to("../..", target_is_directory=True)
+        classes, dev = self.at
+        classes.mkdir(parents=True, exist_ok=True)
+        (dev / "v4l/by-id").mkdir(parents=True, exist_ok=True)
+        (classes / f"video{number}").symlink_to(node)
+        (dev / f"video{number}").touch()
+
+    def _write(self, folder: pathlib.Path, facts: dict[str, str | None]):
+        for name, value in facts.items():
+            if value is not None:
+                (folder / name).write_text(value + "\n")
+
+
+@pytest.fixture
+def tree(tmp_path) -> Tree:
+    return Tree(tmp_path)
+
+
+def test_a_machine_without_cameras_or_without_sysfs_has_none(tree):
+    assert devices(*tree.at) == []
+    assert find("usb-1:2-3", *tree.at) is None and device_at(0, *tree.at) is None
+
+
+def test_a_serial_number_names_a_camera(tree):
+    tree.plug(0)
+    (device,) = devices(*tree.at)
+    assert device.camera_id == "usb-046d:0825-A1B2C3D4" and device.identity == "serial" and device.stable
+    assert (device.name, device.usb_id, device.serial) == ("UVC Camera", "046d:0825", "A1B2C3D4")
+    assert device.port == "0000:00:14.0-2.if0"
+
+
+@pytest.mark.parametrize(
+    "serial", [None, "200901010001", "SN0001", "0000000000", "12345678", "0123456789ABCDEF", "1.0"]
+)
+def test_a_placeholder_names_nothing_and_the_socket_does(tree, serial):
+    tree.plug(0, serial=serial)
+    (device,) = devices(*tree.at)
+    assert device.camera_id == "port-0000:00:14.0-2.if0-046d:0825" and device.identity == "port" and device.stable
+
+
+def test_two_cameras_that_claim_one_number_are_told_apart_by_their_sockets(tree):
+    tree.plug(0, port="1-2")
+    tree.plug(2, port="1-3.1")
+    assert [device.identity for device in devices(*tree.at)] == ["port", "port"]
+    assert len({device.camera_id for device in devices(*tree.at)}) == 2
+
+
+def test_metadata_nodes_are_no_cameras(tree):
+    tree.plug(0)
+    tree.plug(1, port="1-4", index=1, serial="A1B2C3D5")
+    assert [device.path for device in devices(*tree.at)] == [str(tree.at[1] / "video0")]
+
+
+def test_two_sensors_behind_one_plug_are_two_cameras(tree):
+    tree.plug(0)
+    tree.plug(2, interface=2)
+    assert [device.camera_id for device in devices(*tree.at)] == [
+        "usb-046d:0825-A1B2C3D4",
+        "usb-046d:0825-A1B2C3D4-if2",
+    ]
+
+
+def test_a_camera_on_no_usb_is_known_by_its_place(tree):
+    tree.platform(0)
+    (device,) = devices(*tree.at)
+    assert device.identity == "port" and device.usb_id is None and "fe801000.csi" in device.camera_id
+
+
+def test_opencv_27294_the_same_camera_is_found_under_another_number_and_never_another_camera(tree):
+    tree.plug(0)
+    mine = devices(*tree.at)[0].camera_id
+    tree.unplug(0)
+    tree.plug(0, port="1-5", serial="ANOTHER1")  # a second camera takes the old number
+    assert find(mine, *tree.at) is None
+    tree.plug(1, port="1-6")  # and mine comes back, in another socket
+    assert find(mine, *tree.at).path == str(tree.at[1] / "video1")
+
+
+def test_a_device_is_found_by_index_by_node_and_by_link(tree):
+    tree.plug(0)
+    tree.plug(3, port="1-7", serial="ZZ998877")
+    (tree.at[1] / "v4l/by-id/usb-Z-index0").symlink_to("../../video3")
+    for place in (3, "/dev/video3", "/dev/v4l/by-id/usb-Z-index0"):
+        assert device_at(place, *tree.at).camera_id == "usb-046d:0825-ZZ998877"
+    assert device_at(5, *tree.at) is None
+
+
+def test_a_serial_number_with_odd_characters_fits_into_an_address(tree):
+    tree.plug(0, serial="A?B C/D&E")
+    assert devices(*tree.at)[0].camera_id == "usb-046d:0825-A_B_C_D_E"
