@@ -17,7 +17,7 @@ SUFFIX = ".h5"
 
 
 class ReplayCamera(Closing):
-    """Plays one recording, or all recordings (*.h5) of a folder in the order of their names.
+    """Plays one recording, or all recordings of a folder in the order of their names.
 
     Frames come with the facts that were recorded. Where the count of a later file starts again, it is carried on, so
     that sequence numbers always rise.
@@ -107,7 +107,7 @@ class ReplayCamera(Closing):
             self._row += 1
             offset = self._offsets[self._file]
             if offset:
-                frame = Frame(frame.pixels, dataclasses.replace(frame.meta, sequence=frame.meta.sequence + offset))
+                frame = frame.with_meta(dataclasses.replace(frame.meta, sequence=frame.meta.sequence + offset))
             yield frame
 
     def _peek_meta(self) -> FrameMeta:
@@ -134,19 +134,25 @@ class ReplayCamera(Closing):
 
 
 def recordings_at(path: pathlib.Path) -> list[pathlib.Path]:
-    """The recordings that `path` stands for, in the order of their names.
+    """The recordings that `path` stands for, in the order of their names: itself, or those that lie in it.
 
     Raises:
         InputError: there are none, or the folder holds a link: nothing outside a folder is opened because it says so.
     """
-    if not path.is_dir():
+    from hardware.recording.manifest import NAME  # h5py is loaded by those who read, and by nobody else
+
+    if not path.is_dir() or (path / NAME).exists():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix == SUFFIX and not file.name.startswith("."))
+    files = sorted(
+        file
+        for file in path.iterdir()
+        if not file.name.startswith(".") and (file.suffix == SUFFIX or (file / NAME).exists())
+    )
     for file in files:
         if file.is_symlink():
             raise InputError(f"'{file}' is a link; expected recordings only: copy the file into the folder")
     if not files:
-        raise InputError(f"no recording in folder '{path}'; expected files named *{SUFFIX}")
+        raise InputError(f"no recording in folder '{path}'; expected '{NAME}' and its parts, or files named *{SUFFIX}")
     return files
 
 

@@ -4,6 +4,7 @@ A valid HDF5 file can name other files (external storage, links, virtual dataset
 that run code when read. A recording has none of that, so only exactly what `schema` describes is let through.
 """
 
+import math
 import os
 import pathlib
 import stat
@@ -13,40 +14,63 @@ import numpy as np
 
 from hardware.errors import InputError
 from hardware.recording import schema
+from hardware.recording.mended import FLAGS_AT, SUPERBLOCK_BYTES, VERSION_AT, WRITING, MendedFile
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# Superblock of HDF5 1.10 and later: byte 8 is its version, 11 the flags; flag 4 stays set when a writer was killed.
-SUPERBLOCK_BYTES, VERSION_AT, FLAGS_AT, WRITING = 48, 8, 11, 4
 LARGEST_FRAME_BYTES = 2**28
 
-# HDF5 knows a file that this process has open by its device and number, and then reads through what it has in memory:
-# for a file that its writer gave up, that is not what the disk holds. Under another driver it takes it for another one.
-# Only the one that can log can also read a file that was not closed; it is told to log nothing.
-_APART: set[tuple[int, int]] = set()
+# HDF5 knows a file that this process has open by its device and number: a reader would share the writer's handle, read
+# through what it has in memory, which after a failure is not what the disk holds, and keep a closed file from being
+# finished. Under another driver HDF5 takes it for another file. Only the one that can log can also read a file that was
+# not closed; it is told to log nothing.
+_WRITTEN_HERE: set[tuple[int, int]] = set()
 h5py.register_driver("apart", lambda plan: plan.set_fapl_log(b"", 0, 0))
 
 
-def read_apart(file: os.stat_result) -> None:
-    """From now on read this file from the disk, although this process has it open for writing."""
-    _APART.add((file.st_dev, file.st_ino))
+def read_apart(file: os.stat_result, written_here: bool = True) -> None:
+    """From now on read this file apart from the handle by which this process writes it; or together with all others."""
+    change = _WRITTEN_HERE.add if written_here else _WRITTEN_HERE.discard
+    change((file.st_dev, file.st_ino))
 
 
-def open_file(path: pathlib.Path) -> h5py.File:
+def open_file(path: pathlib.Path, damaged: bool = False) -> h5py.File:
     """Open for reading, also while it is written and after its writer was killed.
+
+    Args:
+        path: of the file.
+        damaged: whether to read what is left of a file that is truncated, or that a killed writer left.
 
     Raises:
         InputError: missing, not a plain file, not HDF5, or damaged.
     """
     superblock = _superblock(path)
+    if damaged:
+        try:
+            return h5py.File(MendedFile(path), "r", libver="latest")
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise refusal(path, f"HDF5 cannot open it: {error}") from error
     # The flag, not the words of an error: without it a refused file is damaged, and must not be forced open.
-    writing = superblock[VERSION_AT] >= 3 and superblock[FLAGS_AT] & WRITING
+    writing = _is_writing(superblock)
     try:
-        driver = "apart" if (path.stat().st_dev, path.stat().st_ino) in _APART else None
-        return h5py.File(path, "r", driver, libver="latest", swmr=bool(writing))
+        driver = "apart" if (path.stat().st_dev, path.stat().st_ino) in _WRITTEN_HERE else None
+        return h5py.File(path, "r", driver, libver="latest", swmr=writing)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        if not writing and _superblock(path)[FLAGS_AT] != superblock[FLAGS_AT]:
-            return open_file(path)  # a writer closed it, or began, in between
+        if not writing and _is_writing(_superblock(path)):
+            return open_file(path)  # a writer began in between
         raise refusal(path, f"HDF5 cannot open it: {error}") from error
+
+
+def closed_in_order(path: pathlib.Path) -> bool:
+    """Whether the writer of a file has finished it; False while it writes, and for ever if it was killed.
+
+    Raises:
+        InputError: missing, not a plain file, or not HDF5.
+    """
+    return not _is_writing(_superblock(path))
+
+
+def _is_writing(superblock: bytes) -> bool:
+    return superblock[VERSION_AT] >= 3 and bool(superblock[FLAGS_AT] & WRITING)
 
 
 def _superblock(path: pathlib.Path) -> bytes:
@@ -96,7 +120,7 @@ def _check_dataset(dataset: object, path: pathlib.Path, name: str) -> None:
     filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
     if filters != [h5py.h5z.FILTER_FLETCHER32] or dataset.chunks != (1, *dataset.shape[1:]):
         raise refusal(path, f"'{name}' is not stored as one checksummed chunk per frame")
-    if np.prod(dataset.chunks, dtype=float) * dataset.dtype.itemsize > LARGEST_FRAME_BYTES:
+    if chunk_bytes(dataset) > LARGEST_FRAME_BYTES:
         raise refusal(path, f"'{name}' declares {dataset.chunks[1:]} {dataset.dtype} per frame, limit 256 MiB")
 
 
@@ -105,7 +129,7 @@ def check_length(file: h5py.File, path: pathlib.Path, length: int) -> None:
     size_bytes = path.stat().st_size
     for name, dataset in file.items():
         # Nothing is compressed, so this bound is exact, and a file that declares more would be read as zeros.
-        declared = length * int(np.prod(dataset.chunks, dtype=np.int64)) * dataset.dtype.itemsize
+        declared = length * chunk_bytes(dataset)
         if declared > size_bytes:
             raise refusal(path, f"'{name}' declares {declared} bytes, the file has {size_bytes}: it is truncated")
         if length:
@@ -113,6 +137,11 @@ def check_length(file: h5py.File, path: pathlib.Path, length: int) -> None:
             last = dataset.id.get_chunk_info_by_coord((length - 1, *[0] * (dataset.ndim - 1)))
             if last.byte_offset is None or last.byte_offset + last.size > size_bytes:
                 raise refusal(path, f"the last of its {length} frames lies beyond its end: it is truncated")
+
+
+def chunk_bytes(dataset: h5py.Dataset) -> int:
+    """Bytes of one row."""
+    return math.prod(dataset.chunks) * dataset.dtype.itemsize
 
 
 def text_attribute(file: h5py.File, path: pathlib.Path, name: str) -> str:

@@ -1,28 +1,34 @@
-"""Reading a recording: every frame is checked from end to end, or refused."""
+"""A recording, in one file or in a folder of parts, read as one sequence of frames."""
 
-import json
-import os
 import pathlib
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
 from typing import Literal, Self
 
-import h5py
 import numpy as np
 
 from hardware.closing import Closing
-from hardware.errors import CameraError, ConfigurationError, InputError
+from hardware.errors import ConfigurationError, InputError
 from hardware.frame import Frame, FrameMeta
-from hardware.recording import checks, schema
+from hardware.recording.manifest import PartFacts
+from hardware.recording.parts import Parts
+from hardware.recording.rotation import ROTATE_BYTES, ROTATE_FRAMES, FolderWriter
+from hardware.recording.schema import CameraFacts
 from hardware.recording.writer import RecordingWriter
+
+SUFFIX = ".h5"
+POLL_S = 0.01
 
 
 class Recording(Closing):
-    """Frames in a file. `len()`, `[i]` and iteration give the frames that were acknowledged; `create` begins a new one.
+    """Frames that were recorded. `len()`, `[i]` and iteration give those that were acknowledged; `create` begins anew.
 
-    A recording can be read while it is written (`refresh` shows what came since) and after its writer was killed.
-    Pickling one sends its path; a process that was forked opens its own.
+    A recording is a file NAME.h5, or a folder with a manifest and parts, which are opened one by one as they are
+    needed. It can be read while it is written (`refresh` and `follow` show what came since) and after its writer was
+    killed. Pickling one sends its path; a process that was forked opens handles of its own.
+
+    A file of unknown origin is read by `hardware.recording.vetting.vet` first: a damaged one can make HDF5 hang or
+    crash, and there only a child process does.
 
     Raises:
         InputError: missing, truncated, not ours, or changed bytes: a damaged frame is refused, never returned.
@@ -30,19 +36,7 @@ class Recording(Closing):
 
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
-        self._process = os.getpid()
-        self._file: h5py.File | None = checks.open_file(self.path)
-        try:
-            with self._errors():
-                camera_json, provenance_json = checks.check_layout(self._file, self.path)
-                self.facts = schema.CameraFacts.from_json(camera_json)
-                self._provenance_json = provenance_json
-                self._facts_crc = schema.facts_crc32(camera_json, provenance_json)
-                self._datasets = {name: self._file[name] for name in self._file}
-                self._length = self._measure()
-        except BaseException:
-            self._file.close()
-            raise
+        self._parts = Parts(self.path)
 
     @classmethod
     def open(cls, path: str | pathlib.Path) -> Self:
@@ -58,34 +52,45 @@ class Recording(Closing):
         scene_shape: tuple[int, int] | None = None,
         durability: Literal["process", "power"] = "process",
         reserve_bytes: int | None = None,
-    ) -> RecordingWriter:
+        rotate_frames: int = ROTATE_FRAMES,
+        rotate_bytes: int = ROTATE_BYTES,
+        sha256: bool = False,
+    ) -> RecordingWriter | FolderWriter:
         """Begin a new recording.
 
         Args:
-            path: of a file that does not exist yet; its folder does.
+            path: NAME.h5 is one file; any other name is a folder of parts. It does not exist yet; its folder does.
             like: a frame of the shape, camera and facts of all that will come; it is not written.
             provenance: what the frames came from: rig id and fingerprint, calibration id, scenes, seed, code version.
             scene_shape: (h, w) of the shown picture that is stored with each frame; None stores none.
             durability: "process" survives a kill of the process; "power" also asks the disk to hold each frame
                 before it is acknowledged, which is slower.
             reserve_bytes: free space that is left on the disk; by default 64 frames or 256 MiB, whichever is more.
+            rotate_frames, rotate_bytes: a new part begins after so many frames or bytes, whichever comes first.
+            sha256: whether the manifest gets the SHA-256 of each finished part. Computing it takes about a second for
+                each GiB, and the frame that begins the next part waits for it: choose lower rotate_bytes.
 
         Raises:
             StorageError: it exists, another writer has it, or the disk is full or cannot be written.
             ConfigurationError: an argument that cannot be.
         """
+        if pathlib.Path(path).suffix != SUFFIX:
+            return FolderWriter(
+                path, like, provenance, scene_shape, durability, reserve_bytes, rotate_frames, rotate_bytes, sha256
+            )
+        if (rotate_frames, rotate_bytes, sha256) != (ROTATE_FRAMES, ROTATE_BYTES, False):
+            raise ConfigurationError(
+                f"recording '{path}' is one file, without parts or a manifest; rotate_frames, rotate_bytes and sha256 "
+                f"are for a folder: leave '{SUFFIX}' away"
+            )
         return RecordingWriter(path, like, provenance, scene_shape, durability, reserve_bytes)
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._parts)
 
     def __getitem__(self, index: int) -> Frame:
-        row = self._row(index)
-        with self._errors():
-            pixels = self._open()["frames"][self._at(index)]
-            if zlib.crc32(pixels) != row["pixels_crc32"]:
-                raise checks.refusal(self.path, f"checksum of frame {index} does not fit its pixels")
-            return Frame(pixels, schema.unpack(row, self.facts))
+        part, at = self._parts.locate(index)
+        return part.frame(at)
 
     def __iter__(self) -> Iterator[Frame]:
         for index in range(len(self)):
@@ -93,8 +98,8 @@ class Recording(Closing):
 
     def meta(self, index: int) -> FrameMeta:
         """The facts of a frame, without its pixels."""
-        with self._errors():
-            return schema.unpack(self._row(index), self.facts)
+        part, at = self._parts.locate(index)
+        return part.meta(at)
 
     def scene(self, index: int) -> np.ndarray:
         """The picture (h, w) uint8 that was shown for a frame.
@@ -102,104 +107,104 @@ class Recording(Closing):
         Raises:
             InputError: the recording holds no scenes.
         """
-        row = self._row(index)
+        part, at = self._parts.locate(index)
         if not self.has_scenes:
             raise InputError(f"'{self.path}' holds no scenes; record with scene_shape to store what was shown")
-        with self._errors():
-            scene = self._open()["scenes"][self._at(index)]
-        self._check_scene(index, scene, row)
-        return scene
+        return part.scenes(at, at + 1)[0]
 
     def scene_key(self, index: int) -> int | None:
         """A checksum of the picture that was shown: frames of one scene share it, and the picture is not read."""
-        return int(self._row(index)["scene_crc32"]) if self.has_scenes else None
+        part, at = self._parts.locate(index)
+        return int(part.rows(at, at + 1)[0]["scene_crc32"]) if self.has_scenes else None
+
+    @property
+    def facts(self) -> CameraFacts:
+        """What holds for every frame."""
+        return self._parts.facts
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(H, W) or (H, W, C) of a frame."""
-        return self._open()["frames"].shape[1:]
+        return self._parts.shape
 
     @property
     def has_scenes(self) -> bool:
-        return "scenes" in self._open()
+        return self._parts.scene_shape is not None
 
     @property
     def labels(self) -> np.ndarray:
         """Labels (N,) int32; -1 where unknown."""
-        return self._rows(0, len(self))["label"].astype(np.int32)
+        rows = [rows["label"] for part in self._parts for rows in part.all_rows()]
+        return np.concatenate([np.zeros(0, np.int32), *rows]).astype(np.int32)
 
     @property
     def scenes(self) -> np.ndarray | None:
         """The pictures (N, h, w) uint8 that were shown, all in memory; None where none were stored."""
         if not self.has_scenes:
             return None
-        rows = self._rows(0, len(self))
-        with self._errors():
-            scenes = self._open()["scenes"][: len(self)]
-        for index, scene in enumerate(scenes):
-            self._check_scene(index, scene, rows[index])
-        return scenes
+        empty = np.zeros((0, *self._parts.scene_shape), np.uint8)
+        return np.concatenate([empty, *(part.scenes(0, len(part)) for part in self._parts)])
 
     @property
     def provenance(self) -> dict:
         """What the frames came from, as given at creation."""
-        return json.loads(self._provenance_json)
+        return self._parts.provenance
+
+    @property
+    def parts(self) -> tuple[PartFacts, ...]:
+        """What each part holds; a recording in one file has one."""
+        return self._parts.described()
+
+    @property
+    def closed_in_order(self) -> bool:
+        """Whether its writer has finished it; False while it writes, and for ever if it was killed."""
+        return self._parts.closed_in_order
 
     def refresh(self) -> int:
-        """Look for frames that a live writer has appended; returns how many there are now."""
-        with self._errors():
-            for dataset in self._open().values():
-                dataset.refresh()
-            self._length = self._measure()
-        return self._length
+        """Look for frames and parts that a live writer has added; returns how many frames there are now."""
+        return self._parts.refresh()
+
+    def follow(self, timeout_s: float = 10.0, start: int = 0) -> Iterator[Frame]:
+        """Frames from index `start` on, as they come, until the writer has finished or nothing came for `timeout_s`.
+
+        The two ends are told apart by `closed_in_order`. Following costs the writer nothing: it waits for no reader.
+        """
+        seen, quiet_since_s = start, time.monotonic()
+        while True:
+            finished = self.closed_in_order  # asked first: what is seen after that is all there is
+            length = self.refresh()
+            yield from (self[index] for index in range(seen, length))
+            if length > seen:
+                seen, quiet_since_s = length, time.monotonic()
+            elif finished or time.monotonic() - quiet_since_s >= timeout_s:
+                return
+            else:
+                time.sleep(POLL_S)
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Read every frame and scene, and compare the SHA-256 of each part that has one; returns how many frames.
+
+        Args:
+            progress: told (frames done, of how many).
+
+        Raises:
+            InputError: something does not fit; the message says where.
+        """
+        done = 0
+        for number, part in enumerate(self._parts):
+            self._parts.check_sha256(number)
+            for at in range(len(part)):
+                part.frame(at)
+                if self.has_scenes:
+                    part.scenes(at, at + 1)
+                done += 1
+                if progress is not None:
+                    progress(done, len(self))
+        return done
 
     def close(self) -> None:
-        """Let the file go; a second call does nothing."""
-        file, self._file = self._file, None
-        if file is not None and self._process == os.getpid():
-            file.close()
+        """Let the files go; a second call does nothing."""
+        self._parts.close()
 
     def __reduce__(self) -> tuple:
-        return Recording.open, (self.path,)
-
-    def _measure(self) -> int:
-        length = min(len(dataset) for dataset in self._datasets.values())
-        checks.check_length(self._file, self.path, length)
-        return length
-
-    def _open(self) -> dict[str, h5py.Dataset]:
-        if self._file is None:
-            raise ConfigurationError(f"recording '{self.path}' is closed; open it again to read")
-        if self._process != os.getpid():  # a handle that two processes share returns wrong data (pytorch #11929)
-            raise ConfigurationError(f"recording '{self.path}' was opened by the parent process; open it in this one")
-        return self._datasets
-
-    def _at(self, index: int) -> int:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"frame {index} of recording '{self.path}'; it has {len(self)}")
-        return index % len(self)
-
-    def _row(self, index: int) -> np.void:
-        at = self._at(index)
-        return self._rows(at, at + 1)[0]
-
-    def _rows(self, start: int, stop: int) -> np.ndarray:
-        with self._errors():
-            datasets = self._open()
-            rows, sequence = datasets["rows"][start:stop], datasets["sequence"][start:stop]
-        for at, row in enumerate(rows):
-            if schema.row_crc32(row, self._facts_crc) != row["row_crc32"] or sequence[at] != row["sequence"]:
-                raise checks.refusal(self.path, f"checksum or sequence number of frame {start + at} does not fit")
-        return rows
-
-    def _check_scene(self, index: int, scene: np.ndarray, row: np.void) -> None:
-        if zlib.crc32(scene) != row["scene_crc32"]:
-            raise checks.refusal(self.path, f"checksum of scene {index} does not fit")
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """What HDF5 and JSON raise for damaged bytes, as one kind of error."""
-        try:
-            yield
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, CameraError) as error:
-            raise checks.refusal(self.path, f"{type(error).__name__}: {error}") from error
+        return Recording.open, (self.path.absolute(),)

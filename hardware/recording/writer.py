@@ -14,7 +14,7 @@ from hardware.closing import Closing
 from hardware.errors import ConfigurationError, StorageError
 from hardware.frame import Frame
 from hardware.lock import WriterLock
-from hardware.recording import failure, handles, schema
+from hardware.recording import checks, failure, handles, schema
 from hardware.recording.column import Column
 from hardware.recording.publish import sync_folder
 
@@ -27,6 +27,7 @@ class RecordingWriter(Closing):
 
     The file appears under its name only when it is whole: with all groups, datasets and attributes, and in HDF5's
     single-writer-multiple-reader mode, which allows no new ones. A process that is forked meanwhile cannot write to it.
+    Where it is a part of many, `before` frames stand in the earlier ones, up to `after_sequence`.
 
     Raises:
         StorageError: the file exists, another writer has it, or the disk is full or cannot be written.
@@ -41,6 +42,8 @@ class RecordingWriter(Closing):
         scene_shape: tuple[int, int] | None,
         durability: Literal["process", "power"],
         reserve_bytes: int | None,
+        before: int = 0,
+        after_sequence: int = -1,
     ):
         if durability not in ("process", "power"):
             raise ConfigurationError(f"durability = {durability!r}; expected 'process' or 'power'")
@@ -56,7 +59,9 @@ class RecordingWriter(Closing):
         # What is left over is for everybody else on this disk, and for closing in order.
         reserve_by_default = max(RESERVE_FRAMES * self._frame_bytes, RESERVE_BYTES)
         self._reserve_bytes = reserve_by_default if reserve_bytes is None else reserve_bytes
-        self._length, self._last_sequence, self._failure = 0, -1, ""
+        self._length, self._before, self._after_sequence, self._failure = 0, before, after_sequence, ""
+        self.first_sequence: int | None = None
+        self.last_sequence: int | None = None
         self._file: h5py.File | None = None
         self._columns: dict[str, Column] = {}
         self._lock: WriterLock | None = WriterLock(self.path)
@@ -110,7 +115,7 @@ class RecordingWriter(Closing):
             ConfigurationError, StorageError: as in `append`; none of the frames was acknowledged.
         """
         self._check_open()
-        count, last = len(frames), self._last_sequence
+        count, last = len(frames), self._after_sequence if self.last_sequence is None else self.last_sequence
         labels = [schema.UNKNOWN_LABEL] * count if labels is None else labels
         scenes = [None] * count if scenes is None else scenes
         checksums = [None] * count if pixels_crc32 is None else pixels_crc32
@@ -140,9 +145,12 @@ class RecordingWriter(Closing):
             if self._power:
                 self._file.flush()
                 os.fsync(self._file.id.get_vfd_handle())
-            failure.check_superblock(self._file.id.get_vfd_handle())
+            handle = self._file.id.get_vfd_handle()
+            failure.check_superblock(handle)
+            known = os.fstat(handle)
             self._file.close()
             self._file = None
+            checks.read_apart(known, False)
         except (OSError, RuntimeError, ValueError) as error:
             self._abandon(error)
             raise StorageError(self._failure) from error
@@ -170,7 +178,9 @@ class RecordingWriter(Closing):
         except (OSError, RuntimeError, ValueError) as error:
             self._abandon(error)
             raise StorageError(self._failure) from error
-        self._length, self._last_sequence = self._length + len(frames), frames[-1].meta.sequence
+        if self.first_sequence is None:
+            self.first_sequence = frames[0].meta.sequence
+        self._length, self.last_sequence = self._length + len(frames), frames[-1].meta.sequence
 
     def _create(self, like: Frame, provenance_json: str) -> None:
         if self.path.exists():
@@ -179,6 +189,7 @@ class RecordingWriter(Closing):
         partial.unlink(missing_ok=True)  # of a writer that was killed here: the lock is ours, so nobody writes to it
         try:
             self._file = h5py.File(partial, "w", libver="latest")
+            checks.read_apart(os.fstat(self._file.id.get_vfd_handle()))
             self._file.attrs["format"] = np.bytes_(schema.FORMAT)
             self._file.attrs["schema_version"] = np.int64(schema.SCHEMA_VERSION)
             self._file.attrs["camera"] = np.bytes_(self.facts.to_json().encode())
@@ -211,7 +222,7 @@ class RecordingWriter(Closing):
     def _abandon(self, error: Exception) -> None:
         """Give the file up after a failed write, as it stands on the disk; what was acknowledged lies safe in it."""
         self._failure = (
-            f"recording '{self.path}' stopped after {self._length} frames: {failure.reason(error)}; "
+            f"recording '{self.path}' stopped after {self._before + self._length} frames: {failure.reason(error)}; "
             "they stay readable; free some space or choose another disk, and go on in a new file"
         )
         file, self._file = self._file, None
@@ -254,6 +265,7 @@ class RecordingWriter(Closing):
             raise StorageError(f"recording '{self.path}': {error.strerror}; is the disk still there?") from error
         if free_bytes < self._reserve_bytes + wanted_bytes:
             raise StorageError(
-                f"recording '{self.path}' stopped after {self._length} frames: {free_bytes / 2**20:.0f} MiB free, "
-                f"{self._reserve_bytes / 2**20:.0f} MiB are kept in reserve; free some space, and go on in a new file"
+                f"recording '{self.path}' stopped after {self._before + self._length} frames: "
+                f"{free_bytes / 2**20:.0f} MiB free, {self._reserve_bytes / 2**20:.0f} MiB are kept in reserve; "
+                "free some space, and go on in a new file"
             )

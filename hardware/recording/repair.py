@@ -1,0 +1,199 @@
+"""Saving what is left of a recording whose writer was killed, or that was damaged since."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from hardware.errors import InputError
+from hardware.frame import Frame
+from hardware.recording import manifest, salvage
+from hardware.recording.manifest import Manifest
+from hardware.recording.reader import Recording
+from hardware.recording.rotation import FolderWriter
+from hardware.recording.salvage import Head, Lost, Saved
+from hardware.recording.writer import RecordingWriter
+
+
+@dataclasses.dataclass(frozen=True)
+class Damage:
+    """Frames `first` to `last` of a file that are lost, and why; `last` is None where nobody knows how many."""
+
+    file: str
+    first: int
+    last: int | None
+    reason: str
+
+    @property
+    def frames(self) -> int | None:
+        return None if self.last is None else self.last - self.first + 1
+
+    def __str__(self) -> str:
+        last = "?" if self.last is None else self.last
+        frames = f"frame {self.first}" if self.last == self.first else f"frames {self.first} to {last}"
+        return f"{self.file}, {frames}: {self.reason}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `repair` did: `copied` frames are in `out`, the others are told of in `damages`."""
+
+    source: pathlib.Path
+    out: pathlib.Path
+    copied: int
+    damages: tuple[Damage, ...]
+
+    @property
+    def damaged(self) -> int:
+        """Frames that are lost, as far as they can be counted."""
+        return sum(damage.frames or 0 for damage in self.damages)
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.damages
+
+    def __str__(self) -> str:
+        uncounted = " at least" if any(damage.frames is None for damage in self.damages) else ""
+        head = f"'{self.out}': {self.copied} frames copied from '{self.source}',{uncounted} {self.damaged} damaged"
+        return "\n".join((head, *map(str, self.damages)))
+
+
+def repair(
+    source: str | pathlib.Path, out: str | pathlib.Path, progress: Callable[[int], None] | None = None
+) -> Report:
+    """Copy every frame that can be read and verified into a fresh recording, which is closed in order.
+
+    The source is only read, by child processes: damaged bytes can make HDF5 hang or crash. Frames behind a damaged one
+    are copied, too; the next one says in `lost_before` how many are missing.
+
+    Args:
+        source: a recording, in a file or a folder, in any state.
+        out: the new one; NAME.h5 is one file, any other name a folder of parts.
+        progress: told how many frames were copied.
+
+    Raises:
+        InputError: not a single frame can be saved; nothing is written.
+        StorageError: `out` exists, or the disk is full or cannot be written.
+    """
+    source, out = pathlib.Path(source), pathlib.Path(out)
+    with ExitStack() as stack:
+        copy = _Copy(source, out, stack, progress)
+        for file, number, listed in _files(source, copy):
+            copy.file(file, number, listed)
+    if copy.writer is None:
+        reasons = "; ".join(map(str, copy.damages[:3])) or "it holds none"
+        raise InputError(f"'{source}': no frame can be saved: {reasons}; use another copy")
+    return Report(source, out, copy.copied, tuple(copy.damages))
+
+
+def _files(source: pathlib.Path, copy: "_Copy") -> Iterator[tuple[pathlib.Path, int | None, int | None]]:
+    """(file, its number, how many frames the manifest lists) for each file of a recording, missing ones included."""
+    if not source.is_dir():
+        yield source, None, None
+        return
+    try:
+        copy.manifest = manifest.read(source)
+    except InputError as error:
+        copy.note(Damage(manifest.NAME, 0, -1, _short(str(error))))
+    listed = () if copy.manifest is None else copy.manifest.parts
+    names = {entry.name for entry in os.scandir(source)}
+    numbers = [number for number in range(manifest.MOST_PARTS + 1) if manifest.part_name(number) in names]
+    for number in range(max(len(listed), numbers[-1] + 1 if numbers else 0)):
+        frames = listed[number].frames if number < len(listed) else None
+        yield source / manifest.part_name(number), number, frames
+
+
+class _Copy:
+    """The new recording as it grows, and what could not be saved so far."""
+
+    def __init__(
+        self, source: pathlib.Path, out: pathlib.Path, stack: ExitStack, progress: Callable[[int], None] | None
+    ):
+        self._source, self._out, self._stack, self._progress = source, out, stack, progress
+        self.manifest: Manifest | None = None
+        self.writer: RecordingWriter | FolderWriter | None = None
+        self.damages: list[Damage] = []
+        self._recording_id: str | None = None
+        self._lost, self._uncounted, self._last_sequence = 0, False, -1
+
+    @property
+    def copied(self) -> int:
+        return 0 if self.writer is None else len(self.writer)
+
+    def file(self, path: pathlib.Path, number: int | None, listed: int | None) -> None:
+        """Copy what is left of one file."""
+        found = 0
+        try:
+            if number is not None and not stat.S_ISREG(os.lstat(path).st_mode):
+                raise InputError(f"'{path.name}' is a link, or not a plain file")
+            contents = salvage.salvage(path)
+            head = next(contents)
+            self._check_head(head, number)
+            found = head.frames
+            for each in contents:
+                self._take(path.name, head, each)
+        except (InputError, OSError) as error:
+            reason = "it is missing" if isinstance(error, FileNotFoundError) else _short(str(error))
+            last = listed - 1 if listed else None
+            self.note(Damage(path.name, 0, last, reason))
+            self._lost += listed or 0
+            self._uncounted |= last is None
+            return
+        if listed is not None and found < listed:
+            self.note(Damage(path.name, found, listed - 1, "the file ends before them"))
+            self._lost += listed - found
+
+    def note(self, damage: Damage) -> None:
+        """Remember it, as one with the damage before where that goes on."""
+        last = self.damages[-1] if self.damages else None
+        goes_on = last is not None and last.last is not None and last.last + 1 == damage.first
+        if goes_on and (last.file, _alike(last.reason)) == (damage.file, _alike(damage.reason)):
+            self.damages[-1] = dataclasses.replace(last, last=damage.last)
+        else:
+            self.damages.append(damage)
+
+    def _check_head(self, head: Head, number: int | None) -> None:
+        if number is None:
+            return
+        mark = head.provenance.get(manifest.PART_KEY)
+        if self._recording_id is None:
+            known = mark.get("recording") if isinstance(mark, dict) else None
+            self._recording_id = known if self.manifest is None else self.manifest.id
+        if mark != {"recording": self._recording_id, "number": number}:
+            raise InputError("it belongs to another recording, or elsewhere in this one")
+
+    def _take(self, file: str, head: Head, found: Saved | Lost) -> None:
+        if isinstance(found, Lost):
+            self.note(Damage(file, found.first, found.last, _short(found.reason)))
+            self._lost += found.last - found.first + 1 + found.lost_before
+            return
+        meta = found.frame.meta
+        if meta.sequence <= self._last_sequence:
+            self.note(Damage(file, found.at, found.at, f"its number {meta.sequence} does not rise"))
+            return
+        if self._uncounted:
+            self._lost = max(self._lost, meta.sequence - self._last_sequence - 1 - meta.lost_before)
+        frame = found.frame.with_meta(dataclasses.replace(meta, lost_before=meta.lost_before + self._lost))
+        if self.writer is None:
+            self.writer = self._stack.enter_context(self._begin(head, frame))
+        self.writer.append(frame, found.label, found.scene, found.pixels_crc32)
+        self._lost, self._uncounted, self._last_sequence = 0, False, meta.sequence
+        if self._progress is not None:
+            self._progress(self.copied)
+
+    def _begin(self, head: Head, like: Frame) -> RecordingWriter | FolderWriter:
+        provenance = {name: value for name, value in head.provenance.items() if name != manifest.PART_KEY}
+        provenance["repaired_from"] = self._source.name
+        return Recording.create(self._out, like, provenance, head.scene_shape)
+
+
+def _short(reason: str) -> str:
+    """Without the name of the file and the advice around it."""
+    return re.sub(r"^.*(is damaged|whole recording): |; (record again|use another).*$", "", reason)
+
+
+def _alike(reason: str) -> str:
+    return re.sub(r"\d+", "", reason)
