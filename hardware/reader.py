@@ -63,11 +63,15 @@ class Reader:
             return
         frames = iter(camera.frames())
         while True:
+            before_s = self._patience_s()  # the next frame may still be of the settings before
             self._obey(connection, camera)
-            with connection.driver(self._stall_s + 2 * (self.applied.exposure_s or 0)):
+            with connection.driver(max(before_s, self._patience_s())):
                 frame = next(frames, None)
             if frame is None or not self._take(connection, camera, frame):
                 return
+
+    def _patience_s(self) -> float:
+        return self._stall_s + 2 * (self.applied.exposure_s or 0)
 
     def _admit(self, connection: Connection, camera: Camera) -> bool:
         """Begin with a camera that has just been opened: the same one, with the settings that it had."""
@@ -99,8 +103,10 @@ class Reader:
             return
         try:
             with connection.driver(self._configure_s):
-                order.applied = camera.configure(order.wanted)
-            self._wanted = self.applied = order.applied
+                applied = camera.configure(order.wanted)
+            with self._changed:
+                if not connection.given_up:
+                    self._wanted = self.applied = order.applied = applied
         except Exception as error:
             order.error = error
             if not isinstance(error, ConfigurationError):

@@ -317,6 +317,29 @@ def test_settings_that_are_refused_leave_the_stream_as_it_is(device):
         assert stream.state == "running"
 
 
+def test_settings_that_a_driver_took_too_long_for_are_not_those_of_the_stream(device, quick):
+    def connect():
+        camera = device.connect()
+        configure = camera.configure
+
+        def slow(wanted):
+            if wanted.exposure_s == 0.004:
+                device.hang()
+            return configure(wanted)
+
+        camera.configure = slow
+        return camera
+
+    told = Told()
+    with Stream(connect, ring=Ring(RING_BYTES), on_event=told.append, open_s=0.1) as stream:
+        with pytest.raises(CameraError, match="it is stalled"):
+            stream.configure(CameraSettings(exposure_s=0.004), timeout_s=0.3)
+        device.wake()
+        told.wait_for("back")
+        assert stream.applied.exposure_s == 0.001
+    until(lambda: device.opened == device.closed)
+
+
 def test_settings_that_nobody_applies_are_a_clear_error(device, quick):
     with stream_of(device, told := Told()) as stream:
         device.unplug()
