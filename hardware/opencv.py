@@ -1,0 +1,322 @@
+"""Webcams and other capture devices through OpenCV, without believing a word of what it says.
+
+Every control that is set is read back, exposure is judged by the frames as well, and frames that may have been
+processed on their way say so. OpenCV's own threads (`cv2.setNumThreads`) stay as they are: nothing here computes with
+OpenCV, and the process is not forked.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from hardware.camera import Camera, check_count, closed
+from hardware.closing import Closing
+from hardware.devices import DEV, SYSFS, Identity, device_at, devices, find
+from hardware.errors import CameraError, ConfigurationError
+from hardware.frame import CameraSettings, Frame, FrameMeta
+from hardware.opencv_address import AS_IT_COMES, OpenCvOptions, parse_place
+from hardware.opencv_backends import Driver, backend_for
+from hardware.opencv_handle import Handle
+from hardware.opencv_setup import agree, set_exposure, set_gain, switch_off
+from hardware.plausible import carries_noise, exposure_followed
+from hardware.video_file import VideoFileCamera
+
+# The queue of the driver (OpenCV asks V4L2 for 4 buffers, and BUFFERSIZE is often ignored, #13145), a frame that is
+# being read out, and one that is being exposed.
+STALE_FRAMES = 6
+SETTLE_S = 0.1
+REPEATS_OF_THE_DEAD = 3
+LONGEST_WAIT_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class OpenCvCamera(Closing):
+    """A capture device, opened, read and closed in one thread.
+
+    `t_host_ns` is the host's clock when the frame arrived, less the exposure: late by the time of the transfer. Frames
+    that were in a queue before the camera was opened or configured are thrown away and have no number. A frame that
+    equals the one before, where noise would not let it, is counted as lost; after 3 in a row the camera is lost.
+
+    OpenCV's gain has no unit: gain_db is 0 and stands for `gain_raw` of the options, or for the gain as it was found.
+
+    Args:
+        device: index, "/dev/videoN", or a link in /dev/v4l.
+        options: what is asked of it.
+        driver: the module cv2, which is loaded only now.
+        system, sysfs, dev: where we are.
+
+    Raises:
+        ConfigurationError: no such back end or format.
+        CameraError: it cannot be opened, or does not do what was asked.
+    """
+
+    def __init__(
+        self,
+        device: int | str,
+        options: OpenCvOptions = AS_IT_COMES,
+        *,
+        driver: Driver = None,
+        system: str = sys.platform,
+        sysfs: os.PathLike = SYSFS,
+        dev: os.PathLike = DEV,
+    ):
+        self._options, self._closed = options, threading.Event()
+        self._backend = backend_for(options.backend, system)
+        known = device_at(device, sysfs, dev)
+        number = _number(known.path if known else device)
+        self._camera_id = known.camera_id if known else f"opencv-{self._backend.name}-{number}"
+        self._identity: Identity = known.identity if known else "none"
+        self._where = f"camera '{self._camera_id}' (number {number}, {self._backend.name})"
+        self._sequence, self._lost, self._last_ns = 0, 0, -1
+        self._latest: np.ndarray | None = None
+        self._noted = False
+        self.exposure_verified: bool | None = None
+        self._handle = Handle(driver or load_cv2(), self._backend, number, self._where)
+        try:
+            if device_at(number, sysfs, dev) != known:
+                raise CameraError(f"{self._where}: another device took its number while it was opened; open it again")
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def at(cls, place: str, driver: Driver = None, system: str = sys.platform, sysfs=SYSFS, dev=DEV) -> Camera:
+        """The camera or video file that stands behind `opencv:`; see `parse_place`.
+
+        "id:CAMERA_ID" is the device that has this identity now, whatever its number.
+        """
+        parsed = parse_place(place)
+        if parsed.file is not None:
+            return VideoFileCamera(parsed.file, driver or load_cv2(), parsed.options)
+        device = parsed.device
+        if parsed.camera_id is not None:
+            found = find(parsed.camera_id, sysfs, dev)
+            if found is None:
+                there = ", ".join(f"'{each.camera_id}'" for each in devices(sysfs, dev)) or "no camera"
+                raise CameraError(f"camera '{parsed.camera_id}' is not plugged in; there is {there}")
+            device = _number(found.path)
+        return cls(device, parsed.options, driver=driver, system=system, sysfs=sysfs, dev=dev)
+
+    @property
+    def camera_id(self) -> str:
+        return self._camera_id
+
+    @property
+    def identity(self) -> Identity:
+        """What `camera_id` rests on; "none": on its number, which another camera may have tomorrow."""
+        return self._identity
+
+    @property
+    def live(self) -> bool:
+        return True
+
+    @property
+    def controls(self) -> dict[str, float]:
+        """Numbers of the driver as read back when the camera was last opened or configured."""
+        return dict(self._controls)
+
+    def configure(self, wanted: CameraSettings) -> CameraSettings:
+        """Exposure can be set; where it changes by half or more, the mean level of the frames has to follow.
+
+        Afterwards `exposure_verified` is True, or None where the frames were too dark or too bright to tell.
+
+        Raises:
+            ConfigurationError: another pixel format, region or binning (they stand in the address), any gain, or
+                exposure of a device without such a control.
+            CameraError: the device did something else, or the frames contradict it (`exposure_verified` is False).
+        """
+        self._check_open()
+        hints = {"gain_db": "gain has no unit here: ask for gain_raw=", "pixel_format": "ask for fourcc="}
+        for name, value in wanted.asked().items():
+            if name != "exposure_s" and value != getattr(self._settings, name):
+                raise ConfigurationError(
+                    f"{self._where} cannot set {name} to {value!r}; it has {getattr(self._settings, name)!r} only; "
+                    f"{hints.get(name, 'ask for width= and height=')} in its address"
+                )
+        if wanted.exposure_s not in (None, self._settings.exposure_s):
+            self._expose(wanted.exposure_s)
+        return self._settings
+
+    def snap(self, n: int, not_before_ns: int | None = None) -> list[Frame]:
+        """The next `n` frames; with `not_before_ns`, after waiting for it and emptying the driver's queue."""
+        check_count(n, self._camera_id)
+        self._check_open()
+        if not_before_ns is None:
+            return [self._next() for _ in range(n)]
+        ahead_s = (not_before_ns - time.monotonic_ns()) * 1e-9
+        if ahead_s > LONGEST_WAIT_S:
+            raise ConfigurationError(
+                f"{self._where}: frames asked for {ahead_s:.0f} s from now, limit {LONGEST_WAIT_S:.0f} s; "
+                "not_before_ns counts on time.monotonic_ns()"
+            )
+        self._closed.wait(max(0.0, ahead_s))
+        self._drain()
+        frames: list[Frame] = []
+        while len(frames) < n:
+            frame = self._next()
+            frames += [frame] if frame.meta.t_host_ns >= not_before_ns else []
+        return frames
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames without end, until the camera is closed or lost."""
+        self._check_open()
+        return self._endless()
+
+    def close(self) -> None:
+        """Let the device go; called from another thread, as soon as the one that reads comes by."""
+        self._closed.set()
+        self._handle.release()
+
+    def _endless(self) -> Iterator[Frame]:
+        while not self._closed.is_set():
+            yield self._next()
+        self._handle.release()
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            self._handle.release()
+            raise closed(self._camera_id)
+
+    def _set_up(self) -> None:
+        handle, backend, options = self._handle, self._backend, self._options
+        for name, value in backend.first:
+            handle.set(name, value)
+        self._wire, (self._rows, self._columns) = agree(handle, backend, options)
+        stays = switch_off(handle, backend)
+        if stays and options.auto != "allow":
+            raise CameraError(
+                f"{self._where}: {', '.join(stays)} cannot be switched off, so that frames change by themselves; "
+                "switch it off with the maker's tool (on Linux: v4l2-ctl --list-ctrls), take another backend=, or add "
+                "auto=allow: frames are then marked as processed"
+            )
+        self._raw = self._wire.raw and not stays
+        # Under automatic exposure cameras tell a default.
+        self._settable = not stays and backend.raw_of is not None and handle.has("CAP_PROP_EXPOSURE")
+        if options.gain_raw is not None:
+            set_gain(handle, options.gain_raw)
+        self._settle(self._exposure_now() if options.exposure_s is None else self._set_exposure(options.exposure_s))
+
+    def _exposure_now(self) -> float:
+        """Seconds as read back; where that cannot be, the time of one frame, which no exposure exceeds."""
+        raw = self._handle.get("CAP_PROP_EXPOSURE") if self._settable else 0
+        if self._settable and (exposure_s := self._backend.seconds_of(raw)) > 0:
+            return exposure_s
+        fps = self._handle.get("CAP_PROP_FPS")
+        if not fps > 0:
+            raise CameraError(f"{self._where} tells neither exposure nor frame rate; ask for fps=")
+        return 1 / fps
+
+    def _set_exposure(self, wanted_s: float) -> float:
+        if not self._settable:
+            raise ConfigurationError(f"{self._where} has no exposure to be set; ask for none")
+        return set_exposure(self._handle, self._backend, wanted_s)
+
+    def _expose(self, wanted_s: float) -> None:
+        was_s, before = self._settings.exposure_s, self._glance()
+        try:
+            is_s = self._set_exposure(wanted_s)
+        except CameraError:
+            self._settle(self._exposure_now())
+            raise
+        self._settle(is_s)
+        verdict = exposure_followed(before, self._latest, is_s / was_s, 2**self._wire.bit_depth - 1)
+        self.exposure_verified = {"followed": True, "contradicted": False, "undecided": None}[verdict]
+        if verdict == "contradicted":
+            raise CameraError(
+                f"{self._where}: exposure went from {was_s:g} to {wanted_s:g} s ({is_s:g} s read back), but the mean "
+                f"level from {before.mean():.1f} to {self._latest.mean():.1f} DN; the control has no effect, or the "
+                "light changed: keep the light steady and try again, or take another backend="
+            )
+
+    def _settle(self, exposure_s: float) -> None:
+        """Note what is now, and throw away what was taken before."""
+        # Last, for any other control may have brought it back.
+        self._handle.convert(self._wire.convert)
+        self._settings = CameraSettings(
+            exposure_s=exposure_s, gain_db=0.0, pixel_format=self._wire.pixel_format, binning=(1, 1)
+        )
+        names = ("EXPOSURE", "AUTO_EXPOSURE", "GAIN", "AUTO_WB", "FPS")
+        self._controls = {name.lower(): self._handle.get(f"CAP_PROP_{name}") for name in names}
+        self._drain()
+
+    def _drain(self) -> None:
+        count, end_s = 0, time.monotonic() + SETTLE_S
+        while count < STALE_FRAMES or time.monotonic() < end_s:
+            self._glance()
+            count += 1
+
+    def _glance(self) -> np.ndarray:
+        """Pixels of a frame that is thrown away on purpose: it is not lost."""
+        lost = self._lost
+        self._latest = self._fresh()[0].copy()
+        self._lost = lost
+        return self._latest
+
+    def _fresh(self) -> tuple[np.ndarray, int]:
+        """(pixels of a new frame, when it arrived); until it is delivered it counts as lost."""
+        for _ in range(REPEATS_OF_THE_DEAD):
+            self._check_open()
+            pixels, arrived_ns = self._handle.read(), time.monotonic_ns()
+            self._lost += 1
+            pixels, flat = self._wire.unpack(pixels, self._rows, self._columns, self._where)
+            if flat and not self._noted:  # opencv #27166
+                self._noted = True
+                log.warning("%s: frames come as flat rows; they are given their shape", self._where)
+            if not (np.array_equal(pixels, self._latest) and carries_noise(pixels)):
+                return pixels, arrived_ns
+        raise self._handle.lose(f"it repeats its last frame ({REPEATS_OF_THE_DEAD} times)")
+
+    def _next(self) -> Frame:
+        pixels, arrived_ns = self._fresh()
+        lost, stamp_ms = self._lost - 1, self._handle.get("CAP_PROP_POS_MSEC") if self._backend.stamps else 0
+        meta = FrameMeta(
+            sequence=self._sequence + lost,
+            # No exposure begins before the last one, however coarse the clock or long the exposure.
+            t_host_ns=max(self._last_ns + 1, arrived_ns - round(self._settings.exposure_s * 1e9)),
+            t_device_ns=round(stamp_ms * 1e6) if stamp_ms > 0 else None,
+            exposure_s=self._settings.exposure_s,
+            gain_db=0.0,
+            bit_depth=self._wire.bit_depth,
+            black_level_dn=0,
+            pixel_format=self._wire.pixel_format,
+            cfa=self._wire.cfa,
+            raw=self._raw,
+            camera_id=self._camera_id,
+            settings_id=self._settings.id,
+            lost_before=lost,
+        )
+        frame = Frame(pixels, meta)
+        self._sequence, self._lost, self._last_ns, self._latest = meta.sequence + 1, 0, meta.t_host_ns, frame.pixels
+        return frame
+
+
+def load_cv2() -> Driver:
+    """The module cv2.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    try:
+        import cv2  # its import takes longer than all of `hardware`
+    except ImportError as error:
+        raise ConfigurationError(
+            f"cameras behind 'opencv:' need OpenCV: pip install opencv-python ({error})"
+        ) from error
+    return cv2
+
+
+def _number(device: int | str) -> int:
+    """The number that a driver knows a device by: of /dev/video3, or of what a link leads to."""
+    digits = (
+        str(device) if isinstance(device, int) else os.path.basename(os.path.realpath(device)).removeprefix("video")
+    )
+    if not digits.isdecimal():
+        raise CameraError(f"camera '{device}' is not plugged in; see 'lensless devices' for those that are")
+    return int(digits)
