@@ -7,6 +7,7 @@ OpenCV, and the process is not forked.
 
 import logging
 import os
+import pathlib
 import sys
 import threading
 import time
@@ -63,8 +64,8 @@ class OpenCvCamera(Closing):
         *,
         driver: Driver = None,
         system: str = sys.platform,
-        sysfs: os.PathLike = SYSFS,
-        dev: os.PathLike = DEV,
+        sysfs: pathlib.Path = SYSFS,
+        dev: pathlib.Path = DEV,
     ):
         self._options, self._closed = options, threading.Event()
         self._backend = backend_for(options.backend, system)
@@ -87,7 +88,14 @@ class OpenCvCamera(Closing):
             raise
 
     @classmethod
-    def at(cls, place: str, driver: Driver = None, system: str = sys.platform, sysfs=SYSFS, dev=DEV) -> Camera:
+    def at(
+        cls,
+        place: str,
+        driver: Driver = None,
+        system: str = sys.platform,
+        sysfs: pathlib.Path = SYSFS,
+        dev: pathlib.Path = DEV,
+    ) -> Camera:
         """The camera or video file that stands behind `opencv:`; see `parse_place`.
 
         "id:CAMERA_ID" is the device that has this identity now, whatever its number.
@@ -157,12 +165,9 @@ class OpenCvCamera(Closing):
                 "not_before_ns counts on time.monotonic_ns()"
             )
         self._closed.wait(max(0.0, ahead_s))
-        self._drain()
-        frames: list[Frame] = []
-        while len(frames) < n:
-            frame = self._next()
-            frames += [frame] if frame.meta.t_host_ns >= not_before_ns else []
-        return frames
+        # What arrives from then on was exposed after that time.
+        self._drain(not_before_ns + round(self._settings.exposure_s * 1e9))
+        return [self._next() for _ in range(n)]
 
     def frames(self) -> Iterator[Frame]:
         """Frames without end, until the camera is closed or lost."""
@@ -246,9 +251,9 @@ class OpenCvCamera(Closing):
         self._controls = {name.lower(): self._handle.get(f"CAP_PROP_{name}") for name in names}
         self._drain()
 
-    def _drain(self) -> None:
-        count, end_s = 0, time.monotonic() + SETTLE_S
-        while count < STALE_FRAMES or time.monotonic() < end_s:
+    def _drain(self, until_ns: int = 0) -> None:
+        count, until_ns = 0, max(until_ns, time.monotonic_ns() + round(SETTLE_S * 1e9))
+        while count < STALE_FRAMES or time.monotonic_ns() < until_ns:
             self._glance()
             count += 1
 

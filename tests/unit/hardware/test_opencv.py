@@ -4,17 +4,18 @@ import dataclasses
 import itertools
 import logging
 import math
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
-from fake_cv2 import FakeCv2, FakeDevice
+from fake_cv2 import NAMES, FakeCv2, FakeDevice
 from fake_sysfs import Tree
 
 from hardware import CameraSettings
 from hardware.errors import CameraError, CameraLost, ConfigurationError
-from hardware.opencv import OpenCvCamera
+from hardware.opencv import OpenCvCamera, load_cv2
 from hardware.opencv_address import OpenCvOptions, parse_place
 from hardware.opencv_backends import BACKENDS, CONVERTED, GREY, MJPG, RAWEST_FIRST, UYVY, YUYV, backend_for
 from hardware.plausible import carries_noise, exposure_followed
@@ -225,6 +226,7 @@ def test_13145_frames_that_waited_in_the_queue_are_thrown_away(opened):
     begin_ns = time.monotonic_ns()
     frame = camera.snap(1, not_before_ns=begin_ns)[0]
     assert frame.meta.t_host_ns >= begin_ns and device.reads >= 2 * 6
+    assert (frame.meta.sequence, frame.meta.lost_before) == (1, 0)  # what is thrown away on purpose is not lost
 
 
 def test_13145_after_a_change_of_exposure_no_frame_of_the_old_one_comes(opened):
@@ -340,6 +342,17 @@ def test_units_there_and_back_are_within_half_an_octave():
     for backend in BACKENDS.values():
         for exposure_s in (1e-4, 0.003, 0.01, 0.7) if backend.raw_of else ():
             assert abs(math.log2(backend.seconds_of(backend.raw_of(exposure_s)) / exposure_s)) <= 0.501
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="numbers of /dev/video")
+def test_the_real_driver_knows_every_name_and_says_clearly_that_there_is_no_camera():
+    driver = load_cv2()
+    names = {name for backend in BACKENDS.values() for name, _ in backend.first} | set(NAMES)
+    assert not [name for name in (*names, *(each.constant for each in BACKENDS.values())) if not hasattr(driver, name)]
+    with pytest.raises(CameraError, match=r"number 9999, v4l2\) cannot be opened through v4l2: is it plugged in"):
+        OpenCvCamera.at("9999")
+    with pytest.raises(CameraError, match=r"by-id/nobody' is not plugged in; see 'lensless devices'"):
+        OpenCvCamera.at("/dev/v4l/by-id/nobody")
 
 
 def test_a_back_end_is_always_named_and_has_to_be_the_one(opened):
