@@ -109,11 +109,11 @@ def facts(checked: Checked) -> dict:
 def _exposed(taken: Taken, line: check_levels.Line | None) -> list[Finding]:
     """Settings and exposure; where no exposure can be asked for, as far as the frames have several."""
     meta, findings = taken.found.meta, []
-    if taken.refusal is not None:
+    if taken.asked:
+        findings.append(check_levels.settings_read_back(taken.asked, taken.refusal))
+    elif taken.refusal is not None:
         state = FAILS if taken.live else NOTE
         findings.append(Finding("settings", state, f"exposures cannot be asked for: {taken.refusal}"))
-    if taken.asked:
-        findings.append(check_levels.settings_read_back(taken.asked))
     if line is None:
         text = "cannot be asked: it takes frames of three exposures or more"
         return [*findings, Finding("exposure", NOTE, text)]

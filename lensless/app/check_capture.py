@@ -20,6 +20,7 @@ SHORTEST, LONGEST_S = (
     0.25,
 )  # exposures tried: relative to the camera's own, and seconds unless its own is longer
 TRIES = 5
+UNUSUAL = 0.73  # of its own exposure: no recording has that by chance
 SETTLE = 3  # frames of a live camera that are left alone after each change: many take a few to come into effect
 MOST_PIXELS, MOST_BYTES = 2**21, 2**28  # kept of one frame, and of all frames of a burst
 
@@ -73,7 +74,7 @@ class Taken:
         found: frames as the camera was.
         series: bursts of different exposures, the shortest first; the camera's own among them where it has the most.
         asked: (asked for, applied) exposures in seconds.
-        refusal: why no exposure could be asked for; None where it could.
+        refusal: why an exposure could not be had; None if all could.
         live: whether the camera goes on by itself.
     """
 
@@ -112,36 +113,45 @@ def take(camera: Camera, frames: int) -> Taken:
     if not found:
         raise CameraLost(f"camera {camera.camera_id!r} gave no frame; check its cable, or play another recording")
     burst = Burst.of(found, frames)
-    try:
-        # What it has now, asked for again: a recording and a video file refuse as soon as it is anything else.
-        own_s = camera.configure(CameraSettings()).exposure_s or burst.meta.exposure_s
-        asked, series = _series(camera, burst, own_s, max(6, frames // 4))
-    except CameraLost:
-        raise
-    except (ConfigurationError, CameraError) as error:
-        bursts = _by_exposure(burst)
-        return Taken(bursts[0], sorted(bursts, key=lambda one: one.meta.exposure_s), [], str(error), camera.live)
-    return Taken(burst, series, asked, None, camera.live)
+    asked, series, refusal = _series(camera, burst, max(6, frames // 4))
+    if not series:
+        groups = _by_exposure(burst)
+        return Taken(groups[0], sorted(groups, key=lambda one: one.meta.exposure_s), asked, refusal, camera.live)
+    return Taken(burst, series, asked, refusal, camera.live)
 
 
-def _series(camera: Camera, found: Burst, own_s: float, count: int) -> tuple[list[tuple[float, float]], list[Burst]]:
-    longest_s, asked, bursts = own_s, [], {}
+def _series(camera: Camera, found: Burst, count: int) -> tuple[list[tuple[float, float]], list[Burst], str | None]:
+    """Exposures asked for and applied, the bursts taken with them, and the first refusal."""
+    own_s = longest_s = found.meta.exposure_s
+    refusals: list[str] = []
+
+    def ask(exposure_s: float) -> float | None:
+        try:
+            return camera.configure(CameraSettings(exposure_s=exposure_s)).exposure_s
+        except CameraLost:
+            raise
+        except (ConfigurationError, CameraError) as error:  # out of its range, say; others may do
+            refusals.append(str(error))
+            return None
+
+    # A recording grants the exposure that it has and no other; its frames must not be used up by trying.
+    if not camera.live and ask(own_s * UNUSUAL) is None:
+        return [], [], refusals[0]
     seen = found
     for _ in range(TRIES):
         factor = wanted_factor(seen.pixels, found.meta.black_level_dn, found.meta.full_scale_dn)
-        if factor == 1:
-            break
         wanted_s = min(max(longest_s * factor, own_s * SHORTEST), max(own_s, LONGEST_S))
-        applied_s = camera.configure(CameraSettings(exposure_s=wanted_s)).exposure_s
-        if applied_s == longest_s:
+        if factor == 1 or (applied_s := ask(wanted_s)) in (None, longest_s):
             break
         longest_s, seen = applied_s, _burst(camera, 2)
+    asked, bursts = [], {}
     for share in SHARES:
-        applied_s = camera.configure(CameraSettings(exposure_s=longest_s * share)).exposure_s
-        asked.append((longest_s * share, applied_s))
-        bursts[applied_s] = _burst(camera, count)
-    camera.configure(CameraSettings(exposure_s=own_s))
-    return asked, [bursts[exposure_s] for exposure_s in sorted(bursts)]
+        if (applied_s := ask(longest_s * share)) is not None:
+            asked.append((longest_s * share, applied_s))
+            bursts[applied_s] = _burst(camera, count)
+    if asked:
+        ask(own_s)
+    return asked, [bursts[exposure_s] for exposure_s in sorted(bursts)], refusals[0] if refusals else None
 
 
 def wanted_factor(pixels: np.ndarray, black_dn: float, full_scale_dn: int) -> float:

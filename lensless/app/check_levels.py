@@ -154,8 +154,13 @@ def exposure_in_effect(line: Line, black_dn: float, full_scale_dn: int) -> Findi
     return Finding("exposure", state, advised(state, measured, advice), figures)
 
 
-def settings_read_back(asked: list[tuple[float, float]]) -> Finding:
-    """Whether the camera does what it is asked for. `asked`: (asked for, applied) exposures in seconds."""
+def settings_read_back(asked: list[tuple[float, float]], refusal: str | None = None) -> Finding:
+    """Whether the camera does what it is asked for.
+
+    Args:
+        asked: (asked for, applied) exposures in seconds.
+        refusal: why another one could not be had.
+    """
     pairs = ", ".join(f"{wanted * 1e3:.3g} -> {applied * 1e3:.3g}" for wanted, applied in asked)
     worst = max(abs(applied / wanted - 1) for wanted, applied in asked)
     distinct = len({applied for _, applied in asked})
@@ -167,6 +172,8 @@ def settings_read_back(asked: list[tuple[float, float]]) -> Finding:
             "exposure off, or name another back end in the address"
         )
         return Finding("settings", FAILS, f"{measured}: {advice}", figures)
+    if refusal is not None:
+        return Finding("settings", NOTE, f"{measured}; another one was refused: {refusal}", figures)
     state = NOTE if worst > 0.1 else OK
     return Finding(
         "settings", state, advised(state, measured, "the camera rounds; what it applied is recorded"), figures

@@ -83,7 +83,7 @@ def _exposure(checked: Checked) -> str:
     if not parts:
         return ""
     text = "Is the exposure in effect, and is it the only thing that sets the level?"
-    if taken.refusal is not None:
+    if taken.refusal is not None and not taken.asked:
         text = f"{text} Exposures could not be asked for: {taken.refusal}"
     return report.section("Exposure and light", text, report.figures(parts))
 

@@ -304,3 +304,23 @@ def test_the_middle_keeps_mosaics_and_blocks_in_place(rows, columns, most):
 def test_too_few_frames_are_refused(lensless):
     result = lensless("check", "simulated:cannula-v1", "--frames", 2)
     assert result.exit_code == 2 and "Traceback" not in result.output
+
+
+class Short(SimulatedCamera):
+    """A device that refuses what is out of its range, as some drivers do."""
+
+    def configure(self, wanted):
+        if wanted.exposure_s is not None and wanted.exposure_s < 0.002:
+            raise CameraError("exposure_s = 0.001 was asked for, 0.002 s is read back; ask within the range")
+        return super().configure(wanted)
+
+
+def test_one_exposure_that_is_refused_spoils_nothing():
+    sensor = Sensor.drawn(5)
+    with sensors.raw(sensor) as good:
+        camera = Short(
+            good._expose, camera_id="S", shape=sensor.shape, bit_depth=sensor.bit_depth,
+            black_level_dn=sensor.black_dn, exposure_s=0.008,
+        )  # fmt: skip
+        found = checked(camera)
+    assert not failing(found) and states(found)["settings"] == "note" and states(found)["exposure"] == "ok"
