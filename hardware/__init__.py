@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from hardware.camera import Camera, open_camera, register_camera
 from hardware.display import Display, SimulatedDisplay
 from hardware.frame import CameraSettings, Frame, FrameMeta
+from hardware.isolated import opencv_camera
 from hardware.replay import ReplayCamera
 from hardware.rig import RigSpec
 from hardware.simulated import SimulatedCamera
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 register_camera("replay", ReplayCamera)
+register_camera("opencv", opencv_camera)
 
 
 def __getattr__(name: str) -> object:

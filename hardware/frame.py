@@ -187,10 +187,15 @@ class Frame:
 
     def with_meta(self, meta: FrameMeta) -> "Frame":
         """The same pixels, not copied, under other facts: those of a stream, say, that knows of more lost frames."""
-        other = object.__new__(Frame)
-        object.__setattr__(other, "pixels", self.pixels)
-        object.__setattr__(other, "meta", meta)
-        return other
+        return Frame.unchecked(self.pixels, meta)
+
+    @classmethod
+    def unchecked(cls, pixels: np.ndarray, meta: FrameMeta) -> "Frame":
+        """Pixels of a frame that was checked before, neither copied nor looked at."""
+        frame = object.__new__(cls)
+        object.__setattr__(frame, "pixels", pixels)
+        object.__setattr__(frame, "meta", meta)
+        return frame
 
 
 def from_plain(kind: type[T], values: dict) -> T:

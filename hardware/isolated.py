@@ -22,6 +22,11 @@ STALL_S = 1.5  # unplugged is to be said within 2 s
 FILE_STALL_S = 10.0
 
 
+def opencv_camera(place: str) -> "IsolatedCamera":
+    """The camera of an address `opencv:PLACE`, in a process of its own; hardware/opencv.py says what a place is."""
+    return IsolatedCamera(["-m", "hardware.driver_process", "opencv", place], f"opencv:{place}")
+
+
 class IsolatedCamera(Closing):
     """A camera that a child process opens, reads and closes; frames come through shared memory.
 

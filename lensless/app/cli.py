@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hardware.errors import ConfigurationError
+from lensless.app import capture_commands
 from lensless.app import options as o
 from lensless.app.screen import Screen, guarded
 
@@ -285,6 +286,22 @@ def bench_specks(
     screen.result(specks.run(screen, str(open_device(device)), out, scenes, data))
 
 
+@bench.command("record")
+@guarded
+def bench_record(
+    folder: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder on the disk to measure; a temporary one by default.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="How long memory is watched over a recording.", min=0.05)] = 1.0,
+    json: o.Json = None,
+) -> None:
+    """How fast frames reach the disk beside bare h5py, how late they leave a child process, and memory (3 minutes)."""
+    from lensless.app.bench import record
+
+    screen = Screen(json)
+    screen.result(record.run(screen, folder, minutes))
+
+
 @app.command()
 @guarded
 def check(
@@ -320,3 +337,7 @@ def doctor(json: o.Json = None) -> None:
     screen.result({"findings": [dataclasses.asdict(one) for one in findings]})
     if any(one.state == "fails" for one in findings):
         raise typer.Exit(1)
+
+
+for command in capture_commands.COMMANDS:
+    app.command()(command)

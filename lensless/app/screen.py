@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from hardware.errors import LenslessError, StorageError
@@ -120,6 +120,28 @@ class Screen:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console) as bar:
             yield from bar.track(items, total=total, description=what)
+
+    @contextlib.contextmanager
+    def following(self, what: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
+        """A bar over what may never end, with figures behind it; without a terminal, a line now and then."""
+        if not self.console.is_terminal:
+            yield self._now_and_then(what, total)
+            return
+        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}"), TimeElapsedColumn()]
+        with Progress(*columns, TextColumn("{task.fields[figures]}"), console=self.console) as bar:
+            row = bar.add_task(what, total=total, figures="")
+            yield lambda done, figures: bar.update(row, completed=done, figures=figures)
+
+    def _now_and_then(self, what: str, total: int | None) -> Callable[[int, str], None]:
+        last_s = time.monotonic()
+
+        def watch(done: int, figures: str) -> None:
+            nonlocal last_s
+            if time.monotonic() - last_s > 20:
+                last_s = time.monotonic()
+                self.say(f"{what}: {done:,}{f' of {total:,}' if total else ''}, {figures}")
+
+        return watch
 
     @contextlib.contextmanager
     def working(self, what: str) -> Iterator[None]:

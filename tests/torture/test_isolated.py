@@ -29,11 +29,13 @@ def shared_memory() -> set[str]:
 
 def check_hung(cycles: int) -> None:
     longest_s = 0.0
-    for cycle in range(cycles):
+    for _ in range(cycles):
         with camera("hang", after=3, stall_s=0.3) as hung:
             assert [frame.meta.sequence for frame in itertools.islice(hung.frames(), 3)] == [0, 1, 2]
             began_s = time.monotonic()
-            with pytest.raises(CameraLost, match=r"'fake:hang' is lost after frame 2: it did not send a frame for 0\.3"):
+            with pytest.raises(
+                CameraLost, match=r"'fake:hang' is lost after frame 2: it did not send a frame for 0\.3"
+            ):
                 next(hung.frames())
             assert gone(hung._child.pid)
         with camera("fast") as again:

@@ -1,0 +1,178 @@
+"""A recording written by a child process: HDF5 blocks, and after an error of the disk it may end its process."""
+
+import dataclasses
+import pathlib
+import zlib
+from typing import Literal, NoReturn
+
+import numpy as np
+
+from hardware.child import Child, ChildEnded, deadline
+from hardware.closing import Closing
+from hardware.errors import ConfigurationError, LenslessError, StorageError
+from hardware.frame import Frame
+from hardware.slots import Slots
+
+WAITING_BYTES, MOST_SLOTS, FEWEST_SLOTS = 64 * 2**20, 64, 4
+CREATE_S, PATIENCE_S = 30.0, 30.0
+UNKNOWN_LABEL = -1
+
+
+class RecordingProcess(Closing):
+    """Writes a recording in a process of its own. `append` returns before the frame is on the disk; `acknowledged` says
+    how many are. Frames that wait for the disk share at most 64 MiB; `append` waits for a place among them.
+
+    Args:
+        path: of the recording: a file (.h5), or a folder of parts.
+        like: a frame of the shape, camera and facts of all that will come; it is not written.
+        provenance: what the frames came from.
+        scene_shape: (h, w) of the shown picture that is stored with each frame; None stores none.
+        durability: "process" or "power", as in `Recording.create`.
+        reserve_bytes: free space that is left on the disk; None for the default of `Recording.create`.
+        rotate_frames, rotate_bytes: when a new part is begun; None for the defaults.
+        sha256: whether the manifest names the SHA-256 of each part.
+
+    Raises:
+        StorageError: it exists, another writer has it, or the disk is full or cannot be written.
+        ConfigurationError: an argument that cannot be.
+    """
+
+    def __init__(
+        self,
+        path: str | pathlib.Path,
+        like: Frame,
+        provenance: dict | None = None,
+        scene_shape: tuple[int, int] | None = None,
+        durability: Literal["process", "power"] = "process",
+        reserve_bytes: int | None = None,
+        rotate_frames: int | None = None,
+        rotate_bytes: int | None = None,
+        sha256: bool = False,
+    ):
+        self.path = pathlib.Path(path)
+        self.acknowledged = 0
+        self._sent, self._failure, self._finished = 0, None, False
+        slot_bytes = like.pixels.nbytes + (scene_shape[0] * scene_shape[1] if scene_shape else 0)
+        count = max(FEWEST_SLOTS, min(MOST_SLOTS, WAITING_BYTES // slot_bytes))
+        self._slots, self._free = Slots(count, slot_bytes), list(range(count))
+        self._child = Child(["-m", "hardware.recording.process_child"])
+        options = {
+            "provenance": provenance, "scene_shape": scene_shape, "durability": durability,
+            "reserve_bytes": reserve_bytes, "rotate_frames": rotate_frames, "rotate_bytes": rotate_bytes,
+            "sha256": sha256,
+        }  # fmt: skip
+        self._child.send(
+            path=str(self.path.resolve()), meta=dataclasses.asdict(like.meta), shape=like.shape,
+            slots=self._slots.facts(), options=options,
+        )  # fmt: skip
+        try:
+            self._receive(CREATE_S)
+        except BaseException:
+            self._end()
+            raise
+
+    def __len__(self) -> int:
+        """Frames that were taken, acknowledged or not."""
+        return self._sent
+
+    def append(self, frame: Frame, label: int = UNKNOWN_LABEL, scene: np.ndarray | None = None) -> int:
+        """Send a frame on its way; returns the index that it will have.
+
+        Raises:
+            StorageError: the disk is full, failed or does not answer. All acknowledged frames stay readable.
+            ConfigurationError: a frame, this one or one before, does not belong here.
+        """
+        self._check()
+        while self._receive(0):
+            pass
+        while not self._free:
+            self._receive(PATIENCE_S)
+        if frame.pixels.nbytes + (0 if scene is None else scene.nbytes) > self._slots.slot_bytes:
+            self._refuse(frame, scene)
+        slot = self._free.pop()
+        # Computed here, so that the check covers the way through shared memory, and while the other process writes.
+        crc32 = zlib.crc32(frame.pixels)
+        self._slots.write(slot, frame.pixels, *([] if scene is None else [scene]))
+        shown = None if scene is None else [scene.shape, scene.dtype.str]
+        self._child.send(
+            slot=slot,
+            meta=dataclasses.asdict(frame.meta),
+            shape=frame.shape,
+            label=int(label),
+            crc32=crc32,
+            scene=shown,
+        )
+        self._sent += 1
+        return self._sent - 1
+
+    def flush(self) -> None:
+        """Wait until every frame is acknowledged.
+
+        Raises:
+            StorageError: as `append`.
+        """
+        while self.acknowledged < self._sent:
+            self._receive(PATIENCE_S)
+
+    def close(self) -> None:
+        """Write what waits, and finish the recording; a second call does nothing.
+
+        Raises:
+            StorageError, ConfigurationError: as `append`; all acknowledged frames stay readable.
+        """
+        if self._finished:
+            return
+        try:
+            self._check()
+            self._child.send(close=True)
+            left_s = deadline(PATIENCE_S + CREATE_S)
+            while not self._finished:
+                self._receive(left_s())
+        finally:
+            self._end()
+
+    def _receive(self, patience_s: float) -> bool:
+        """Take a message of the writer in, if there is one; raises its errors, and StorageError if it stays silent."""
+        try:
+            message = self._child.receive(patience_s)
+        except ChildEnded as error:
+            self._fail(StorageError(self._stopped(f"its writer is gone ({error})")))
+        except LenslessError as error:
+            self._fail(error)
+        if message is None:
+            if patience_s:
+                self._fail(StorageError(self._stopped(f"the disk has not answered for {patience_s:.0f} s")))
+            return False
+        self.acknowledged = message["acknowledged"]
+        self._free.extend(message["free"])
+        self._finished = message["finished"]
+        return True
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._finished:
+            raise StorageError(f"recording '{self.path}' is closed; make a new one to go on")
+
+    def _fail(self, error: LenslessError) -> NoReturn:
+        self._failure = error
+        self._end()
+        raise error
+
+    def _refuse(self, frame: Frame, scene: np.ndarray | None) -> NoReturn:
+        shown = "" if scene is None else f" with a scene {scene.shape} {scene.dtype}"
+        raise ConfigurationError(
+            f"recording '{self.path}': frame {frame.meta.sequence} of shape {frame.shape}{shown} is larger than those "
+            f"that it was made for ({self._slots.slot_bytes} bytes); start a new recording for it"
+        )
+
+    def _end(self) -> None:
+        self._finished = True
+        self._child.close(1.0)
+        self._slots.close()
+
+    def _stopped(self, why: str) -> str:
+        return (
+            f"recording '{self.path}' stopped after {self.acknowledged} acknowledged frames of {self._sent}: {why}; "
+            "they stay readable; look at the disk, and go on in a new recording"
+        )

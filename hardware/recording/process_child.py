@@ -1,0 +1,82 @@
+"""What runs in the child process of a `RecordingProcess`: frames that wait are written together, then acknowledged."""
+
+import pathlib
+from typing import NoReturn
+
+import numpy as np
+
+from hardware.child import Parent, error_message, leave
+from hardware.errors import ConfigurationError, LenslessError, StorageError
+from hardware.frame import Frame, FrameMeta, dtype_of, from_plain
+from hardware.recording import FolderWriter, Recording, RecordingWriter
+from hardware.slots import Slots
+
+_ANSWER = {"acknowledged": 0, "free": [], "finished": False}
+
+
+def main() -> NoReturn:
+    parent = Parent()
+    try:
+        _write(parent, parent.receive())
+    except EOFError:  # the parent is gone; what it sent was written, and the file was closed in order
+        leave()
+    except LenslessError as error:
+        parent.send(**error_message(error))
+    except Exception as error:  # told to the parent, who alone can tell a person
+        parent.send(**error_message(StorageError(f"the writer fell with {type(error).__name__}: {error}")))
+    leave()  # and not through HDF5's own end, which crashes after an error of the disk
+
+
+def _write(parent: Parent, first: dict) -> None:
+    slots = Slots.attach(**first["slots"])
+    meta = from_plain(FrameMeta, first["meta"])
+    like = Frame.unchecked(np.zeros(first["shape"], dtype_of(meta.bit_depth)), meta)
+    options = first["options"]
+    if options["scene_shape"] is not None:
+        options["scene_shape"] = tuple(options["scene_shape"])
+    given = {name: value for name, value in options.items() if value is not None}
+    with Recording.create(pathlib.Path(first["path"]), like, **given) as writer:
+        parent.send(**_ANSWER)
+        while _append(parent, writer, slots):
+            pass
+    parent.send(**_ANSWER | {"acknowledged": len(writer), "finished": True})
+
+
+def _append(parent: Parent, writer: RecordingWriter | FolderWriter, slots: Slots) -> bool:
+    """Write all that has come; whether there may come more."""
+    orders = [parent.receive()]
+    while (order := parent.receive(0)) is not None and len(orders) < slots.count:
+        orders.append(order)
+    sent = [one for one in orders if "slot" in one]
+    if sent:
+        try:
+            _append_all(writer, slots, sent)
+        except ConfigurationError:  # one of them does not belong here: those before it do
+            for one in sent:
+                _append_all(writer, slots, [one])
+        parent.send(**_ANSWER | {"acknowledged": len(writer), "free": [one["slot"] for one in sent]})
+    return len(sent) == len(orders)
+
+
+def _append_all(writer: RecordingWriter | FolderWriter, slots: Slots, sent: list[dict]) -> None:
+    frames = [_frame(slots, one) for one in sent]
+    scenes = [_scene(slots, one) for one in sent]
+    writer.append_all(frames, [one["label"] for one in sent], scenes, [one["crc32"] for one in sent])
+
+
+def _frame(slots: Slots, order: dict) -> Frame:
+    """The frame as it lies in its place, checked when it was made in the other process."""
+    meta = from_plain(FrameMeta, order["meta"])
+    return Frame.unchecked(slots.view(order["slot"], tuple(order["shape"]), dtype_of(meta.bit_depth)), meta)
+
+
+def _scene(slots: Slots, order: dict) -> np.ndarray | None:
+    if order["scene"] is None:
+        return None
+    shape, dtype = order["scene"]
+    meta_bytes = int(np.prod(order["shape"])) * dtype_of(order["meta"]["bit_depth"]).itemsize
+    return slots.view(order["slot"], tuple(shape), np.dtype(dtype), meta_bytes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""`lensless devices`: which cameras there are, who they are, and the addresses that open them."""
+
+import dataclasses
+import os
+import sys
+
+from hardware.devices import VideoDevice
+from hardware.devices import devices as video_devices
+from lensless.app.screen import Screen
+
+_RESTS_ON = {
+    "serial": "its serial number: found again in any socket",
+    "port": "the socket it is plugged into: found again there only",
+    "none": "its number, which may change",
+}
+
+
+def devices(screen: Screen) -> dict:
+    """Show what is attached, and what needs no device; returns the same for programs."""
+    found = video_devices()
+    if found:
+        rows = [[f"opencv:id:{one.camera_id}", one.name, one.path, _RESTS_ON[one.identity]] for one in found]
+        screen.table("Cameras", ["address", "name", "now at", "known by"], rows)
+        for one in found:
+            if problem := _problem(one):
+                screen.say(problem)
+        screen.say(f"Look at one with: lensless check opencv:id:{found[0].camera_id}")
+    else:
+        screen.say(_why_none())
+    screen.table(
+        "Without a device",
+        ["address", "", "needs"],
+        [
+            ["simulated:cannula-v1", "a simulated rig before a display; also bare-v1, or a rig file", "nothing"],
+            ["replay:RECORDING", "what `lensless record` wrote", "a recording"],
+            ["opencv:FILE.mkv", "a video file, best a lossless one (FFV1)", "a video file"],
+        ],
+    )
+    return {"cameras": [dataclasses.asdict(one) | {"address": f"opencv:id:{one.camera_id}"} for one in found]}
+
+
+def _problem(device: VideoDevice) -> str | None:
+    if os.access(device.path, os.R_OK | os.W_OK):
+        return None
+    return (
+        f"{device.path} may not be opened by this user; on most systems: sudo usermod -aG video $USER, "
+        "then log out and in again"
+    )
+
+
+def _why_none() -> str:
+    if not sys.platform.startswith("linux"):
+        return (
+            "Cameras can be listed on Linux only; here try opencv:0, opencv:1, ... by number. A camera that is lost "
+            "cannot be told from another one then, and is not opened again by itself."
+        )
+    return (
+        "No camera is attached (/sys/class/video4linux lists none). Plug one in and look again; in a container or a "
+        "virtual machine, pass the device through first (e.g. --device /dev/video0)."
+    )

@@ -1,0 +1,132 @@
+"""The commands around cameras and recordings; they need no torch."""
+
+import pathlib
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from hardware import CameraSettings
+from lensless.app import options as o
+from lensless.app.screen import Screen, guarded
+
+Camera = Annotated[
+    str,
+    typer.Argument(
+        help="Address: opencv:0, opencv:/dev/v4l/by-id/NAME, opencv:clip.mkv, simulated:RIG, replay:RECORDING; "
+        "`lensless devices` lists them.",
+        metavar="CAMERA",
+    ),
+]
+Path = Annotated[
+    pathlib.Path, typer.Argument(help="A recording: a file (.h5) or a folder of parts.", metavar="RECORDING")
+]
+
+
+class Policy(StrEnum):
+    never = "never-drop"
+    oldest = "drop-oldest"
+
+
+class Durability(StrEnum):
+    process = "process"
+    power = "power"
+
+
+@guarded
+def record(
+    camera: Camera,
+    out: Annotated[
+        pathlib.Path, typer.Option(help="New folder of the recording's parts, or one file that ends in .h5.")
+    ],
+    frames: Annotated[
+        int | None, typer.Option(help="How many frames; until Ctrl-C or the end of the source by default.", min=1)
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long, in seconds.", min=0.1)] = None,
+    exposure_s: Annotated[float | None, typer.Option("--exposure-s", help="Exposure to ask for, in seconds.")] = None,
+    gain_db: Annotated[float | None, typer.Option("--gain-db", help="Gain to ask for, in decibels.")] = None,
+    policy: Annotated[
+        Policy,
+        typer.Option(help="When the disk is slower than the camera: stop with an error, or drop the oldest and count."),
+    ] = Policy.never,
+    ring_mib: Annotated[
+        int, typer.Option("--ring-mib", help="Memory for frames that wait for the disk, in MiB.", min=1)
+    ] = 256,
+    retries: Annotated[
+        int | None,
+        typer.Option(help="Tries to find a lost camera again, then exit 3; for ever by default.", min=0),
+    ] = None,
+    durability: Annotated[
+        Durability, typer.Option(help="process: frames survive a kill. power: also a loss of power, which is slower.")
+    ] = Durability.process,
+    rotate_frames: Annotated[
+        int | None, typer.Option(help="Frames after which a new part is begun; 50,000 or 4 GiB by default.", min=1)
+    ] = None,
+    sha256: Annotated[bool, typer.Option("--sha256", help="Name the SHA-256 of each part in the manifest.")] = False,
+    json: o.Json = None,
+) -> None:
+    """Record raw frames of a camera; every frame is accounted for, and a kill costs none that was acknowledged."""
+    from lensless.app import record as job
+
+    settings = CameraSettings(exposure_s=exposure_s, gain_db=gain_db)
+    wish = job.Wish(
+        camera, out, frames, seconds, settings, policy.value, ring_mib, retries, durability.value, rotate_frames, sha256
+    )
+    screen = Screen(json)
+    screen.result(job.record(wish, screen))
+
+
+@guarded
+def info(
+    recording: Path,
+    verify: Annotated[bool, typer.Option("--verify", help="Also read every frame and check all checksums.")] = False,
+    json: o.Json = None,
+) -> None:
+    """Say what a recording holds: frames, losses, settings, times, where it came from, and whether it is whole."""
+    from lensless.app import recordings
+
+    screen = Screen(json)
+    screen.result(recordings.info(recording, verify, screen))
+
+
+@guarded
+def repair(
+    recording: Path,
+    out: Annotated[pathlib.Path, typer.Option(help="New recording for what can be saved.")],
+    json: o.Json = None,
+) -> None:
+    """Copy every frame that can be verified from a killed or damaged recording into a new one."""
+    from lensless.app import recordings
+
+    screen = Screen(json)
+    screen.result(recordings.repair(recording, out, screen))
+
+
+@guarded
+def export(
+    recording: Path,
+    out: Annotated[
+        pathlib.Path, typer.Option(help="New file: .tif, many pages in one, or .npy, an array; facts go beside it.")
+    ],
+    frames: Annotated[
+        str, typer.Option(help="Which frames, as START:STOP:STEP; all by default.", metavar="RANGE")
+    ] = ":",
+    json: o.Json = None,
+) -> None:
+    """Write the raw frames of a recording as TIFF or NPY, unchanged, for other programs."""
+    from lensless.app import recordings
+
+    screen = Screen(json)
+    screen.result(recordings.export(recording, out, frames, screen))
+
+
+@guarded
+def devices(json: o.Json = None) -> None:
+    """List cameras that are attached, who they are, and the addresses that open them."""
+    from lensless.app import cameras
+
+    screen = Screen(json)
+    screen.result(cameras.devices(screen))
+
+
+COMMANDS = (record, info, repair, export, devices)

@@ -1,0 +1,166 @@
+"""`lensless record`: raw frames of a camera into a recording, every one accounted for."""
+
+import dataclasses
+import datetime
+import pathlib
+import threading
+import time
+from collections.abc import Iterator
+
+from hardware import CameraSettings, Frame, open_camera
+from hardware.errors import ConfigurationError, LenslessError, StorageError
+from hardware.recording.process import RecordingProcess
+from hardware.ring import MIB, Counts, Policy, Ring
+from hardware.stream import Stream
+from lensless.app.screen import Screen
+from lensless.app.version import code_version
+
+MOST_SILENT_S = 0.2
+LONGEST_FRAME_S = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What is to be recorded, and how.
+
+    Args:
+        address: of the camera.
+        out: a file (.h5), or a folder of parts.
+        frames, seconds: when to stop; None for as long as the camera gives frames.
+        settings: what the camera is asked for.
+        policy, ring_mib: what happens when the disk is slower than the camera, and after how many MiB.
+        retries: how often a lost camera is tried again; None for ever.
+        durability, rotate_frames, sha256: of the recording.
+    """
+
+    address: str
+    out: pathlib.Path
+    frames: int | None = None
+    seconds: float | None = None
+    settings: CameraSettings = CameraSettings()  # noqa: RUF009  (immutable)
+    policy: Policy = "never-drop"
+    ring_mib: int = 256
+    retries: int | None = None
+    durability: str = "process"
+    rotate_frames: int | None = None
+    sha256: bool = False
+
+
+def record(wish: Wish, screen: Screen) -> dict:
+    """Record until there is enough, the camera has no more, or Ctrl-C; the recording is closed in order in any case.
+
+    Raises:
+        StorageError: the recording exists, the disk is full or slower than the camera (Overrun).
+        CameraLost: the camera did not come back within the tries.
+        ConfigurationError: no such camera or setting.
+    """
+    if wish.out.exists():
+        raise StorageError(f"'{wish.out}' exists; nothing is ever overwritten: choose another name with --out")
+    if not wish.out.resolve().parent.is_dir():
+        raise StorageError(f"--out {wish.out}: its folder does not exist; make it, or name another")
+    ring = Ring(wish.ring_mib * MIB, wish.policy)
+    failure: BaseException | None = None
+    writer: RecordingProcess | None = None
+    began_s = time.monotonic()
+    with Stream(
+        lambda: open_camera(wish.address), wanted=wish.settings, ring=ring, retries=wish.retries,
+        on_event=lambda event: screen.say(event.text),
+    ) as stream:  # fmt: skip
+        screen.say(_applied(wish.settings, stream.applied))
+        try:
+            for frame in _wanted(stream, ring, wish, screen):
+                if writer is None:
+                    writer = _writer(wish, frame, stream.applied)
+                writer.append(frame)
+        except (KeyboardInterrupt, LenslessError) as error:
+            failure = error
+    _wait_for_camera()
+    return _finish(wish, writer, ring.counts, time.monotonic() - began_s, failure, screen)
+
+
+def _wanted(stream: Stream, ring: Ring, wish: Wish, screen: Screen) -> Iterator[Frame]:
+    """The frames that are to be recorded; keeps people informed. Ctrl-C comes behind those that were captured."""
+    taken, began_s, interrupted = 0, time.monotonic(), False
+    with screen.following(f"recording {wish.address}", wish.frames) as watch:
+        while (wish.frames is None or taken < wish.frames) and not ring.ended:
+            try:
+                frame = stream.get(MOST_SILENT_S)
+            except KeyboardInterrupt:
+                stream.stop()
+                interrupted = True
+                continue
+            if wish.seconds is not None and time.monotonic() - began_s >= wish.seconds:
+                stream.stop()
+            if frame is not None:
+                yield frame
+                taken += 1
+            counts, per_second = stream.counts, taken / max(time.monotonic() - began_s, 1e-3)
+            watch(taken, f"{per_second:.1f} frames/s, {counts.in_ring} waiting, {sum(counts.dropped.values())} lost")
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _applied(wanted: CameraSettings, applied: CameraSettings) -> str:
+    asked = wanted.asked()
+    shown = {name: value for name, value in dataclasses.asdict(applied).items() if value is not None}
+    words = [
+        f"{name} {value}" + (f" (asked for {asked[name]})" if asked.get(name, value) != value else "")
+        for name, value in shown.items()
+    ]
+    return f"settings: {', '.join(words)}"
+
+
+def _wait_for_camera() -> None:
+    """A simulated rig cannot be stopped within a frame, and torch aborts the process if one is left at its end."""
+    for thread in threading.enumerate():
+        if thread.name == "camera":
+            thread.join(LONGEST_FRAME_S)
+
+
+def _writer(wish: Wish, first: Frame, applied: CameraSettings) -> RecordingProcess:
+    provenance = {
+        "source": wish.address, "applied": dataclasses.asdict(applied), "code": code_version(),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    if wish.address.startswith("simulated:"):
+        from lensless.app.sources import rigs_of
+
+        rig_id, fingerprint = rigs_of(wish.address)[0]
+        provenance["rig"] = {"id": rig_id, "fingerprint": fingerprint}
+    return RecordingProcess(
+        wish.out, first, provenance, durability=wish.durability, rotate_frames=wish.rotate_frames, sha256=wish.sha256
+    )
+
+
+def _finish(
+    wish: Wish,
+    writer: RecordingProcess | None,
+    counts: Counts,
+    seconds_s: float,
+    failure: BaseException | None,
+    screen: Screen,
+) -> dict:
+    """Close what is open, say what became of all frames, and raise what went wrong."""
+    recorded = 0
+    if writer is not None:
+        try:
+            writer.close()
+        except LenslessError as error:
+            failure = failure or error
+        recorded = writer.acknowledged
+    dropped = ", ".join(f"{number:,} {reason}" for reason, number in sorted(counts.dropped.items()) if number)
+    screen.say(
+        f"captured {counts.captured:,} = recorded {recorded:,}"
+        + (f" + not acknowledged {counts.delivered - recorded:,}" if counts.delivered > recorded else "")
+        + (f" + dropped {sum(counts.dropped.values()):,} ({dropped})" if dropped else "")
+        + f", in {seconds_s:.1f} s"
+    )
+    if failure is not None:
+        raise failure
+    if writer is None:
+        raise ConfigurationError(f"camera {wish.address!r} gave no frame in {seconds_s:.1f} s; nothing was recorded")
+    screen.say(f"recording: {wish.out}; look at it with: lensless info {wish.out}")
+    return {
+        "recording": str(wish.out), "recorded": recorded, "captured": counts.captured, "delivered": counts.delivered,
+        "dropped": counts.dropped, "seconds": seconds_s,
+    }  # fmt: skip

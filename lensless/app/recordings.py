@@ -1,0 +1,133 @@
+"""What `lensless info`, `repair` and `export` do with recordings: foreign files until they were vetted."""
+
+import dataclasses
+import pathlib
+import re
+
+import numpy as np
+
+from hardware import Recording
+from hardware.errors import ConfigurationError
+from hardware.recording import export as exporting
+from hardware.recording import repair as repairing
+from hardware.recording.vetting import vet
+from lensless.app.screen import Screen
+
+_MOST_GAPS = 5
+NS = 1e-9
+
+
+def info(path: pathlib.Path, verify: bool, screen: Screen) -> dict:
+    """Show what a recording holds; with `verify` every checksum is compared.
+
+    Raises:
+        InputError: not a recording, or damaged.
+    """
+    vet(path)
+    with Recording.open(path) as recording:
+        if verify:
+            with screen.following(f"verifying {path}", len(recording)) as watch:
+                recording.verify(lambda done, of: watch(done, f"of {of:,} frames"))
+        facts = _facts(recording) | ({"verified": True} if verify else {})
+        screen.table("", ["", ""], [list(row) for row in _rows(recording, facts)])
+        if not recording.closed_in_order:
+            screen.say(
+                "Its writer has not closed it: it is being written now, or was killed. Every frame counted here is "
+                f"whole; a copy that is closed: lensless repair {path} --out NEW"
+            )
+        return facts
+
+
+def repair(path: pathlib.Path, out: pathlib.Path, screen: Screen) -> dict:
+    """Copy what can be verified into a new recording.
+
+    Raises:
+        InputError: nothing can be saved. StorageError: `out` exists, or the disk is full.
+    """
+    with screen.following(f"repairing {path}", None) as watch:
+        report = repairing.repair(path, out, lambda done: watch(done, "frames"))
+    screen.say(str(report))
+    return {
+        "recording": str(out), "copied": report.copied, "damaged": report.damaged, "complete": report.is_complete,
+        "damages": [dataclasses.asdict(one) for one in report.damages],
+    }  # fmt: skip
+
+
+def export(path: pathlib.Path, out: pathlib.Path, frames: str, screen: Screen) -> dict:
+    """Write frames for other programs.
+
+    Raises:
+        ConfigurationError: no such range. InputError: damaged. StorageError: `out` exists, or the disk is full.
+    """
+    vet(path)
+    with Recording.open(path) as recording, screen.following(f"writing {out}", len(recording)) as watch:
+        count = exporting.export(recording, out, _range(frames), lambda done, of: watch(done, f"of {of:,} frames"))
+    screen.say(f"{count:,} frames in {out}, their facts in {out.with_suffix('.json')}")
+    return {"file": str(out), "facts": str(out.with_suffix(".json")), "frames": count}
+
+
+def _range(text: str) -> slice:
+    found = re.fullmatch(r"(-?\d+)?:(-?\d+)?(?::(\d+))?", text)
+    if found is None:
+        raise ConfigurationError(f"--frames {text!r}: expected START:STOP or START:STOP:STEP, e.g. 0:100 or ::10")
+    return slice(*(None if number is None else int(number) for number in found.groups()))
+
+
+def _facts(recording: Recording) -> dict:
+    """What stands in a recording, for programs; reads no pixels but those of one frame."""
+    metas = [recording.meta(at) for at in range(len(recording))]
+    exposures_s, gains_db = (sorted({getattr(meta, name) for meta in metas}) for name in ("exposure_s", "gain_db"))
+    times_s = np.array([meta.t_host_ns for meta in metas], dtype=float) * NS
+    steps_s = np.diff(times_s)
+    lost = [(meta.sequence, meta.lost_before) for meta in metas if meta.lost_before]
+    return {
+        "path": str(recording.path), "frames": len(metas), "closed_in_order": recording.closed_in_order,
+        "shape": list(recording.shape), "camera": dataclasses.asdict(recording.facts),
+        "duration_s": float(times_s[-1] - times_s[0]) if len(metas) > 1 else 0.0,
+        "frames_per_second": float(1 / np.median(steps_s)) if len(metas) > 1 and np.median(steps_s) > 0 else None,
+        "longest_gap_s": float(steps_s.max()) if len(metas) > 1 else None,
+        "lost": sum(number for _, number in lost), "lost_before": lost[:_MOST_GAPS],
+        "exposures_s": exposures_s, "gains_db": gains_db,
+        "scenes": recording.has_scenes, "labelled": int((recording.labels >= 0).sum()),
+        "parts": [dataclasses.asdict(part) for part in recording.parts], "provenance": recording.provenance,
+    }  # fmt: skip
+
+
+def _rows(recording: Recording, facts: dict):
+    camera, shape = recording.facts, " x ".join(map(str, facts["shape"]))
+    yield "frames", f"{facts['frames']:,} of {shape}, {camera.bit_depth} bits"
+    yield "camera", f"{camera.camera_id}, {camera.pixel_format}, black level {camera.black_level_dn:g} DN"
+    if camera.cfa:
+        yield "colours", f"{camera.cfa}, as the sensor gave them"
+    yield "raw", "yes" if camera.raw else "no: processed on its way"
+    yield "exposure", _few([f"{value * 1e3:g} ms" for value in facts["exposures_s"]])
+    yield "gain", _few([f"{value:g} dB" for value in facts["gains_db"]])
+    if facts["frames_per_second"]:
+        yield (
+            "time",
+            f"{facts['duration_s']:.1f} s, {facts['frames_per_second']:.1f} frames/s, longest gap "
+            f"{facts['longest_gap_s'] * 1e3:.0f} ms",
+        )
+    where = ", ".join(f"{number:,} before frame {sequence}" for sequence, number in facts["lost_before"])
+    yield "lost", f"{facts['lost']:,}" + (f": {where}" if where else "")
+    if facts["scenes"] or facts["labelled"]:
+        yield "scenes", f"{'stored' if facts['scenes'] else 'not stored'}, {facts['labelled']:,} frames have a label"
+    hashed = sum(part["sha256"] is not None for part in facts["parts"])
+    yield "parts", f"{len(facts['parts'])}" + (f", {hashed} with their SHA-256" if hashed else "")
+    for name, value in facts["provenance"].items():
+        yield name, _short(value)
+    yield "closed in order", "yes" if facts["closed_in_order"] else "no"
+    if facts.get("verified"):
+        yield "verified", "every frame and checksum"
+
+
+def _few(values: list[str]) -> str:
+    return ", ".join(values[:4]) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_short(one)}" for name, one in value.items() if one is not None)
+    if isinstance(value, list) and len(value) > 12:
+        return f"{', '.join(map(str, value[:6]))}, ... ({len(value)})"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

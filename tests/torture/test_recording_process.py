@@ -1,0 +1,127 @@
+"""Storage promises, kept by a writer in a process of its own: either is killed, the disk is full, frames are wrong."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from recording_child import SCENE_SHAPE, SHAPE, digest, frame, scene
+from recording_tools import TESTS
+
+from hardware import Frame, Recording
+from hardware.errors import ConfigurationError, StorageError
+from hardware.lock import WriterLock
+from hardware.recording.process import RecordingProcess
+
+CHILD = pathlib.Path(__file__).with_name("process_child.py")
+
+
+@contextlib.contextmanager
+def program(path, limit_bytes: int = 0, rotate_frames: int = 50_000):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))}
+    arguments = [sys.executable, str(CHILD), str(path), str(limit_bytes), str(rotate_frames)]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as child:
+        assert child.stdout.readline().startswith(("writer", "error"))
+        yield child
+
+
+def acknowledged(lines: list[str]) -> int:
+    told = [line.split()[1] for line in lines if line.startswith("acknowledged") and line.endswith("\n")]
+    return max(map(int, told), default=0)
+
+
+def check(path, least: int) -> None:
+    """The first `least` frames and more are there, and bit-equal."""
+    for _ in range(500):  # the writer of a killed program still closes in order
+        with contextlib.suppress(StorageError), WriterLock(path):
+            break
+        time.sleep(0.01)
+    with Recording.open(path) as recording:
+        assert len(recording) >= least
+        labels = recording.labels
+        for at, one in enumerate(recording):
+            assert digest(one, int(labels[at]), recording.scene(at)) == digest(frame(at), at % 10, scene(at))
+
+
+def kill(folder, kills: int, seed: int) -> None:
+    draw, total = random.Random(seed), 0
+    for number in range(kills):
+        path = folder / (f"{number}.h5" if number % 2 else f"{number}")
+        with program(path, rotate_frames=7) as child:
+            lines = [child.stdout.readline() for _ in range(3)]
+            time.sleep(draw.uniform(0, 0.1))
+            if number % 4 < 2:
+                child.kill()
+            else:
+                (writer,) = pathlib.Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+                os.kill(int(writer), signal.SIGKILL)
+            rest, noise = child.communicate()
+            promised = acknowledged(lines + rest.splitlines(keepends=True))
+            if number % 4 >= 2:
+                assert (child.returncode, noise) == (4, "")
+                assert f"stopped after {promised} acknowledged" in rest or (promised and "acknowledged frames" in rest)
+        check(path, promised)
+        total += promised
+    print(f"\n{kills} kills of a program or of its writer, {total} acknowledged frames, 0 lost")
+
+
+def test_no_acknowledged_frame_is_lost_whichever_process_is_killed(tmp_path):
+    kill(tmp_path, kills=4, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_no_acknowledged_frame_is_lost_in_50_kills_of_either_process(tmp_path):
+    kill(tmp_path, kills=50, seed=2)
+
+
+@pytest.mark.parametrize("limit_bytes", [20_000, 60_000, 300_000])
+def test_a_full_disk_is_one_message_and_exit_code_4(tmp_path, limit_bytes):
+    with program(tmp_path / "a.h5", limit_bytes) as child:
+        rest, noise = child.communicate()
+    promised = acknowledged(rest.splitlines(keepends=True))
+    assert (child.returncode, noise) == (4, "")
+    assert "stopped after" in rest and "File too large" in rest
+    check(tmp_path / "a.h5", promised)
+
+
+def test_frames_come_back_as_they_were_sent_and_parts_rotate(tmp_path):
+    with RecordingProcess(
+        tmp_path / "a", frame(0), {"seed": 1}, SCENE_SHAPE, rotate_frames=10, reserve_bytes=0
+    ) as writer:
+        for index in range(35):
+            assert writer.append(frame(index), index % 10, scene(index)) == index
+        writer.flush()
+        assert writer.acknowledged == len(writer) == 35
+    check(tmp_path / "a", 35)
+    with Recording.open(tmp_path / "a") as recording:
+        assert len(recording) == 35 and recording.provenance["seed"] == 1
+    writer.close()
+    with pytest.raises(StorageError, match="is closed"):
+        writer.append(frame(36), 6, scene(36))
+
+
+def test_what_does_not_belong_in_a_recording_is_refused_and_what_came_before_it_is_kept(tmp_path):
+    other = Frame(frame(3).pixels, dataclasses.replace(frame(3).meta, camera_id="OTHER"))
+    for number, bad in enumerate((other, frame(0), frame(3, (30, 40)), frame(3, (8, 8)))):
+        path = tmp_path / f"{number}.h5"
+        with (
+            pytest.raises(ConfigurationError, match=r"start a new recording|rising"),
+            RecordingProcess(path, frame(0), reserve_bytes=0) as writer,
+        ):
+            writer.append(frame(1))
+            writer.append(bad)
+        with Recording.open(path) as recording:
+            assert [one.meta.sequence for one in recording] == [1] and recording.shape == SHAPE
+    with pytest.raises(StorageError, match="exists"):
+        RecordingProcess(tmp_path / "0.h5", frame(0))
+    with pytest.raises(ConfigurationError, match="durability"):
+        RecordingProcess(tmp_path / "new.h5", frame(0), durability="hope")
