@@ -12,6 +12,7 @@ import numpy as np
 
 from hardware.camera import check_count, closed
 from hardware.closing import Closing
+from hardware.containers import damage, is_video
 from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError
 from hardware.ffv1 import is_whole
 from hardware.frame import CameraSettings, Frame, FrameMeta
@@ -21,8 +22,6 @@ from hardware.opencv_backends import CONVERTED, GREY, Driver, Wire
 MEBIBYTE = 2**20
 MOST_PIXELS = 64_000_000
 TIMEOUT_MS = 10_000
-# Matroska, AVI, MP4 and QuickTime. FFmpeg also plays lists, which would have it open what they name.
-CONTAINERS = ((0, b"\x1a\x45\xdf\xa3"), (8, b"AVI "), (4, b"ftyp"))
 MONO16 = Wire(fourcc="Y16", pixel_format="Mono16", bit_depth=16)
 # CAP_PROP_CODEC_PIXEL_FORMAT. Other depths of grey would come converted to 8 bits.
 WIRES = {b"Y800": GREY, b"Y1\x00\x10": MONO16}
@@ -31,9 +30,10 @@ WIRES = {b"Y800": GREY, b"Y1\x00\x10": MONO16}
 class VideoFileCamera(Closing):
     """Plays one video file, once.
 
-    Times are those of the file: `t_host_ns` counts from its start. A frame that cannot be decoded, or that its checksum
-    disowns (FFV1), ends the play with an error, and so does a file that ends before its container says so. Where the
-    container gives no length (its writer was killed), the end cannot be vouched for.
+    Times are those of the file: `t_host_ns` counts from its start (nothing guards the frame rate of an AVI). A frame
+    that cannot be decoded, or that its checksum disowns (FFV1), ends the play with an error, and so does a file that
+    ends before its container says so. Where the container gives no length (its writer was killed), the end cannot be
+    vouched for.
 
     Args:
         path: Matroska, AVI, MP4 or QuickTime.
@@ -46,7 +46,7 @@ class VideoFileCamera(Closing):
 
     def __init__(self, path: pathlib.Path, driver: Driver, options: OpenCvOptions = AS_IT_COMES):
         self._path, self._driver, self._gaps = path, driver, options.gaps
-        self._camera_id = _identity(path)
+        self._camera_id, self._head = _identity(path)
         self._closed, self._failure = False, None
         self._handle, self._packets = None, None
         self._sequence, self._lost, self._last_ms = 0, 0, None
@@ -121,6 +121,8 @@ class VideoFileCamera(Closing):
         self._rows, self._columns = int(prop(cv.CAP_PROP_FRAME_HEIGHT)), int(prop(cv.CAP_PROP_FRAME_WIDTH))
         if not 0 < self._rows * self._columns <= MOST_PIXELS:
             raise self._unfit(f"frames of {self._rows} x {self._columns} pixels; expected 1 to {MOST_PIXELS} pixels")
+        if problem := damage(self._head, self._rows, self._columns):
+            raise self._unfit(f"{problem}; copy the file again from where it was recorded")
         if self._wire.convert is False:
             # After opening, not with it: then OpenCV would print a warning.
             self._handle.set(cv.CAP_PROP_CONVERT_RGB, 0)
@@ -226,14 +228,14 @@ class VideoFileCamera(Closing):
             raise closed(self._camera_id)
 
 
-def _identity(path: pathlib.Path) -> str:
-    """The same content is the same camera, wherever the file lies."""
+def _identity(path: pathlib.Path) -> tuple[str, bytes]:
+    """(name, head of the file): the same content is the same camera, wherever the file lies."""
     try:
         with path.open("rb") as file:
             begin = file.read(MEBIBYTE)
         size = path.stat().st_size
     except OSError as error:
         raise InputError(f"video '{path}': {error.strerror}; expected a readable file") from error
-    if not any(begin[at : at + len(magic)] == magic for at, magic in CONTAINERS):
+    if not is_video(begin):
         raise InputError(f"'{path}' is no video; expected Matroska (.mkv), AVI, MP4 or QuickTime")
-    return f"file-{hashlib.sha256(begin + str(size).encode()).hexdigest()[:12]}"
+    return f"file-{hashlib.sha256(begin + str(size).encode()).hexdigest()[:12]}", begin

@@ -117,6 +117,31 @@ def test_mutants_of_a_file_play_right_or_not_at_all(tmp_path):
     assert outcomes["wrong"] == 0 and sum(outcomes.values()) == 100
 
 
+def test_a_changed_head_gives_no_other_pixels(path):
+    """FFV1 does not hold the size of its pictures: the head of the container does."""
+    written = noise(4, (16, 16), np.uint8)
+    write_ffv1(path, written)
+    data = path.read_bytes()
+    for at in range(40, 300, 3):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x21]) + data[at + 1 :])
+        try:
+            with OpenCvCamera.at(str(path)) as camera:
+                played = [frame.pixels for frame in camera.frames()]
+        except (InputError, CameraError):
+            continue
+        assert len(played) == 4 and all(map(np.array_equal, played, written)), at
+
+
+def test_a_width_that_was_changed_is_found_out(path):
+    write_ffv1(path, noise(2, (16, 16), np.uint8))
+    data = bytearray(path.read_bytes())
+    width = {".mkv": b"\xb0\x81\x10", ".avi": b"\x10\x00\x00\x00\x10\x00\x00\x00\x01\x00"}[path.suffix]
+    data[data.index(width) + (2 if path.suffix == ".mkv" else 0)] = 0x20
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"checksum of its element Tracks is wrong|two heads differ"):
+        OpenCvCamera.at(str(path))
+
+
 def test_a_gap_in_the_time_stamps_is_damage_or_on_request_lost_frames(tmp_path):
     """Bytes of a Matroska file that name the time of a frame are set ahead by two frames."""
     path = tmp_path / "clip.mkv"
