@@ -74,7 +74,7 @@ def photon_transfer(transfer: Transfer, full_scale_dn: int) -> str:
         axes.plot(ends, transfer.offset + transfer.slope * ends, color=QUIET, label=f"straight line{e_per_dn}")
         axes.set(xlabel=f"mean (DN), up to {UP_TO:.0%} of full scale", ylabel="variance (DN²)", ylim=(0, None))
         axes.set_xlim(0, max(1.05 * ends[1], 0.1 * full_scale_dn))
-        axes.legend(frameon=False, loc="upper left", fontsize=9)
+        axes.legend(frameon=False, loc="best", fontsize=9)
         return svg(figure)
 
 

@@ -46,7 +46,7 @@ def linear_noise(transfer: Transfer | None, full_scale_dn: int, still: bool = Tr
     flat = transfer.rise() < RISE and top > BRIGHT * full_scale_dn
     seen = f"variance over {transfer.mean_dn.min():.0f} to {top:.0f} DN"
     if bent or flat:
-        how = f"is bent by {transfer.bend:+.0%}" if bent else f"hardly rises ({transfer.rise():+.0%})"
+        how = f"hardly rises or falls ({transfer.rise():+.0%})" if flat else f"is bent by {transfer.bend:+.0%}"
         text = (
             f"{seen} {how}; that of counted electrons rises in a straight line: gamma, a tone curve or noise reduction "
             "is on; switch them off, or ask for a raw format"
