@@ -1,6 +1,7 @@
 """The parts of a recording: which there are, whether they belong together, and a few of them open."""
 
 import bisect
+import itertools
 import os
 import pathlib
 import stat
@@ -13,7 +14,8 @@ from hardware.recording.manifest import PartFacts
 from hardware.recording.part import Part
 from hardware.recording.rotation import file_sha256
 
-MOST_OPEN = 4
+# Opening one takes some milliseconds, which frames in random order would pay for each.
+MOST_OPEN = 16
 
 
 class Parts:
@@ -122,24 +124,21 @@ class Parts:
             self._ends = [self.part(0).refresh()]
             return len(self)
         self._read_manifest()
-        listed = len(self._manifest.parts)
-        # What was being written when it was last looked at may have grown, or be finished by now.
-        for number in range(self._settled, len(self._ends)):
-            if number in self._open:
-                self._open[number].refresh()
-                self._check(number, self._open[number])
-        ends = [0]
-        for part in self._manifest.parts:
-            ends.append(ends[-1] + part.frames)
-        number = listed
+        number = listed = len(self._manifest.parts)
         while self._is_there(number):
-            ends.append(ends[-1] + len(self.part(number)))
             number += 1
+        # Only now how long they are: a part is finished before the next is there.
+        for at in range(self._settled, number):
+            if at in self._open:
+                self._open[at].refresh()
+                self._check(at, self._open[at])
+        lengths = [part.frames for part in self._manifest.parts]
+        lengths += [len(self.part(at)) for at in range(listed, number)]
         if number == 0:
             raise manifest.refusal(self._path, f"'{manifest.part_name(0)}' is missing")
         if self._manifest.closed and number > listed:
             raise manifest.refusal(self._path, f"'{manifest.part_name(listed)}' is not listed in '{manifest.NAME}'")
-        self._ends, self._settled = ends[1:], listed
+        self._ends, self._settled = list(itertools.accumulate(lengths)), listed
         return len(self)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from contextlib import suppress
 
 from hardware.errors import StorageError
 
@@ -18,12 +19,17 @@ def replace_text(path: pathlib.Path, text: str) -> None:
         OSError: the disk; the old file is as it was.
     """
     partial = partial_name(path)
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    sync_folder(path.parent)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        sync_folder(path.parent)
+    except OSError:
+        with suppress(OSError):  # the disk has failed once already
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def publish(partial: pathlib.Path, path: pathlib.Path) -> None:

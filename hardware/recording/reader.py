@@ -35,7 +35,7 @@ class Recording(Closing):
     """
 
     def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(path).absolute()  # parts are opened later, wherever the process has gone by then
         self._parts = Parts(self.path)
 
     @classmethod
@@ -207,4 +207,4 @@ class Recording(Closing):
         self._parts.close()
 
     def __reduce__(self) -> tuple:
-        return Recording.open, (self.path.absolute(),)
+        return Recording.open, (self.path,)

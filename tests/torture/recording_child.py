@@ -5,16 +5,19 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import resource
 import signal
 import sys
+import time
 
 import numpy as np
 from shots import META
 
 from hardware import Frame, Recording
 from hardware.errors import LenslessError
-from hardware.recording import RecordingWriter
+from hardware.recording import FolderWriter, RecordingWriter
+from hardware.recording.repair import repair
 
 SHAPE, SCENE_SHAPE = (24, 32), (6, 6)
 
@@ -38,10 +41,16 @@ def say(*words: object) -> None:
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-def append_for_ever(path: str) -> None:
+def create(path: str | os.PathLike, rotate_frames: int | str = 0, **options) -> RecordingWriter | FolderWriter:
+    """A recording in one file, or in parts of `rotate_frames`."""
+    rotation = {"rotate_frames": int(rotate_frames)} if int(rotate_frames) else {}
+    return Recording.create(path, frame(0), {"seed": 1}, SCENE_SHAPE, reserve_bytes=0, **rotation, **options)
+
+
+def append_for_ever(path: str, rotate_frames: str = "0") -> None:
     say("ready")
     sys.stdin.readline()
-    with Recording.create(path, frame(0), {"seed": 1}, SCENE_SHAPE, reserve_bytes=0) as writer:
+    with create(path, rotate_frames) as writer:
         for index in range(10**6):
             written, shown = frame(index), scene(index)
             at = writer.append(written, index % 10, shown)
@@ -77,11 +86,11 @@ def end_with(error: LenslessError) -> None:
     sys.exit(error.exit_code)
 
 
-def fill_disk(path: str, limit_bytes: str) -> None:
-    """Appends until the file may not grow."""
+def fill_disk(path: str, limit_bytes: str, rotate_frames: str = "0") -> None:
+    """Appends until no file may grow, or until there are as many parts as the manifest can list."""
     limit_files(limit_bytes)
     try:
-        with Recording.create(path, frame(0), {}, SCENE_SHAPE, reserve_bytes=0) as writer:
+        with create(path, rotate_frames) as writer:
             append_and_tell(writer, 10**6)
     except LenslessError as error:
         end_with(error)
@@ -117,6 +126,68 @@ def follow(path: str) -> None:
         for _ in sys.stdin:
             length = recording.refresh()
             say(length, digest(recording[-1], int(recording.labels[-1]), recording.scene(-1)))
+
+
+def follow_all(path: str, timeout_s: str) -> None:
+    """Reads along until the writer has finished, or nothing came; says how many frames, and a digest of all digests."""
+    say("ready")
+    whole, frames = hashlib.sha256(), 0
+    with Recording.open(path) as recording:
+        for one in recording.follow(float(timeout_s)):
+            index = one.meta.sequence
+            whole.update(digest(one, index % 10, recording.scene(frames)).encode())
+            frames += 1
+        say(frames, whole.hexdigest(), recording.closed_in_order)
+
+
+def repair_many(source: str, folder: str) -> None:
+    """Repairs one recording again and again; says which copies are whole."""
+    say("ready")
+    sys.stdin.readline()
+    for number in range(10**6):
+        out = pathlib.Path(folder, f"{number}.h5" if number % 2 else f"{number}")
+        report = repair(source, out)
+        say(out.name, report.copied)
+
+
+def read_at_random(recording: Recording, seed: int, reads: int = 200) -> int:
+    """How many of `reads` random frames of a recording are not what was written."""
+    draw, wrong = random.Random(seed), 0
+    for _ in range(reads):
+        index = draw.randrange(len(recording))
+        written, read = frame(index), recording[index]
+        wrong += not (np.array_equal(written.pixels, read.pixels) and written.meta == read.meta)
+        wrong += not np.array_equal(recording.scene(index), scene(index))
+    return wrong
+
+
+def read_and_end(recording: Recording, seed: int) -> None:
+    """What a spawned process does with a recording that was sent to it."""
+    sys.exit(7 if read_at_random(recording, seed) == 0 else 1)
+
+
+def watched(*paths: str) -> None:
+    """Opens recordings of strangers; says which files were opened, and what else was done that no reader does."""
+    events: set[str] = set()
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event == "open" and isinstance(arguments[0], str):
+            events.add(f"open {arguments[0]}")
+        elif event in ("exec", "compile") or event.startswith(("socket.", "subprocess.", "os.system", "ctypes.")):
+            events.add(event)
+
+    errors = []
+    read_all(*paths[:1])  # what is imported late is imported now
+    sys.addaudithook(hook)
+    for path in paths:
+        began_s = time.monotonic()
+        try:
+            with Recording.open(path) as recording:
+                errors.append(f"{len(recording)} frames, {recording.verify()} whole")
+        except LenslessError as error:
+            errors.append(str(error))
+        errors[-1] = [errors[-1], time.monotonic() - began_s]
+    say(json.dumps({"errors": errors, "events": sorted(events), "peak_kib": resource.getrusage(0).ru_maxrss}))
 
 
 def read_mutants(whole: str, folder: str, count: str, seed: str) -> None:
@@ -163,4 +234,5 @@ def outcome(path: str, truth: list[str]) -> int:
 
 if __name__ == "__main__":
     children = (append_for_ever, read_all, fill_disk, fail_at_close, go_on_elsewhere, follow, read_mutants)
+    children += (follow_all, repair_many, watched)
     {one.__name__: one for one in children}[sys.argv[1]](*sys.argv[2:])

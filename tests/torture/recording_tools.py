@@ -6,6 +6,8 @@ import pathlib
 import subprocess
 import sys
 
+# LENSLESS_TORTURE=N, before a release: the counts of the night, in tests that are marked as slow.
+AT_NIGHT = bool(os.environ.get("LENSLESS_TORTURE"))
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 CHILD = pathlib.Path(__file__).with_name("recording_child.py")
 

@@ -1,4 +1,7 @@
-"""Storage promises: a full disk ends in order, a second writer is refused, a reader may follow."""
+"""Storage promises: a full disk ends in order, a second writer is refused, a reader may follow.
+
+The slow ones have the counts of the night.
+"""
 
 import contextlib
 import dataclasses
@@ -20,9 +23,9 @@ from hardware.errors import ConfigurationError, InputError, StorageError
 from hardware.recording import writer as writer_module
 
 
-def end_in_order(path, *arguments) -> int:
+def end_in_order(path, job: str, *arguments) -> int:
     """Runs a child until its disk fails; returns how many frames were acknowledged, all of which must be there."""
-    with start(arguments[0], path, *arguments[1:], stderr=subprocess.PIPE) as child:
+    with start(job, path, *arguments, stderr=subprocess.PIPE) as child:
         lines, noise = child.stdout.readlines(), child.stderr.read()
         assert (child.wait(), noise) == (4, "")
     assert lines[-1].startswith("error recording") and "stopped after" in lines[-1]
@@ -40,6 +43,15 @@ def test_a_full_disk_ends_in_order_and_costs_no_acknowledged_frame(tmp_path, lim
     assert frames > 0 or limit_bytes < 100_000
 
 
+# In turn: no room for a manifest, for a first part, for its frames, for a manifest that lists many parts.
+@pytest.mark.parametrize(("limit_bytes", "rotate_frames"), [(300, 3), (3000, 3), (9000, 50), (30_000, 3), (13_500, 1)])
+def test_a_full_disk_ends_a_folder_of_parts_in_order(tmp_path, limit_bytes, rotate_frames):
+    frames = end_in_order(tmp_path / "a", "fill_disk", limit_bytes, rotate_frames)
+    if frames:
+        with Recording.open(tmp_path / "a") as recording:
+            assert recording.verify() == frames == len(recording)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_full_disk_ends_in_order_at_200_limits(tmp_path):
@@ -48,9 +60,13 @@ def test_a_full_disk_ends_in_order_at_200_limits(tmp_path):
     limits_bytes = [draw.randrange(100, 6000 if number % 3 == 0 else 120_000) for number in range(200)]
     (tmp_path / "disk").mkdir()
     frames = 0
-    for limit_bytes in limits_bytes:
-        frames += end_in_order(tmp_path / "disk" / "a.h5", "fill_disk", limit_bytes)
-        (tmp_path / "disk" / "a.h5").unlink(missing_ok=True)
+    for number, limit_bytes in enumerate(limits_bytes):
+        if number % 2:
+            frames += end_in_order(tmp_path / "disk" / "a.h5", "fill_disk", limit_bytes)
+            (tmp_path / "disk" / "a.h5").unlink(missing_ok=True)
+        else:
+            frames += end_in_order(tmp_path / "disk" / "a", "fill_disk", min(limit_bytes, 20_000), 1 + number % 3)
+            shutil.rmtree(tmp_path / "disk" / "a", ignore_errors=True)
     print(f"\n200 full disks, {frames} acknowledged frames, 0 lost")
 
 
@@ -127,19 +143,20 @@ def test_a_lock_that_cannot_be_removed_is_let_go_all_the_same(tmp_path, monkeypa
     Recording.create(tmp_path / "a.h5", frame(0)).close()
 
 
-def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path):
-    with start("append_for_ever", tmp_path / "a.h5") as child:
+@pytest.mark.parametrize(("name", "rotate_frames"), [("a.h5", 0), ("a", 3)])
+def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path, name, rotate_frames):
+    with start("append_for_ever", tmp_path / name, rotate_frames) as child:
         child.stdin.write("go\n")
         child.stdin.flush()
         lines = [child.stdout.readline() for _ in range(20)]
         with pytest.raises(StorageError, match="has another writer"):
-            Recording.create(tmp_path / "a.h5", frame(0))
+            Recording.create(tmp_path / name, frame(0))
         lines += [child.stdout.readline() for _ in range(20)]
         child.kill()
         lines += child.stdout.readlines()
     promised = acknowledged(lines[1:])
     assert len(promised) >= 39
-    assert read_in_fresh_process(tmp_path / "a.h5")[0][: len(promised)] == promised
+    assert read_in_fresh_process(tmp_path / name)[0][: len(promised)] == promised
 
 
 def test_nothing_is_overwritten(tmp_path):
