@@ -324,3 +324,15 @@ def test_one_exposure_that_is_refused_spoils_nothing():
         )  # fmt: skip
         found = checked(camera)
     assert not failing(found) and states(found)["settings"] == "note" and states(found)["exposure"] == "ok"
+
+
+def test_a_mosaic_is_compared_with_its_own_colours():
+    """Filters that pass 1 : 3 are no fixed pattern."""
+    draw = np.random.default_rng(0)
+    light = np.tile([[1500.0, 500.0], [500.0, 900.0]], (40, 50)) * (1 + 0.01 * draw.standard_normal((80, 100)))
+    pixels = np.rint(draw.normal(light + 64, 10, (8, 80, 100))).astype(np.uint16)
+    of_colours = check_raw.fixed_pattern(pixels, 64, "GRBG").figures
+    assert of_colours["fixed_dn"] < 20 < 200 < check_raw.fixed_pattern(pixels, 64, None).figures["fixed_dn"]
+    assert of_colours["outlier_share"] == 0
+    # Neither the light nor the noise of one colour makes it look processed.
+    assert check_raw.own_noise(neighbours(pixels, 64, 4095), (80, 100)).state == "ok"

@@ -24,7 +24,7 @@ from lensless.data.scenes import load_scenes
 
 COMMANDS = [
     ["demo"], ["simulate"], ["train"], ["evaluate"], ["reconstruct"],
-    ["classify"], ["inspect"], ["doctor"],
+    ["classify"], ["inspect"], ["check"], ["doctor"],
 ]  # fmt: skip
 
 
