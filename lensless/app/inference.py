@@ -8,7 +8,10 @@ import numpy as np
 import torch
 
 from hardware.errors import ConfigurationError, FrameSaturated, InputError, StorageError
+from hardware.replay import SUFFIX
 from lensless.app.load import setting_of
+from lensless.app.perturbation import drift_of
+from lensless.app.rig import read_spec
 from lensless.app.screen import Screen
 from lensless.app.sources import Refused, Seen, measurements, rigs_of
 from lensless.evaluate.figures import HEADS, shown
@@ -29,7 +32,7 @@ def reconstruct(
     screen: Screen,
 ) -> None:
     """Write a picture of every measurement, and a sheet of frames beside pictures."""
-    task, seen, refused = _open(folder, source, count, rig, device, scenes=True)
+    task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=True)
     if not isinstance(task, Reconstruct):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives labels; use: lensless classify"
@@ -63,7 +66,7 @@ def classify(
     folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str, screen: Screen
 ) -> None:
     """Name every measurement, with the probability that the network gives its answer."""
-    task, seen, refused = _open(folder, source, count, rig, device, scenes=False)
+    task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=False)
     if isinstance(task, Reconstruct):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives pictures; use: lensless reconstruct"
@@ -103,20 +106,43 @@ def device_of(task: Task) -> torch.device:
 
 
 def _open(
-    folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str, *, scenes: bool
+    folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str, screen: Screen, *, scenes: bool
 ) -> tuple[Task, Iterator[Seen], list[Refused]]:
     """Task, measurements one by one, and a list that fills with those that saturate.
 
     Raises:
         CalibrationMismatch: frames that say that they are of another rig.
     """
+    _check_order(folder, source)
     found = checkpoint.load(folder)
-    setting = setting_of(found, str(folder), device, rig)
-    for rig_id, fingerprint in rigs_of(source):
-        checkpoint.check_rig(found.card, rig_id, fingerprint, str(folder))
+    setting = setting_of(found, str(folder), device)
+    asked = [] if rig is None else [read_spec(rig)]
+    for rig_id, fingerprint in dict.fromkeys([*((one.id, one.fingerprint) for one in asked), *rigs_of(source)]):
+        drift = drift_of(setting.rig.spec, rig_id, fingerprint)
+        if drift is None:
+            checkpoint.check_rig(found.card, rig_id, fingerprint, str(folder))
+            continue
+        screen.say(
+            f"these frames are of {setting.rig.id} after it drifted (seed {drift[0]}, strength {drift[1]:g}); the "
+            "network and its calibration know the rig from before"
+        )
     refused: list[Refused] = []
     everything = measurements(source, found.calibration, setting.frames, count, scenes=scenes, rays=setting.rig.rays)
     return found.task.to(setting.device), _usable(everything, refused, source), refused
+
+
+def _check_order(folder: pathlib.Path, source: str) -> None:
+    """Refuse a checkpoint and frames that changed places.
+
+    Raises:
+        ConfigurationError: they did.
+    """
+    second_is = (pathlib.Path(source) / checkpoint.WEIGHTS).is_file()
+    if second_is and not (folder / checkpoint.WEIGHTS).is_file():
+        what = "a recording" if folder.suffix == SUFFIX else "no checkpoint"
+        raise ConfigurationError(
+            f"{folder} is {what}, and {source} a checkpoint: the order is CHECKPOINT SOURCE; exchange the two"
+        )
 
 
 def _usable(everything: Iterator[Seen | Refused], refused: list[Refused], source: str) -> Iterator[Seen]:

@@ -23,6 +23,7 @@ GAIN = 0.02  # relative: the lamp, and the response of a warm sensor
 TEMPERATURE_C = 3.0
 NEW_SPECKS = 1.0  # mean number on a bare sensor
 STRONGEST = 10.0
+_DRIFT = r"(\d{1,12})(?:x(\d+(?:\.\d+)?))?"  # SEED or SEEDxSTRENGTH
 
 
 def perturb(spec: RigSpec, seed: int, strength: float = 1.0) -> RigSpec:
@@ -33,9 +34,10 @@ def perturb(spec: RigSpec, seed: int, strength: float = 1.0) -> RigSpec:
         ConfigurationError: the strength is not within 0 .. 10.
     """
     if not 0 <= strength <= STRONGEST:
-        raise ConfigurationError(f"perturbation: strength = {strength}; expected 0 .. {STRONGEST:g}")
+        raise ConfigurationError(f"rig {spec.id!r}: drift of strength = {strength:g}; expected 0 .. {STRONGEST:g}")
     if seed < 0:
-        raise ConfigurationError(f"perturbation: seed = {seed}; expected 0 or more")
+        raise ConfigurationError(f"rig {spec.id!r}: drift of seed = {seed}; expected 0 or more")
+    strength = float(f"{strength:g}")  # the id says no more digits, and must tell the whole drift
     draw = np.random.default_rng(seed)
     tilt_x, tilt_y, roll, shift_x, shift_y, image_x, image_y, distance, gain, warmth = (
         strength * float(number) for number in np.clip(draw.standard_normal(10), -3, 3)
@@ -70,6 +72,15 @@ def perturb(spec: RigSpec, seed: int, strength: float = 1.0) -> RigSpec:
     )
 
 
+def drift_of(spec: RigSpec, rig_id: str, fingerprint: str) -> tuple[int, float] | None:
+    """Seed and strength of the drift, if that id and fingerprint are those of a drifted copy of this rig; else None."""
+    found = re.fullmatch(re.escape(spec.id) + "~" + _DRIFT, rig_id)
+    if found is None or float(found[2] or 1) > STRONGEST:
+        return None
+    seed, strength = int(found[1]), float(found[2] or 1)
+    return (seed, strength) if perturb(spec, seed, strength).fingerprint == fingerprint else None
+
+
 def at_distance(scene: SceneSpec, distance_mm: float) -> SceneSpec:
     """The same display at another distance: the angle that it fills changes, its width does not."""
     if scene.fov_deg is None:
@@ -87,7 +98,7 @@ def split_name(name: str) -> tuple[str, int | None, float]:
     source, mark, rest = name.rpartition("~")
     if not mark or "/" in rest or not source or pathlib.Path(name).is_file():  # a ~ may be part of a path
         return name, None, 1.0
-    found = re.fullmatch(r"(\d{1,12})(?:x(\d+(?:\.\d+)?))?", rest)
+    found = re.fullmatch(_DRIFT, rest)
     if found is None:
         raise ConfigurationError(
             f"rig {name!r}: expected ID~SEED or ID~SEEDxSTRENGTH, such as {source}~3 or {source}~3x0.5"

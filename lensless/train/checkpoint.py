@@ -9,6 +9,7 @@ Never pickle: a checkpoint from a stranger can be wrong, but it cannot run code.
 
 import contextlib
 import dataclasses
+import importlib.resources
 import json
 import os
 import pathlib
@@ -143,9 +144,13 @@ def check_rig(card: dict, rig_id: str, fingerprint: str, where: str) -> None:
             f"{where}: trained on sharp pictures, for comparison; it can serve no rig ({rig_id!r})"
         )
     if trained["id"] != rig_id:
+        shipped = {
+            file.name.removesuffix(".toml") for file in (importlib.resources.files("hardware") / "rigs").iterdir()
+        }
+        name = rig_id if rig_id.partition("~")[0] in shipped else f"FILE.toml, with the file of rig {rig_id!r}"
         raise CalibrationMismatch(
             f"{where}: trained for rig {trained['id']!r}, asked to serve rig {rig_id!r}; "
-            f"train one for it: lensless train {card['task']['kind'].split('-')[0]} --rig {rig_id}"
+            f"train one for it: lensless train {card['task']['kind'].split('-')[0]} --rig {name}"
         )
     if trained["fingerprint"] != fingerprint:
         raise CalibrationMismatch(

@@ -19,6 +19,7 @@ from lensless.app.perturbation import (
     ROLL_DEG,
     SHIFT_MM,
     TILT_DEG,
+    drift_of,
     perturb,
     split_name,
 )
@@ -88,7 +89,7 @@ def test_any_command_takes_a_drifted_rig_by_its_name():
 
 @pytest.mark.parametrize("name, says", [
     ("bare-v1~x", "expected ID~SEED or ID~SEEDxSTRENGTH"), ("bare-v1~1.5", "expected ID~SEED"),
-    ("bare-v1~-1", "expected ID~SEED"), ("bare-v1~1x11", r"strength = 11.0; expected 0 \.\. 10"),
+    ("bare-v1~-1", "expected ID~SEED"), ("bare-v1~1x11", r"'bare-v1': drift of strength = 11; expected 0 \.\. 10"),
     ("bare-v1~1xnan", "expected ID~SEED"), ("nothing~1", "rig 'nothing': no such file"),
 ])  # fmt: skip
 def test_a_drift_that_cannot_be_is_refused(name, says):
@@ -157,3 +158,29 @@ def test_the_commands_train_and_test_on_perturbed_rigs(lensless, train, tiny, tm
     assert any(line["name"] == "without reconstruction, perturbed" for line in lines)
     drifted = lensless("simulate", "--rig", f"{tiny}~3", "--rays", 1024, "--count", 2, "--out", tmp_path / "d.h5")
     assert drifted.exit_code == 0, drifted.output
+
+
+def test_frames_of_the_drifted_rig_are_served_and_those_of_another_rig_that_drifted_are_not(
+    lensless, tiny, classify_run, reconstruct_run, tmp_path
+):
+    frames, says = tmp_path / "drifted.h5", "tiny-v1 after it drifted (seed 3, strength 0.5)"
+    assert lensless("simulate", "--rig", f"{tiny}~3x0.5", "--rays", 1024, "--count", 2, "--out", frames).exit_code == 0
+    for source in (frames, f"simulated:{tiny}~3x0.5?rays=1024"):
+        result = lensless("classify", classify_run, source)
+        assert result.exit_code == 0 and result.output.count(says) == 1, result.output
+    result = lensless("reconstruct", reconstruct_run, frames, "--out", tmp_path / "pictures")
+    assert result.exit_code == 0 and says in result.output, result.output
+    (tmp_path / "new.toml").write_text(tiny.read_text().replace("12.5", "11.5"))  # the same id, and another rig
+    for other in ("cannula-v1~3x0.5", f"{tmp_path / 'new.toml'}~3x0.5"):
+        result = lensless("classify", classify_run, f"simulated:{other}")
+        assert result.exit_code == 6 and "~3x0.5" in result.stderr, result.output
+
+
+def test_the_id_tells_the_whole_drift():
+    spec = SPECS["bare-v1"]
+    for strength in (0.1234567, 1, 1.00000001, 1 / 3):
+        drifted = perturb(spec, 7, strength)
+        assert drift_of(spec, drifted.id, drifted.fingerprint) is not None
+    assert drift_of(spec, drifted.id, SPECS["cannula-v1"].fingerprint) is None
+    assert drift_of(SPECS["cannula-v1"], drifted.id, drifted.fingerprint) is None
+    assert drift_of(spec, "bare-v1~7x99", drifted.fingerprint) is None

@@ -37,11 +37,12 @@ def test_only_its_own_rig_may_use_it(trained):
     spec = tiny.setting().rig.spec
     checkpoint.check_rig(card, spec.id, spec.fingerprint, "here")
     kind = card["task"]["kind"].split("-")[0]
-    with pytest.raises(
-        CalibrationMismatch, match=rf"trained for rig 'tiny'.*lensless train {kind} --rig other"
-    ) as caught:
-        checkpoint.check_rig(card, "other", spec.fingerprint, "here")
-    assert caught.value.exit_code == 6
+    for other, name in (("other", "FILE.toml, with the file of rig 'other'"), ("bare-v1~3", "bare-v1~3")):
+        with pytest.raises(
+            CalibrationMismatch, match=rf"trained for rig 'tiny'.*lensless train {kind} --rig {name}$"
+        ) as caught:
+            checkpoint.check_rig(card, other, spec.fingerprint, "here")
+        assert caught.value.exit_code == 6
     changed = tiny.rig(prnu=0.02).spec
     assert changed.id == spec.id and changed.fingerprint != spec.fingerprint
     with pytest.raises(CalibrationMismatch, match="a changed rig needs a new id"):
