@@ -135,7 +135,7 @@ def _series(camera: Camera, found: Burst, count: int) -> tuple[list[tuple[float,
             return None
 
     # A recording grants the exposure that it has and no other; its frames must not be used up by trying.
-    if not camera.live and ask(own_s * UNUSUAL) is None:
+    if not camera.live and ask(float(f"{own_s * UNUSUAL:.3g}")) is None:
         return [], [], refusals[0]
     seen = found
     for _ in range(TRIES):
