@@ -44,8 +44,8 @@ class _Server:
         """Frames as they come, and orders between them."""
         camera = self._camera
         applied = dataclasses.asdict(camera.configure(CameraSettings()))
-        facts = camera.facts if hasattr(camera, "facts") else {}
-        self._parent.send(hello=True, camera_id=camera.camera_id, live=camera.live, settings=applied, facts=facts)
+        hello = {"camera_id": camera.camera_id, "live": camera.live, "settings": applied, "facts": self._facts()}
+        self._parent.send(hello=True, **hello)
         while not self._done:
             # A source that waits is not read while nobody has room; a live one is, so that no frame is an old one.
             waits = self._frames is None or (not camera.live and self._slots is not None and not self._free)
@@ -70,9 +70,12 @@ class _Server:
                 except LenslessError as error:
                     self._parent.send(refused=error_message(error))
                 else:
-                    self._parent.send(applied=dataclasses.asdict(applied))
+                    self._parent.send(applied=dataclasses.asdict(applied), facts=self._facts())
             case "close":
                 self._done = True
+
+    def _facts(self) -> dict[str, object]:
+        return getattr(self._camera, "facts", {})
 
     def _pass_on(self, frame: Frame | None) -> None:
         if frame is None:

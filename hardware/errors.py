@@ -5,6 +5,7 @@
       ConfigurationError          2   an option, a rig file or a geometry that cannot be
       CameraError                     a device did not do what was asked
         CameraLost                3   and it will not come back
+      Unrecognisable              3   a lost camera that could not be told from another is not waited for
       StorageError                4   disk full, not writable, or already being written
         Overrun                   4   frames came faster than they could be taken, and none may be dropped
       InputError                  5   a file that is missing, truncated, or not what it claims to be
@@ -35,6 +36,12 @@ class CameraError(LenslessError):
 
 class CameraLost(CameraError):
     """The device is gone for good, or did not come back within the stated tries."""
+
+
+class Unrecognisable(LenslessError):
+    """A lost camera that nothing tells from another one; waiting for it could bring the wrong one."""
+
+    exit_code = 3
 
 
 class StorageError(LenslessError):

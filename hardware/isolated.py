@@ -34,6 +34,8 @@ class IsolatedCamera(Closing):
     one. Frames that nobody fetches wait in at most 64 MiB; what comes after them is lost if the camera is live, and
     counted.
 
+    `facts` are what the camera in the child tells of its device besides its settings.
+
     Args:
         arguments: of the Python interpreter: a program that calls `hardware.driver_process.serve`.
         name: the address, for messages.
@@ -80,7 +82,7 @@ class IsolatedCamera(Closing):
         self._child.send(do="configure", wanted=dataclasses.asdict(wanted))
         longest_s = max(self._settings.exposure_s or 0, wanted.exposure_s or 0)
         answer = self._answer("applied", CONFIGURE_S + 4 * longest_s, "apply settings")
-        applied = from_plain(CameraSettings, answer["applied"])
+        applied, self.facts = from_plain(CameraSettings, answer["applied"]), answer["facts"]
         if applied != self._settings:
             while self._waiting:
                 self._drop(self._waiting.popleft())

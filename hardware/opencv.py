@@ -130,6 +130,11 @@ class OpenCvCamera(Closing):
         """Numbers of the driver as read back when the camera was last opened or configured."""
         return dict(self._controls)
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """What is known of the device besides its settings, for records of where frames came from."""
+        return {"identity": self.identity, "controls": self.controls, "exposure_verified": self.exposure_verified}
+
     def configure(self, wanted: CameraSettings) -> CameraSettings:
         """Exposure can be set; where it changes by half or more, the mean level of the frames has to follow.
 

@@ -25,7 +25,7 @@ class Slots(Closing):
     """
 
     def __init__(self, count: int, slot_bytes: int):
-        handle, name = tempfile.mkstemp(prefix="lensless-", dir=_MEMORY if _MEMORY.is_dir() else None)
+        handle, name = tempfile.mkstemp(prefix=f"lensless-{os.getpid()}-", dir=_MEMORY if _MEMORY.is_dir() else None)
         self.path, self.count, self.slot_bytes = pathlib.Path(name), count, slot_bytes
         size = count * slot_bytes
         try:

@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 
-from hardware import CameraSettings, Frame, open_camera
+from hardware import CameraSettings, Frame
 from hardware.errors import ConfigurationError, LenslessError, StorageError
 from hardware.recording.process import RecordingProcess
 from hardware.ring import MIB, Counts, Policy, Ring
+from hardware.same_camera import SameCamera
 from hardware.stream import Stream
 from lensless.app.screen import Screen
 from lensless.app.version import code_version
@@ -58,19 +59,18 @@ def record(wish: Wish, screen: Screen) -> dict:
         raise StorageError(f"'{wish.out}' exists; nothing is ever overwritten: choose another name with --out")
     if not wish.out.resolve().parent.is_dir():
         raise StorageError(f"--out {wish.out}: its folder does not exist; make it, or name another")
-    ring = Ring(wish.ring_mib * MIB, wish.policy)
+    ring, connect = Ring(wish.ring_mib * MIB, wish.policy), SameCamera(wish.address)
     failure: BaseException | None = None
     writer: RecordingProcess | None = None
     began_s = time.monotonic()
     with Stream(
-        lambda: open_camera(wish.address), wanted=wish.settings, ring=ring, retries=wish.retries,
-        on_event=lambda event: screen.say(event.text),
+        connect, wanted=wish.settings, ring=ring, retries=wish.retries, on_event=lambda event: screen.say(event.text)
     ) as stream:  # fmt: skip
         screen.say(_applied(wish.settings, stream.applied))
         try:
             for frame in _wanted(stream, ring, wish, screen):
                 if writer is None:
-                    writer = _writer(wish, frame, stream.applied)
+                    writer = _writer(wish, frame, stream.applied, connect.facts)
                 writer.append(frame)
         except (KeyboardInterrupt, LenslessError) as error:
             failure = error
@@ -117,11 +117,13 @@ def _wait_for_camera() -> None:
             thread.join(LONGEST_FRAME_S)
 
 
-def _writer(wish: Wish, first: Frame, applied: CameraSettings) -> RecordingProcess:
+def _writer(wish: Wish, first: Frame, applied: CameraSettings, device: dict[str, object]) -> RecordingProcess:
     provenance = {
         "source": wish.address, "applied": dataclasses.asdict(applied), "code": code_version(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
+    if device:
+        provenance["device"] = device
     if wish.address.startswith("simulated:"):
         from lensless.app.sources import rigs_of
 

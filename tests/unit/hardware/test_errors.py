@@ -15,6 +15,7 @@ EXIT_CODES = {
     "ConfigurationError": 2,
     "CameraError": 3,
     "CameraLost": 3,
+    "Unrecognisable": 3,
     "StorageError": 4,
     "Overrun": 4,
     "InputError": 5,
