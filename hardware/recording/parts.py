@@ -39,6 +39,7 @@ class Parts:
             if path.is_dir():
                 self._read_manifest()
                 self.refresh()
+                self.part(0)  # what the manifest says of all parts is true of the first
             else:
                 self._ends = [len(self.part(0))]
         except BaseException:
@@ -127,6 +128,10 @@ class Parts:
         number = listed = len(self._manifest.parts)
         while self._is_there(number):
             number += 1
+        if number == 0:
+            raise manifest.refusal(self._path, f"'{manifest.part_name(0)}' is missing")
+        if self._manifest.closed and number > listed:
+            raise manifest.refusal(self._path, f"'{manifest.part_name(listed)}' is not listed in '{manifest.NAME}'")
         # Only now how long they are: a part is finished before the next is there.
         for at in range(self._settled, number):
             if at in self._open:
@@ -134,10 +139,6 @@ class Parts:
                 self._check(at, self._open[at])
         lengths = [part.frames for part in self._manifest.parts]
         lengths += [len(self.part(at)) for at in range(listed, number)]
-        if number == 0:
-            raise manifest.refusal(self._path, f"'{manifest.part_name(0)}' is missing")
-        if self._manifest.closed and number > listed:
-            raise manifest.refusal(self._path, f"'{manifest.part_name(listed)}' is not listed in '{manifest.NAME}'")
         self._ends, self._settled = list(itertools.accumulate(lengths)), listed
         return len(self)
 

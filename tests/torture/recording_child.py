@@ -214,7 +214,7 @@ def mutate(content: bytes, draw: np.random.Generator) -> bytes:
     mutant = bytearray(content)
     for _ in range(draw.integers(1, 17)):
         # Half of the hits near the start, where the structure of the file is.
-        mutant[draw.integers(len(content) if draw.random() < 0.5 else 4096)] = draw.integers(256)
+        mutant[draw.integers(len(content) if draw.random() < 0.5 else min(4096, len(content)))] = draw.integers(256)
     return bytes(mutant)
 
 
