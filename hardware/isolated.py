@@ -5,6 +5,7 @@ not open again in the same process (#27294). The child can be killed; a new conn
 """
 
 import dataclasses
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -53,6 +54,7 @@ class IsolatedCamera(Closing):
         self._waiting: deque[dict] = deque()  # frames that came while an answer was awaited
         self._lost, self._last = 0, "before its first frame"
         self._started, self._ended, self._closed, self._gone = False, False, False, ""
+        self._closing, self._released = threading.Lock(), False
         self._child = Child(arguments)
         try:
             hello = self._answer("hello", open_s, "open")
@@ -125,14 +127,16 @@ class IsolatedCamera(Closing):
 
     def close(self) -> None:
         """End the child, by force if it does not answer within a second; a second call does nothing."""
-        if self._closed:
-            return
         self._closed = True
-        self._child.wake()
-        self._child.send(do="close")
-        self._child.close(CLOSE_S)
-        if self._slots is not None:
-            self._slots.close()
+        with self._closing:  # a second one, from another thread, waits for the first
+            if self._released:
+                return
+            self._released = True
+            self._child.wake()
+            self._child.send(do="close")
+            self._child.close(CLOSE_S)
+            if self._slots is not None:
+                self._slots.close()
 
     def _rest(self) -> Iterator[Frame]:
         while not self._closed and (message := self._next_message()) is not None:
