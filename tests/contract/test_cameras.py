@@ -66,6 +66,13 @@ def replay_of_many(folder) -> ReplayCamera:
     return open_camera(f"replay:{folder}")
 
 
+def replay_of_parts(folder) -> ReplayCamera:
+    frames = simulated(folder).snap(20)
+    with Recording.create(folder / "parts", frames[0], reserve_bytes=0, rotate_frames=6) as writer:
+        writer.append_all(frames)
+    return open_camera(f"replay:{folder / 'parts'}")
+
+
 def isolated(folder) -> IsolatedCamera:
     """The same sensor, in a child process."""
     driver = pathlib.Path(__file__).resolve().parents[1] / "torture" / "driver_child.py"
@@ -104,6 +111,7 @@ CAMERAS = {
     replay_of_one: Expected(),
     replay_with_losses: Expected(),
     replay_of_many: Expected(),
+    replay_of_parts: Expected(),
     video_file: Expected(name="file-", shape=EVEN, bit_depth=16, raw=False),  # nothing proves what a file has been
     webcam: Expected(name="opencv-v4l2-0", computed=False),
 }
@@ -244,6 +252,16 @@ def test_a_replay_ends_with_a_clear_error(tmp_path):
         assert camera.configure(CameraSettings()).exposure_s == 0.01
         with pytest.raises(ConfigurationError, match="cannot be exposed again"):
             camera.configure(CameraSettings(exposure_s=0.02))
+
+
+def test_a_replay_plays_files_and_folders_of_parts_in_the_order_of_their_names(tmp_path):
+    with replay_of_parts(tmp_path):
+        record(tmp_path / "z.h5", simulated(tmp_path).snap(3))
+        with ReplayCamera(tmp_path) as camera:
+            assert [frame.meta.sequence for frame in camera.frames()] == list(range(23))
+    (tmp_path / "parts" / "part-00001.h5").unlink()
+    with pytest.raises(InputError, match=r"'part-00001\.h5' is missing"):
+        ReplayCamera(tmp_path)
 
 
 def test_a_replay_of_nothing_of_links_and_of_two_cameras_is_refused(tmp_path):
