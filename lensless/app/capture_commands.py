@@ -129,4 +129,20 @@ def devices(json: o.Json = None) -> None:
     screen.result(cameras.devices(screen))
 
 
-COMMANDS = (record, info, repair, export, devices)
+@guarded
+def check(
+    camera: Camera,
+    frames: Annotated[
+        int, typer.Option(help="Frames taken as the camera is; the exposures take as many again.", min=4, max=512)
+    ] = 32,
+    page: Annotated[pathlib.Path | None, typer.Option(help="Write a page with figures.", metavar="FILE.html")] = None,
+    json: o.Json = None,
+) -> None:
+    """Say what is wrong with a camera, and how to mend it: is it raw, can it be set, is it steady?"""
+    from lensless.app import check as job
+
+    if not job.check(camera, frames, page, Screen(json)):
+        raise typer.Exit(1)
+
+
+COMMANDS = (devices, check, record, info, repair, export)

@@ -304,29 +304,6 @@ def bench_record(
 
 @app.command()
 @guarded
-def check(
-    camera: Annotated[
-        str,
-        typer.Argument(
-            help="A camera, e.g. opencv:0, or a recording as replay:FILE.h5 (which cannot be exposed again).",
-            metavar="CAMERA",
-        ),
-    ],
-    frames: Annotated[
-        int, typer.Option(help="Frames taken as the camera is; the exposures take as many again.", min=4, max=512)
-    ] = 32,
-    page: Annotated[pathlib.Path | None, typer.Option(help="Write a page with figures.", metavar="FILE.html")] = None,
-    json: o.Json = None,
-) -> None:
-    """Say what is wrong with a camera, and how to mend it: is it raw, can it be set, is it steady?"""
-    from lensless.app import check as job
-
-    if not job.check(camera, frames, page, Screen(json)):
-        raise typer.Exit(1)
-
-
-@app.command()
-@guarded
 def doctor(json: o.Json = None) -> None:
     """Check what works on this machine."""
     from lensless.app.doctor import examine

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hardware import Frame, FrameMeta, Recording
+from hardware.devices import devices
 from hardware.errors import LenslessError
 from lensless.app.rig import open_rig, shipped_rigs
 from lensless.data.download import data_folder
@@ -43,6 +44,7 @@ def examine() -> list[Finding]:
         ("GPU", _gpu),
         ("rig files", _rigs),
         ("recordings", _recordings),
+        ("cameras", _cameras),
         ("cache folder", _cache),
         ("MNIST", _mnist),
         ("disk", _disk),
@@ -102,6 +104,14 @@ def _recordings() -> tuple[str, str]:
         with Recording.open(path) as recording:
             same = np.array_equal(recording[0].pixels, frame.pixels)
     return ("ok", "a frame was written and read back") if same else ("fails", "a frame came back changed")
+
+
+def _cameras() -> tuple[str, str]:
+    found = devices()
+    if not found:
+        return "note", "none attached; simulated rigs, recordings and video files do without (lensless devices)"
+    names = ", ".join(f"{one.name} ({one.path})" for one in found)
+    return "ok", f"{names}; look at one: lensless check opencv:id:{found[0].camera_id}"
 
 
 def _cache() -> tuple[str, str]:

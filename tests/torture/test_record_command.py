@@ -1,0 +1,135 @@
+"""Recording as a person does it: stopped, killed, unplugged, repaired, played; one message and an exit code."""
+
+import itertools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from recording_tools import TESTS
+from video import noise, write_ffv1
+
+from hardware import Recording, open_camera
+
+CHILD = pathlib.Path(__file__).with_name("command_child.py")
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))}
+    command = [sys.executable, str(CHILD), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    """What a command says, on both channels, when it ends with `code`."""
+    with start(*arguments) as child:
+        out, err = child.communicate(timeout=60)
+    assert child.returncode == code, out + err
+    assert "Traceback" not in out + err
+    return out + err
+
+
+def check_whole(path) -> int:
+    with Recording.open(path) as recording:
+        frames = list(recording)
+    for before, after in itertools.pairwise(frames):
+        assert after.meta.sequence == before.meta.sequence + 1 + after.meta.lost_before
+    return len(frames)
+
+
+def wait_for(path, frames: int) -> None:
+    """Until another process has recorded so many."""
+    deadline_s = time.monotonic() + 20
+    while time.monotonic() < deadline_s:
+        if path.exists() and any(path.glob("part-*")):
+            with Recording.open(path) as recording:
+                if len(recording) >= frames:
+                    return
+        time.sleep(0.02)
+    pytest.fail(f"{path} did not reach {frames} frames in 20 s")
+
+
+def test_a_video_file_is_recorded_told_of_exported_and_played(tmp_path):
+    pictures = noise(30, (14, 18), np.uint8)
+    write_ffv1(tmp_path / "clip.mkv", pictures)
+    run("record", f"opencv:{tmp_path / 'clip.mkv'}", "--out", tmp_path / "a", "--rotate-frames", 12, "--sha256")
+    said = run("info", tmp_path / "a", "--verify")
+    assert "30 of 14 x 18, 8 bits" in said and "3, 3 with their SHA-256" in said and "every frame" in said
+    run("export", tmp_path / "a", "--out", tmp_path / "a.npy", "--frames", "5:25:5")
+    assert np.array_equal(np.load(tmp_path / "a.npy"), pictures[5:25:5])
+    assert json.loads((tmp_path / "a.json").read_text())["frames"]
+    with open_camera(f"replay:{tmp_path / 'a'}") as camera:
+        assert all(np.array_equal(frame.pixels, one) for frame, one in zip(camera.frames(), pictures, strict=True))
+    assert "exists" in run("export", tmp_path / "a", "--out", tmp_path / "a.npy", code=4)
+    assert "START:STOP" in run("export", tmp_path / "a", "--out", tmp_path / "b.npy", "--frames", "x", code=2)
+    assert "exists" in run("record", f"opencv:{tmp_path / 'clip.mkv'}", "--out", tmp_path / "a", code=4)
+
+
+def test_ctrl_c_closes_in_order_and_every_frame_is_accounted_for(tmp_path):
+    with start("record", "fake:fast", "--out", tmp_path / "a") as child:
+        wait_for(tmp_path / "a", 20)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+    assert child.returncode == 130 and "Traceback" not in out + err, out + err
+    captured, recorded = (
+        int(out.partition(word)[2].split()[0].strip(",").replace(",", "")) for word in ("captured", "recorded")
+    )
+    assert check_whole(tmp_path / "a") == recorded <= captured
+    with Recording.open(tmp_path / "a") as recording:
+        assert recording.closed_in_order
+
+
+def test_a_killed_recording_is_followed_told_of_and_repaired(tmp_path):
+    with start("record", "fake:fast", "--out", tmp_path / "a", "--rotate-frames", 15) as child:
+        wait_for(tmp_path / "a", 1)
+        with Recording.open(tmp_path / "a") as recording:  # while it is written
+            followed = [frame.meta.sequence for frame in itertools.islice(recording.follow(5.0), 50)]
+        child.kill()
+    assert followed == list(range(followed[0], followed[0] + 50))
+    time.sleep(0.5)  # the writer, a process of its own, ends by itself
+    there = check_whole(tmp_path / "a")
+    run("info", tmp_path / "a")
+    last = sorted((tmp_path / "a").glob("part-*"))[-1]
+    last.write_bytes(last.read_bytes()[:-1000])
+    said = run("repair", tmp_path / "a", "--out", tmp_path / "b")
+    assert 50 <= check_whole(tmp_path / "b") < there and "copied" in said
+
+
+def test_a_camera_that_is_lost_is_connected_again_and_numbers_go_on(tmp_path):
+    said = run("record", "fake:lose,30", "--out", tmp_path / "a.h5", "--frames", 80)
+    assert said.count("attempt 1") >= 2 and "is back after" in said
+    assert check_whole(tmp_path / "a.h5") == 80
+
+
+def test_a_camera_that_hangs_and_does_not_come_back_in_time_is_exit_code_3_and_keeps_what_was_recorded(tmp_path):
+    said = run("record", "fake:hang,0", "--out", tmp_path / "a", "--retries", 1, code=3)
+    assert "did not come back" in said and not (tmp_path / "a").exists()
+    said = run("record", "fake:hang,20", "--out", tmp_path / "b", "--retries", 0, code=3)
+    assert "recorded 20" in said and check_whole(tmp_path / "b") == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["record", "opencv:0", "--out", "x"], 3, "cannot be opened"),
+        (["record", "opencvv:0", "--out", "x"], 2, "did you mean 'opencv:'"),
+        (["record", "opencv:none.mkv", "--out", "x"], 5, "is not there"),
+        (["record", "replay:none", "--out", "x"], 5, "none"),
+        (["record", "fake:fast", "--out", "no/where/x"], 4, "folder does not exist"),
+        (["record", "fake:no device", "--out", "x"], 2, "no such device"),
+        (["record", "fake:fast", "--out", "x", "--exposure-s", "-1"], 2, "exposure_s"),
+        (["info", "none"], 5, "none"),
+        (["repair", "none", "--out", "x"], 5, "none"),
+        (["export", "none", "--out", "x.tif"], 5, "none"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else None,
+)
+def test_bad_input_is_one_message_and_leaves_nothing(tmp_path, monkeypatch, arguments, code, says):
+    monkeypatch.chdir(tmp_path)
+    assert says in run(*arguments, code=code)
+    assert list(tmp_path.iterdir()) == []
