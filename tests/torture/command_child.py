@@ -10,7 +10,7 @@ DRIVER = str(pathlib.Path(__file__).with_name("driver_child.py"))
 
 
 def main() -> None:
-    register_camera("fake", lambda place: IsolatedCamera([DRIVER, *place.split(",")], f"fake:{place}", stall_s=0.3))
+    register_camera("fake", lambda place: IsolatedCamera([DRIVER, *place.split(",")], f"fake:{place}", stall_s=1.0))
     app()
 
 
