@@ -14,7 +14,7 @@ from hardware.recording.manifest import PartFacts
 from hardware.recording.part import Part
 from hardware.recording.rotation import file_sha256
 
-# Opening one takes some milliseconds, which frames in random order would pay for each.
+# Opening one takes some milliseconds, which frames in random order would pay for each; an open one takes up to 10 MiB.
 MOST_OPEN = 16
 
 

@@ -202,6 +202,7 @@ class FolderWriter(Closing):
         try:
             if not self.path.exists():
                 self.path.mkdir()
+                publish.sync_folder(self.path.parent)
                 return True
             found = set(os.listdir(self.path))
             if found <= {f"{first.name}.lock", *(path.name for path in left)} and self._is_empty_recording():

@@ -13,7 +13,7 @@ from hardware.frame import Frame, dtype_of
 from hardware.recording import checks, schema
 from hardware.recording.sandbox import Fell, Sandbox
 
-# A child that hangs costs 10 s: after so many that fell one behind the other the rest of a file is given up.
+# A child that hangs costs 8 s: after so many that fell one behind the other the rest of a file is given up.
 MOST_FALLS = 5
 
 

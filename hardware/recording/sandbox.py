@@ -1,7 +1,7 @@
 """A child process with limits that reads files nobody vouches for.
 
 HDF5 itself loops on some damaged files and crashes on others (1 in some hundreds of random mutants). Here that ends the
-child: it may use 1 GiB of memory, leaves no core dump, and is killed when it has said nothing for 10 s. Where the
+child: it may use 1 GiB of memory, leaves no core dump, and is killed when it has said nothing for 8 s. Where the
 operating system limits no process (Windows), the time is all that is limited.
 """
 
@@ -20,7 +20,7 @@ from hardware.closing import Closing
 from hardware.errors import InputError
 
 MEMORY_BYTES = 2**30
-SILENCE_S = 10.0
+SILENCE_S = 8.0  # a bad file is told of within 10 s
 LONGEST_LINE_BYTES = 2**16
 
 

@@ -9,7 +9,7 @@ from hardware.recording.sandbox import Fell, Sandbox
 def vet(path: str | pathlib.Path) -> int:
     """Read the structure of a recording and every row of its facts in a child process with limits.
 
-    The pixels are not read: their checksums are compared whenever a frame is. A child that does nothing for 10 s, or
+    The pixels are not read: their checksums are compared whenever a frame is. A child that says nothing for 8 s, or
     wants more than 1 GiB, is ended; 50,000 frames take about a second.
 
     Args:

@@ -212,9 +212,11 @@ def mutate(content: bytes, draw: np.random.Generator) -> bytes:
     if draw.random() < 0.2:
         return content[: draw.integers(len(content))]
     mutant = bytearray(content)
-    for _ in range(draw.integers(1, 17)):
-        # Half of the hits near the start, where the structure of the file is.
-        mutant[draw.integers(len(content) if draw.random() < 0.5 else min(4096, len(content)))] = draw.integers(256)
+    # Half of them near the start, where the structure of the file is, and a file with a hit is soon refused; the others
+    # with few hits anywhere, so that frames are read.
+    end, hits = (len(content), 4) if draw.random() < 0.5 else (min(4096, len(content)), 17)
+    for _ in range(draw.integers(1, hits)):
+        mutant[draw.integers(end)] = draw.integers(256)
     return bytes(mutant)
 
 

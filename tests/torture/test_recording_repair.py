@@ -201,7 +201,7 @@ def check_kills(folder, tmp_path, kills: int) -> None:
             child.stdout.readline()
             child.stdin.write("go\n")
             child.stdin.flush()
-            time.sleep(draw.uniform(0.15, 0.8))
+            time.sleep(draw.uniform(0.15, 2.0))
             child.kill()
             told = dict(line.split() for line in child.stdout.readlines())
         assert content(folder) == before
