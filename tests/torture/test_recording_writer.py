@@ -65,7 +65,7 @@ def test_a_full_disk_ends_in_order_at_200_limits(tmp_path):
             frames += end_in_order(tmp_path / "disk" / "a.h5", "fill_disk", limit_bytes)
             (tmp_path / "disk" / "a.h5").unlink(missing_ok=True)
         else:
-            frames += end_in_order(tmp_path / "disk" / "a", "fill_disk", min(limit_bytes, 20_000), 1 + number % 3)
+            frames += end_in_order(tmp_path / "disk" / "a", "fill_disk", min(limit_bytes, 9000), 1 + number % 3)
             shutil.rmtree(tmp_path / "disk" / "a", ignore_errors=True)
     print(f"\n200 full disks, {frames} acknowledged frames, 0 lost")
 
