@@ -119,7 +119,7 @@ class Cannula(DenseModel):
         if not near_field and length_mm > distance_mm:
             raise ConfigurationError(
                 f"Cannula: length_mm = {length_mm} mm is more than distance_mm = {distance_mm} mm, which is measured "
-                "from the scene to the front face; are they exchanged? say near_field=True if not"
+                "from the scene to the front face; are they exchanged? if not, set near_field = True"
             )
         if math.sin(math.radians(fov_deg / 2)) > numerical_aperture:
             accepted = 2 * math.degrees(math.asin(min(1.0, numerical_aperture)))
@@ -143,12 +143,13 @@ class Cannula(DenseModel):
             relay=Relay(relay_numerical_aperture, pupil_distance_mm),
             alignment=AlignmentSpec(),
         )  # fmt: skip
+        misaligned = dataclasses.replace(geometry, alignment=alignment)
+        misaligned.check_sight()
         aligned = _traced(geometry, rays, seed, device)
         stored = aligned
         check_white("Cannula", float(aligned["white"]))
         if alignment != AlignmentSpec():
-            dataclasses.replace(geometry, alignment=alignment).check_sight()
-            stored = _traced(dataclasses.replace(geometry, alignment=alignment), rays, seed, device)
+            stored = _traced(misaligned, rays, seed, device)
         matrix = stored["matrix"].to(device) / float(aligned["white"])
         super().__init__(matrix, scene_shape, sensor_shape, float(stored["sampling_error"]))
         self.sampling_spectrum = stored["sampling_spectrum"] / float(aligned["white"])

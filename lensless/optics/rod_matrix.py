@@ -57,16 +57,28 @@ class Geometry:
         return tuple(((1 + M) * lens - cell) * 1e-3 / M for lens, cell in zip(relay, sensor, strict=True))
 
     def check_sight(self) -> None:
-        """Refuse a pose in which a part of the scene lies beside or behind the front face of the rod."""
+        """Refuse a pose in which a part of the scene lies beside or behind the front face of the rod, or the middle of
+        one of its sides outside of what the rod guides; corners may be.
+        """
         half_y, half_x = (n * self.pixel_mm / 2 for n in self.scene_shape)
         y, x = (torch.tensor(ends, dtype=torch.float64) for ends in ((-half_y, half_y), (-half_x, half_x)))
         _, _, z = self.pose.seen(x, y[:, None])
+        a = self.alignment
         if not float(z.min()) > 0:
-            a = self.alignment
             raise ConfigurationError(
                 f"Cannula: tilt_x_deg = {a.tilt_x_deg:g}, tilt_y_deg = {a.tilt_y_deg:g} and a shift by "
                 f"({a.shift_x_mm:g}, {a.shift_y_mm:g}) mm leave a part of the scene {float(z.min()):.4g} mm before the "
                 "face of the rod; expected all of it at more than 0 mm"
+            )
+        x, y, z = self.pose.seen(torch.tensor([-half_x, half_x, 0, 0]), torch.tensor([0, 0, -half_y, half_y]))
+        steepest_deg = math.degrees(float(torch.atan2(torch.hypot(x, y), z).max()))
+        accepted_deg = math.degrees(math.asin(min(1.0, self.rod.numerical_aperture)))
+        if steepest_deg > accepted_deg * (1 + 1e-6):
+            raise ConfigurationError(
+                f"Cannula: tilt_x_deg = {a.tilt_x_deg:g}, tilt_y_deg = {a.tilt_y_deg:g} and a shift by "
+                f"({a.shift_x_mm:g}, {a.shift_y_mm:g}) mm put a side of the scene {steepest_deg:.4g} degrees off the "
+                f"axis of the rod; expected at most {accepted_deg:.4g} degrees, the half field of its "
+                f"numerical_aperture = {self.rod.numerical_aperture:g}: take a smaller scene, or align the rod"
             )
 
     def seen_from_rod(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -199,7 +199,7 @@ def test_a_rig_that_is_turned_as_a_whole_turns_its_matrix():
 ])  # fmt: skip
 def test_what_stands_wrong_leaves_the_symmetries_that_it_can(monkeypatch, tmp_path, name, moves):
     """Copied columns are those that would be computed: flip 0 mirrors rows, 1 columns, 2 is both."""
-    wrong = AlignmentSpec(**{name: 5.0})
+    wrong = AlignmentSpec(**{name: 3.5})
     by_symmetry = Cannula(**SQUARE, alignment=wrong, rays=2**14)
     plane = by_symmetry.as_matrix().reshape(8, 8, 4, 4)
     for move, axes in enumerate([(0, 2), (1, 3), (0, 1, 2, 3)]):
@@ -450,6 +450,8 @@ def test_a_geometry_that_cannot_be_is_refused_by_name(wrong):
         ({}, dict(sensor_tilt_x_deg=90.0), r"alignment\.sensor_tilt_x_deg = 90\.0 degrees"),
         ({}, dict(shift_x_mm=math.inf), r"alignment\.shift_x_mm = inf mm"),
         (dict(numerical_aperture=1.0), dict(tilt_x_deg=30.0, shift_x_mm=1000.0), "before the face of the rod"),
+        ({}, dict(tilt_x_deg=4.0), r"a side of the scene 13 degrees off the axis .* at most 12\.71 degrees"),
+        ({}, dict(shift_y_mm=25.0), r"a side of the scene 1\d\.\d+ degrees off the axis .* at most 12\.71 degrees"),
         (dict(relay_numerical_aperture=1e-9), {}, "has the light 0; expected more than 0"),
         (dict(seed=-1), {}, "seed = -1; expected a whole number"),
         (dict(length_mm="long"), {}, "length_mm = 'long' mm; expected above 0"),

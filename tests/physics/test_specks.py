@@ -7,7 +7,14 @@ from scipy.special import j1
 
 from hardware.errors import ConfigurationError
 from lensless.optics import BareSensor
-from lensless.optics.specks import SharpShadow, WaveShadow, hidden_by_disc, wave_of_disc
+from lensless.optics.specks import (
+    SharpShadow,
+    WaveShadow,
+    _trapezoid_nodes,
+    hidden_by_disc,
+    trapezoid_cdf,
+    wave_of_disc,
+)
 
 GREEN_NM, PATH_MM = 550.0, 0.7
 FRESNEL_SCALE_MM = np.sqrt(GREEN_NM * 1e-6 * PATH_MM)  # 0.0196
@@ -114,6 +121,20 @@ def test_the_table_of_a_short_wave_is_the_sharp_shadow():
     x = torch.linspace(0, 0.07, 27, dtype=torch.float64)[None, :, None, None]
     difference = waves(y, x) - sharp(y, x)
     assert float(difference.square().mean().sqrt()) <= 0.03 and abs(float(difference.mean())) <= 0.002
+
+
+@pytest.mark.parametrize("boxes", [(0.006, 0.041), (0.03, 0.05), (0.006, 0.5)])
+def test_the_sharp_shadow_of_wide_boxes_is_the_disc_that_they_average(boxes):
+    radius_mm = 0.02
+    shadow = SharpShadow(radius_mm, boxes)
+    places = torch.linspace(-shadow.reach_mm, shadow.reach_mm, 41, dtype=torch.float64)
+    y, x = places[:, None, None, None], places[None, :, None, None]
+    offsets, weights = _trapezoid_nodes(boxes, 10_000, x)
+    expected = torch.zeros(41, 41, 1, 1, dtype=torch.float64)
+    for offset, weight in zip(offsets, weights, strict=True):
+        half_chord = (radius_mm**2 - (x + offset).square()).clamp_min(0).sqrt()
+        expected += weight * (trapezoid_cdf(y + half_chord, boxes) - trapezoid_cdf(y - half_chord, boxes))
+    assert float((shadow(y, x) - expected).abs().max()) <= 1e-3 * float(expected.max())
 
 
 @pytest.mark.parametrize("radius_um", [8.0, 20.0])
