@@ -57,7 +57,7 @@ def _mode() -> int:
 
 
 def read(
-    path: pathlib.Path, kind: str = "checkpoint of lensless", remedy: str = "train again"
+    path: pathlib.Path, kind: str = "checkpoint of lensless", remedy: str = "train again: lensless train"
 ) -> tuple[dict[str, Tensor], dict]:
     """Tensors and facts of a file.
 

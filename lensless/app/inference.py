@@ -52,7 +52,7 @@ def reconstruct(
         results.append({"file": f"{at:06d}.png", "from": one.name, "psnr_db": figure})
     _write(out, "sheet.png", _sheet(first))
     rows = [[one["file"], one["from"], shown("psnr_db", one["psnr_db"])] for one in results]
-    screen.table("", ["picture", "from", HEADS["psnr_db"]], _short(rows))
+    screen.table("", *_filled(["picture", "from", HEADS["psnr_db"]], _short(rows)))
     figures = [one["psnr_db"] for one in results if one["psnr_db"] is not None]
     mean = float(np.mean(figures)) if figures else None
     against = f", mean PSNR {mean:.2f} dB against the scenes in the recording" if figures else ""
@@ -85,7 +85,7 @@ def classify(
             result["truth"] = truth
         results.append(result)
         rows.append([one.name, result["label"], f"{result['probability']:.1%}", result.get("truth", "")])
-    screen.table("", ["from", "label", "probability", "truth"], _short(rows))
+    screen.table("", *_filled(["from", "label", "probability", "truth"], _short(rows)))
     if known:
         screen.say(f"{right} of {known} labels right ({right / known:.1%})")
     facts = {"checkpoint": str(folder), "source": source, "labels": results}
@@ -96,7 +96,8 @@ def _say_refused(refused: list[Refused], screen: Screen) -> dict:
     """Tell of measurements that could not be used; the same for JSON."""
     if not refused:
         return {}
-    screen.say(f"{len(refused)} measurements were refused, the first because: {refused[0].reason}")
+    many = "1 measurement was" if len(refused) == 1 else f"{len(refused)} measurements were"
+    screen.say(f"{many} refused, the first because: {refused[0].reason}")
     return {"refused": [dataclasses.asdict(one) for one in refused]}
 
 
@@ -178,27 +179,35 @@ def _as_image(grey: np.ndarray):
     return Image.fromarray((grey * 255).round().astype(np.uint8))
 
 
-def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 192):
-    """Scenes where known, raw frames and pictures, one column each."""
-    from PIL import Image
+def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 192, margin: int = 104):
+    """Scenes where known, raw frames and pictures, one column each, with their names in the margin."""
+    from PIL import Image, ImageDraw, ImageFont
 
-    rows = [[one.y[0, 0].numpy() for one, _ in pictures], [picture for _, picture in pictures]]
+    rows = {"raw frame": [one.y[0, 0].numpy() for one, _ in pictures], "picture": [picture for _, picture in pictures]}
     if all(one.scene is not None for one, _ in pictures):
-        rows.insert(0, [one.scene / 255 for one, _ in pictures])
-    sheet = Image.new("L", (len(pictures) * (side + 8) + 8, len(rows) * (side + 8) + 8), 255)
-    for at_row, row in enumerate(rows):
+        rows = {"scene": [one.scene / 255 for one, _ in pictures], **rows}
+    sheet = Image.new("L", (margin + len(pictures) * (side + 8), len(rows) * (side + 8) + 8), 255)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
+    for at_row, (name, row) in enumerate(rows.items()):
+        draw.text((margin - 8, 8 + at_row * (side + 8) + side // 2), name, fill=0, font=font, anchor="rm")
         for at_column, picture in enumerate(row):
-            is_frame = at_row == len(rows) - 2  # drawn from its darkest to its brightest pixel
-            low, high = np.percentile(picture, [0.5, 99.5]) if is_frame else (0, 1)
+            # A frame is drawn from its darkest to its brightest pixel.
+            low, high = np.percentile(picture, [0.5, 99.5]) if name == "raw frame" else (0, 1)
             grey = np.clip((picture - low) / max(high - low, 1e-9), 0, 1)
             tile = _as_image(grey)
             if max(tile.size) > side:
                 tile.thumbnail((side, side))
             scale = max(1, side // max(tile.size))
             tile = tile.resize((tile.width * scale, tile.height * scale), Image.Resampling.NEAREST)
-            left, top = (8 + at * (side + 8) for at in (at_column, at_row))
+            left, top = margin + at_column * (side + 8), 8 + at_row * (side + 8)
             sheet.paste(tile, (left + (side - tile.width) // 2, top + (side - tile.height) // 2))
     return sheet
+
+
+def _filled(heads: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Without the columns of which no measurement knows anything."""
+    known = [at for at in range(len(heads)) if any(row[at] for row in rows)]
+    return [heads[at] for at in known], [[row[at] for at in known] for row in rows]
 
 
 def _short(rows: list[list[str]], most: int = 30) -> list[list[str]]:

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from lensless.app import text_file
+from lensless.app.screen import guarded
+
 
 class Precision(StrEnum):
     auto = "auto"
@@ -26,6 +29,13 @@ class Split(StrEnum):
 
 def _option(text: str, *names: str, **limits):
     return typer.Option(*names, help=text, **limits)
+
+
+@guarded
+def _writable(place: str | None) -> str | None:
+    if place not in (None, "-"):
+        text_file.check_place(pathlib.Path(place), "name another file with --json")
+    return place
 
 
 DEFAULT_RIG = "cannula-v1"
@@ -54,7 +64,10 @@ Measurements = Annotated[
 ]
 FramesOfRig = Annotated[str | None, _option("Rig that the frames come from, if the source does not say.", "--rig")]
 Json = Annotated[
-    str | None, _option("Write the result as JSON to this file; - for standard output.", "--json", metavar="FILE")
+    str | None,
+    _option(
+        "Write the result as JSON to this file; - for standard output.", "--json", metavar="FILE", callback=_writable
+    ),
 ]
 Data = Annotated[
     pathlib.Path | None,

@@ -16,7 +16,8 @@ import torch
 
 from calibration import Calibration, measure_dark, measure_flat
 from hardware import CameraSettings, SimulatedCamera, SimulatedDisplay, rig
-from hardware.errors import ConfigurationError
+from hardware.errors import CalibrationMismatch, ConfigurationError
+from lensless.app.field import check_field
 from lensless.app.perturbation import perturb, split_name
 from lensless.data.pairs import FrameSimulator
 from lensless.optics import BareSensor, Cannula, ForwardModel, SensorNoise
@@ -69,6 +70,10 @@ RANGES: dict[str, dict] = {
     "defocus_um": {"ge": -1e5, "le": 1e5},
 }
 CALIBRATION_FRAMES = 64
+_SECTIONS = {
+    "cannula": rig.CannulaSpec, "relay": rig.RelaySpec, "cover_glass": rig.CoverGlassSpec, "scene": rig.SceneSpec,
+    "sensor": rig.SensorSpec, "alignment": rig.AlignmentSpec,
+}  # fmt: skip
 
 
 class Rig:
@@ -105,7 +110,7 @@ class Rig:
         try:
             model = self._forward_model()
         except ConfigurationError as error:
-            raise ConfigurationError(f"rig {self.id!r}: {error}") from None
+            raise ConfigurationError(f"rig {self.id!r}: {_in_keys(str(error))}") from None
         white = model.A(torch.ones(1, model.channels or 1, *model.scene_shape, device=self.device))
         low, high = torch.aminmax(white)  # NaN spreads to both
         if not (torch.isfinite(low) and torch.isfinite(high) and high > 0):
@@ -118,6 +123,7 @@ class Rig:
     def _forward_model(self) -> ForwardModel:
         spec, scene, sensor = self.spec, self.spec.scene, self.spec.sensor
         if spec.cannula is None:
+            check_field(spec)
             glass = dataclasses.asdict(spec.cover_glass)
             return BareSensor(
                 scene.shape, sensor.shape, distance_mm=scene.distance_mm, scene_width_mm=scene.width_mm,
@@ -187,7 +193,15 @@ class Rig:
         darkness, lamp = (torch.full(sensor.shape, level) for level in (0.0, half))
         nominal = Calibration.nominal(self.spec)
         dark_dn, dark_std_dn = measure_dark(self.camera(lambda: darkness, _seed(seed, 1)).snap(frames))
-        flat, flat_std = measure_flat(self.camera(lambda: lamp, _seed(seed, 2)).snap(frames), dark_dn)
+        try:
+            flat, flat_std = measure_flat(self.camera(lambda: lamp, _seed(seed, 2)).snap(frames), dark_dn)
+        except CalibrationMismatch as error:
+            keys = ("full_well_electrons", "gain_electrons_per_dn", "bit_depth", "dark_electrons_per_s")
+            facts = ", ".join(f"sensor.{key} = {getattr(sensor, key):g}" for key in keys)
+            raise ConfigurationError(
+                f"rig {self.id!r}: its sensor cannot be calibrated, half full under an even lamp: look at {facts} "
+                f"({error})"
+            ) from error
         return dataclasses.replace(
             nominal, dark_dn=dark_dn, dark_std_dn=dark_std_dn, flat=flat, flat_std=flat_std, frames=frames
         )
@@ -239,11 +253,18 @@ def read_spec(source: str | pathlib.Path) -> rig.RigSpec:
         text = path.read_text(encoding="utf-8")
         facts = tomllib.loads(text)
     except FileNotFoundError:
+        nearest = difflib.get_close_matches(str(source), shipped, 1, cutoff=0.8)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise ConfigurationError(
-            f"rig {str(source)!r}: no such file, and no rig of that id comes with the package ({', '.join(shipped)})"
+            f"rig {str(source)!r}: no such file, and no rig of that id comes with the package "
+            f"({', '.join(shipped)}){hint}"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"rig file {path}: cannot be read as TOML: {error}") from error
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"rig file {path}: it is no text; expected a rig file (TOML)") from None
+    except OSError as error:
+        raise ConfigurationError(f"rig file {path}: {error.strerror}; expected a rig file (TOML)") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"rig file {path}: {error}; expected a rig file (TOML)") from error
     return check_spec(facts, str(path))
 
 
@@ -342,6 +363,28 @@ def _known_keys(location: tuple) -> list[str]:
         hint = typing.get_type_hints(spec)[part]
         spec = next(option for option in (typing.get_args(hint) or (hint,)) if dataclasses.is_dataclass(option))
     return [field.name for field in dataclasses.fields(spec)]
+
+
+@functools.cache
+def _keys() -> dict[str, str]:
+    """Parameters of the forward models -> keys of a rig file."""
+    keys = {
+        "cover_glass_height_mm": "cover_glass.height_mm",
+        "scene_width_mm": "scene.width_mm",
+        "relay_numerical_aperture": "relay.numerical_aperture",
+    }
+    for section, spec in _SECTIONS.items():
+        for field in dataclasses.fields(spec):
+            if field.name not in ("shape", "seed", "serial", "frames"):
+                keys.setdefault(field.name, f"{section}.{field.name}")
+    return keys
+
+
+def _in_keys(text: str) -> str:
+    """What a forward model says of its parameters, in the words of a rig file."""
+    names = "|".join(sorted(_keys(), key=len, reverse=True))
+    said = re.sub(rf"(?<![\w.])({names})(?![\w.])", lambda found: _keys()[found[0]], text)
+    return re.sub("^(Cannula|BareSensor): ", "", said).replace("= True", "= true")
 
 
 def _electrons_at_full_scale(sensor: rig.SensorSpec) -> float:

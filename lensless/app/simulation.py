@@ -9,6 +9,7 @@ from hardware import Recording
 from hardware.errors import ConfigurationError, StorageError
 from lensless.app.rig import Rig
 from lensless.app.screen import Screen
+from lensless.app.text_file import check_place
 from lensless.app.version import code_version
 from lensless.data.scenes import Scenes
 
@@ -28,9 +29,11 @@ def record(rig: Rig, scenes: Scenes, out: pathlib.Path, frames: int, seed: int, 
     for taken in (out, beside):  # said before minutes of work, and before half of the two is written
         if taken.exists():
             raise StorageError(f"'{taken}' exists; nothing is ever overwritten: choose another name with --out")
+    check_place(out, "name another with --out")
     with screen.working(f"forward model and calibration of {rig.id}"):
         calibration = rig.calibrate()
         camera, display = rig.camera_at_display(seed)
+        rig.forward_model  # noqa: B018 (it is computed here, and kept)
     pictures = scenes.fit(rig.spec.scene.shape)[:, 0].numpy()
     provenance = {
         "rig": {"id": rig.spec.id, "fingerprint": rig.spec.fingerprint}, "rays": rig.rays,
@@ -44,12 +47,12 @@ def record(rig: Rig, scenes: Scenes, out: pathlib.Path, frames: int, seed: int, 
         pairs = zip(pictures, scenes.labels.tolist(), strict=True)
         with Recording.create(out, first, provenance, rig.spec.scene.shape) as writer:
             calibration.save(beside)
-            for picture, label in screen.track(pairs, f"recording, {frames} frame(s) each", len(scenes)):
+            for picture, label in screen.track(pairs, f"recording, {_counted(frames, 'frame')} each", len(scenes)):
                 display.show(_shown(picture))
                 for frame in camera.snap(frames):
                     writer.append(frame, label, picture)
             count = len(writer)
-    screen.say(f"{count:,} raw frames in {out}, calibration of the sensor in {beside}")
+    screen.say(f"{_counted(count, 'raw frame')} in {out}, calibration of the sensor in {beside}")
     return {"recording": str(out), "calibration": str(beside), "frames": count, **provenance}
 
 
@@ -61,6 +64,10 @@ def _check_room(out: pathlib.Path, needed: int) -> None:
             f"recording {out}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; ask for fewer scenes "
             "(--count) or frames (--frames), or choose another disk"
         )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + "s" * (count != 1)
 
 
 def _shown(picture: np.ndarray) -> np.ndarray:

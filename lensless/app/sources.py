@@ -209,8 +209,11 @@ def read_frame(path: pathlib.Path, calibration: Calibration) -> Frame:
         camera_id=calibration.camera_id, settings_id=settings.id,
     )  # fmt: skip
     if pixels.dtype.itemsize == 1 and calibration.bit_depth > 8:
+        shape = "" if pixels.shape == calibration.shape else f" of shape {pixels.shape}"
+        expected = f" of shape {calibration.shape}" if shape else ""
         raise CalibrationMismatch(
-            f"'{path}' holds 8-bit numbers, camera {calibration.camera_id!r} gives {calibration.bit_depth} bits; "
+            f"'{path}' holds 8-bit numbers{shape}, camera {calibration.camera_id!r} gives {calibration.bit_depth} "
+            f"bits{expected}; "
             "save raw frames as 16-bit numbers, or use a checkpoint of the camera that took this one"
         )
     if not pixels.any():

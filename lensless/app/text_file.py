@@ -3,8 +3,27 @@
 import contextlib
 import os
 import pathlib
+import tempfile
 
 from hardware.errors import StorageError
+
+
+def check_place(path: pathlib.Path, next_step: str) -> None:
+    """Refuse a place that cannot be written before the work, and not after it. Nothing is left there.
+
+    Raises:
+        StorageError: it is a folder, or the nearest folder that exists takes no file.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe or /dev/null
+        return
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".lensless-"):
+            pass
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; {next_step}") from error
 
 
 def write(path: pathlib.Path, text: str, next_step: str = "choose another place for the page") -> None:

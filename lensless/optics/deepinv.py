@@ -37,7 +37,8 @@ def _physics_class() -> type:
         from deepinv.physics import LinearPhysics
     except ImportError as error:
         raise ConfigurationError(
-            f"to_deepinv needs DeepInverse, which cannot be imported ({error}): pip install 'optics-free[deepinv]'"
+            f"to_deepinv needs DeepInverse, which cannot be imported ({error}): pip install deepinv, or this package "
+            "with its extra, in its folder: pip install '.[deepinv]'"
         ) from error
 
     class ForwardModelPhysics(LinearPhysics):

@@ -69,18 +69,21 @@ def check_same_run(folder: pathlib.Path, found: dict, wanted: dict) -> None:
     """Refuse to go on with a run that was begun with other settings or data.
 
     Raises:
-        ConfigurationError: names the first setting that differs.
+        ConfigurationError: names all settings that differ; of another kind of task, only that.
     """
     wanted = json.loads(json.dumps(wanted))  # as `found` went through a file: tuples are lists
+    differ = []
     for part in ("task", "recipe", "data"):
-        keys = found[part].keys() | wanted[part].keys()
-        for key in sorted(keys, key=lambda key: (key != "kind", key)):  # another kind of task differs in everything
+        for key in sorted(found[part].keys() | wanted[part].keys()):
             before, now = found[part].get(key), wanted[part].get(key)
             if before != now:
-                raise ConfigurationError(
-                    f"{folder} holds a training run with {key} = {before}, not {now}; "
-                    f"go on with the settings it was begun with, or name another folder with --out"
-                )
+                differ.append((key, f"{key} = {before}, not {now}"))
+    kind = [words for key, words in differ if key == "kind"]  # another kind of task differs in everything
+    if differ:
+        raise ConfigurationError(
+            f"{folder} holds a training run with {'; '.join(kind or [words for _, words in differ])}; "
+            "go on with the settings it was begun with, or name another folder with --out"
+        )
 
 
 def _keep_as_previous(newest: pathlib.Path, previous: pathlib.Path) -> None:

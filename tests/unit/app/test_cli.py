@@ -2,6 +2,7 @@
 
 import io
 import json
+import pathlib
 import shutil
 import struct
 import subprocess
@@ -18,7 +19,7 @@ from hardware import Frame, Recording
 from hardware.errors import ConfigurationError
 from lensless.app import sources
 from lensless.app.evaluate_job import check_alike
-from lensless.app.rig import open_rig
+from lensless.app.rig import open_rig, shipped_rigs
 from lensless.app.screen import Screen
 from lensless.data.scenes import load_scenes
 
@@ -107,6 +108,7 @@ def test_a_raw_frame_in_a_file_gives_what_the_recording_gives(lensless, classify
         assert result.exit_code == 0, result.output
         one = json.loads(result.stdout)["labels"][0]
         assert (one["label"], one["probability"]) == (from_recording["label"], from_recording["probability"])
+    assert "truth" not in lensless("classify", classify_run, tmp_path / "raw.npy").stdout  # nobody knows it
 
 
 def test_evaluate_writes_a_page_and_stands_beside_baselines(lensless, classify_run, reconstruct_run, tmp_path):
@@ -238,6 +240,8 @@ def test_arrays_that_are_no_frames(lensless, classify_run, tmp_path, pixels, par
 def test_a_frame_of_fewer_bits_is_of_another_camera(lensless, classify_run, tmp_path):
     Image.fromarray(np.full((24, 24), 100, np.uint8)).save(tmp_path / "frame.png")
     said(lensless("classify", classify_run, tmp_path / "frame.png"), 6, "8-bit", "12 bits", "SIM-TINY")
+    Image.fromarray(np.full((9, 7), 100, np.uint8)).save(tmp_path / "small.png")
+    said(lensless("classify", classify_run, tmp_path / "small.png"), 6, "8-bit", "(9, 7)", "12 bits", "(24, 24)")
 
 
 def test_the_address_of_a_simulated_camera_is_completed_from_the_checkpoint():
@@ -259,7 +263,7 @@ def test_what_does_not_exist(lensless, classify_run, tmp_path):
     said(lensless("classify", classify_run, tmp_path / "missing"), 5, "does not exist")
     said(lensless("classify", tmp_path / "missing", "x.h5"), 5, "does not exist", "lensless train")
     said(lensless("classify", classify_run, "opencv:0"), 2, "opencv", "known")
-    said(lensless("inspect", "canula-v1"), 2, "canula-v1", "cannula-v1")
+    said(lensless("inspect", "canula-v1"), 2, "canula-v1", "did you mean 'cannula-v1'?")
     said(lensless("inspect", "cannula-v1", "--device", "tpu"), 2, "tpu")
     said(lensless("train", "classify", "--scenes", "mnist", "--data", tmp_path), 5, "MNIST", "OPTICS_FREE_DATA")
 
@@ -288,6 +292,35 @@ def test_a_rig_that_cannot_be(lensless, tiny, tmp_path, before, after, parts):
     said(lensless("inspect", wrong, "--rays", 1024), 2, *parts)
 
 
+def test_a_geometry_that_cannot_be_is_told_in_the_words_of_the_rig_file(lensless, tiny, tmp_path):
+    """At once, before anything is said to have been computed."""
+    bare, walls = (shipped_rigs()[name].read_text() for name in ("bare-v1", "bare-v1-complete"))
+    cannula = tiny.read_text() + "[alignment]\n"
+    for text, before, after, parts in (
+        (cannula, "length_mm = 12.5", "length_mm = 400.0", ["cannula.length_mm = 400.0", "cannula.near_field = true"]),
+        (cannula, "[alignment]", "[alignment]\ntilt_x_deg = 10", ["19 degrees off", "12.71 degrees"]),
+        (cannula, "full_well_electrons = 30000.0", "full_well_electrons = 100.0", ["sensor.full_well_electrons = 100"]),
+        (bare, "height_mm = 0.7 ", "height_mm = 300 ", ["cover_glass.height_mm = 300.0 mm", "below 250 mm"]),
+        (bare, "width_mm = 50.0", "width_mm = 5000.0", ["scene.width_mm = 5000 mm", "85.96 degrees", "at most 4038"]),
+        (walls, "wall_height_mm = 0.7", "wall_height_mm = 100", ["cover_glass.wall_height_mm = 100", "a width of at"]),
+    ):
+        assert before in text
+        (tmp_path / "wrong.toml").write_text(text.replace(before, after))
+        result = lensless("simulate", "--rig", tmp_path / "wrong.toml", "--out", tmp_path / "frames.h5")
+        said(result, 2, "rig '", *parts)
+        assert result.stdout == ""
+
+
+def test_what_is_no_rig_file(lensless, recording, tmp_path):
+    for place in (tmp_path, recording):
+        message = said(lensless("inspect", place), 2, str(place), "expected a rig file (TOML)")
+        assert "Errno" not in message and "codec" not in message
+
+
+def test_arguments_that_changed_places(lensless, classify_run, recording):
+    said(lensless("classify", recording, classify_run), 2, f"{recording} is a recording", "CHECKPOINT SOURCE")
+
+
 def test_the_wrong_kind_of_checkpoint(lensless, classify_run, reconstruct_run, recording, tmp_path):
     said(lensless("reconstruct", classify_run, recording, "--out", tmp_path / "out"), 2, "lensless classify")
     said(lensless("classify", reconstruct_run, recording), 2, "lensless reconstruct")
@@ -312,6 +345,17 @@ def test_json_to_a_folder_is_refused_before_the_work(lensless, tiny, tmp_path):
     out = tmp_path / "frames.h5"
     said(lensless("simulate", "--rig", tiny, "--out", out, "--json", tmp_path), 4, "is a folder", "--json")
     assert not out.exists()
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self").is_dir(), reason="no place that takes no file from anybody")
+def test_a_place_that_takes_no_file_is_refused_before_the_work(lensless, tiny):
+    for command, option, place in (
+        ("simulate", "--out", "/proc/x.h5"), ("inspect", "--page", "/proc/x.html"), ("doctor", "--json", "/proc/x"),
+    ):  # fmt: skip
+        rig = {"simulate": ["--rig", tiny], "inspect": [tiny], "doctor": []}[command]
+        result = lensless(command, *rig, option, place)
+        said(result, 4, f"cannot write {place}", option)
+        assert result.stdout == ""
 
 
 def test_a_picture_with_a_palette_is_no_frame(lensless, classify_run, tmp_path):

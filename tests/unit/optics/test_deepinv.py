@@ -23,7 +23,7 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def deepinv():
-    module = pytest.importorskip("deepinv", reason="DeepInverse is not installed: pip install 'optics-free[deepinv]'")
+    module = pytest.importorskip("deepinv", reason="DeepInverse is not installed: pip install deepinv")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tqdm.tqdm.monitor_interval", 0)  # its progress bars start a thread that never ends
         yield module
@@ -122,5 +122,5 @@ def test_without_deepinverse_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepinv", None)
     monkeypatch.setitem(sys.modules, "deepinv.physics", None)
     bridge._physics_class.cache_clear()
-    with pytest.raises(ConfigurationError, match=r"pip install 'optics-free\[deepinv\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install deepinv, .* pip install '\.\[deepinv\]'"):
         to_deepinv(Mask(np.ones((2, 2)), (4, 4), (4, 4)))
