@@ -39,7 +39,7 @@ class Child(Closing):
         path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._words = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the child)
         self._process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [sys.executable, "-P", *arguments],  # -P: a json.py in the current folder is not code of ours
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
