@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import re
+import shlex
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from lensless.app.load import setting_of
 from lensless.app.results import sharp_baseline, show, with_size
 from lensless.app.robustness import perturbed_lines
 from lensless.app.screen import Screen
-from lensless.app.text_file import write
+from lensless.app.setting import AT_ONCE, batches
+from lensless.app.text_file import check_place, write
 from lensless.data.augment import Augmentation
 from lensless.data.scenes import Scenes, load_scenes
 from lensless.evaluate.evaluation import Evaluation
@@ -38,6 +40,15 @@ class Wish:
     data: pathlib.Path | None
     perturbed: int = 0
     strength: float = 1.0
+
+    def command(self, folder: pathlib.Path) -> str:
+        """What makes the page of one checkpoint again."""
+        options = {
+            "--scenes": self.scenes, "--split": None if self.split == "test" else self.split,
+            "--perturbed": self.perturbed or None, "--strength": f"{self.strength:g}" if self.perturbed else None,
+        }  # fmt: skip
+        given = [f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
+        return " ".join(["lensless evaluate", shlex.quote(str(folder)), *given, *["--no-sharp"] * (not self.sharp)])
 
 
 def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> None:
@@ -92,7 +103,9 @@ def _beside_the_seed(card: dict) -> dict:
 
 def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation:
     """Evaluate one checkpoint: its table on the screen and, unless unwanted, its page."""
-    found = checkpoint.load(folder)
+    found, page = checkpoint.load(folder), folder / "report.html"
+    if wish.page:
+        check_place(page, "leave the page out with --no-page")
     setting = setting_of(found, str(folder), wish.device, wish.rig)
     recipe = recipe_of(found.card)
     training, validation, test = _scene_sets(wish, found.card, recipe.seed, folder)
@@ -112,9 +125,12 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
         evaluation = dataclasses.replace(evaluation, lines=evaluation.lines + lines)
     show(evaluation, screen)
     if wish.page:
-        path = folder / "report.html"
-        write(path, pages.evaluation_page(setting, evaluation, found.card, str(folder)))
-        screen.say(f"look at it: {path.resolve()}")
+        some = next(batches(test.spread(AT_ONCE), task.scene_shape, setting.device))[0]
+        share = setting.saturated_share(some)
+        if beware := pages.saturation(setting, share):
+            screen.say(f"beware: {beware}")
+        write(page, pages.evaluation_page(setting, evaluation, found.card, str(folder), wish.command(folder), share))
+        screen.say(f"look at it: {page.resolve()}")
     return evaluation
 
 

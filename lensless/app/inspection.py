@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+import shlex
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from lensless.app.nearby import Perturbation, perturbations
 from lensless.app.rig import Rig, file_name, open_rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting, statistics_of
-from lensless.app.text_file import write
+from lensless.app.text_file import check_place, write
 from lensless.data.scenes import Scenes, load_scenes
 from lensless.optics import analysis
 
@@ -56,6 +57,11 @@ def inspect(
 ) -> None:  # fmt: skip
     """What a rig can see: on the screen, as JSON, and as a page (`inspect-RIG.html` unless told otherwise)."""
     opened = open_rig(rig, str(open_device(device)), rays)
+    options = {"--scenes": scenes, "--frames": frames, "--rays": rays}
+    given = [f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
+    command = " ".join(["lensless inspect", shlex.quote(rig), *given])
+    page = page or pathlib.Path(f"inspect-{file_name(opened.id)}.html")
+    check_place(page, "name another file with --page")
     training = load_scenes(scenes, "train", 0, None, data, download)
     test = load_scenes(scenes, "test", 0, None, data)
     with screen.working(f"forward model of {rig}"):
@@ -66,8 +72,9 @@ def inspect(
     screen.say("A mode counts where a scene of independent pixels (0.3 of white rms) exceeds the noise at half light.")
     if sampled := pages.sampling(setting):
         screen.say(sampled)
-    page = page or pathlib.Path(f"inspect-{file_name(opened.id)}.html")
-    write(page, inspection_page.page(found))
+    if beware := pages.saturation(setting, found.estimates.saturated):
+        screen.say(f"beware: {beware}")
+    write(page, inspection_page.page(found, command))
     screen.say(f"look at it: {page.resolve()}")
     screen.result(inspection_page.facts(found))
 

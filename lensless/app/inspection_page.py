@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lensless.app import pages
+from lensless.app.linear_estimates import MEASURED_MOST, MEASURED_VALUES
 from lensless.evaluate import drawing, report
 
 if typing.TYPE_CHECKING:
@@ -17,15 +18,16 @@ if typing.TYPE_CHECKING:
 PRIOR = "independent pixels, 0.3 rms"
 
 
-def page(found: "Inspection") -> str:
-    """The page of `lensless inspect`."""
+def page(found: "Inspection", command: str) -> str:
+    """The page of `lensless inspect`, as made by `command`."""
     rig = found.setting.rig
     lead = (
         f"{_scene_words(found)}. What its sensor can tell of a scene, how finely, and what small moves do to it; "
         "computed from the forward model and the noise."
     )
-    sections = [_seen(found), _field(found), _points(found), _perturbed(found), _estimates(found)]
-    made_from = pages.made_from(found.setting, [], found.scenes, 0)
+    beware = report.warning(pages.saturation(found.setting, found.estimates.saturated))
+    sections = [beware, _seen(found), _field(found), _points(found), _perturbed(found), _estimates(found)]
+    made_from = pages.made_from(found.setting, [], found.scenes, {"seed of the scenes": "0", "page made by": command})
     return report.page(f"What the rig {rig.id} can see", lead, [*sections, made_from])
 
 
@@ -45,7 +47,7 @@ def rows(found: "Inspection") -> list[list[str]]:
         [f"bits in one frame, {found.scenes}", f"{found.scene_bits[1]:,.0f}"],
         ["width of a resolved point", f"{float(field.width_px.nanmedian()):.2f} pixels (median over the field)"],
         *([["PSF correlation 1/2 near the axis", f"{_half_deg(found):.2f} degrees"]] if spec.cannula else []),
-        *([one.name, f"{_loss(one)} dB"] for one in found.perturbations),
+        *([one.name, f"{_loss(one)} dB (Wiener, not clamped)"] for one in found.perturbations),
         [f"Wiener's filter, {found.scenes}", f"{_wiener_words(found)}"],
         *([f"Tikhonov, {name}", _weight(weight, psnr)] for name, weight, psnr in estimates.tikhonov),
     ]
@@ -96,9 +98,10 @@ def facts(found: "Inspection") -> dict:
 
 def _seen(found: "Inspection") -> str:
     seen = found.seen
-    heads = ["frames averaged", "modes above noise", "of these no sampling error", f"bits: {PRIOR}"]
+    sampled = seen.sampling_spectrum is not None
+    heads = ["frames averaged", "modes above noise", *["of these no sampling error"] * sampled, f"bits: {PRIOR}"]
     lines = [
-        [f"{n:,}" + " (this rig)" * (n == found.setting.frames), str(seen.modes[n]), str(seen.counted(n)),
+        [f"{n:,}" + " (this rig)" * (n == found.setting.frames), str(seen.modes[n]), *[str(seen.counted(n))] * sampled,
          f"{found.white_bits[n]:,.0f}", f"{found.scene_bits[n]:,.0f}"]
         for n in seen.modes
     ]  # fmt: skip
@@ -109,10 +112,7 @@ def _seen(found: "Inspection") -> str:
     )  # fmt: skip
     parts = [
         (drawing.singular_spectrum(seen.singular_values.cpu().numpy(), floor), left),
-        (
-            drawing.noise_levels(seen.signal_to_noise.cpu().numpy(), sorted({*pages.FRAMES, found.setting.frames})),
-            "A mode counts where the curve is above the noise of as many frames as are averaged.",
-        ),
+        pages.noise_figure(seen, {*pages.FRAMES, found.setting.frames}),
     ]
     note = (
         "<p>Bits that one measurement holds of a normal scene: 1/2 log2(1 + (signal / noise)^2) over all modes, "
@@ -136,16 +136,20 @@ def _field(found: "Inspection") -> str:
     )
     half = (field.half_px * size).numpy()
     beyond = " Grey: not within the field." if np.isinf(half).any() else ""
-    fine = field.half_px.median() < 1
-    caption = "Below one pixel it is a straight line's guess: points closer than that were not traced." if fine else (
-        "Small is fine; a point that moves by less looks the same to the sensor."
-    )  # fmt: skip
+    guess = " Below one pixel it is a straight line's guess: points closer than that were not traced."
+    guess *= bool(field.half_px.median() < 1)
+    (rows_, columns), pixels = found.setting.rig.spec.scene.shape, float(field.width_px.nanmedian())
+    sides = (rows_ * size, columns * size, unit)
     parts = [
-        (drawing.field_map((field.width_px * size).numpy(), "width of a resolved point", unit),
-         f"Small is fine; median {float(field.width_px.nanmedian()):.2f} pixels."),
-        (drawing.field_map(100 * field.crosstalk.numpy(), "crosstalk", "%"),
-         f"Small is good: an estimate holds its own pixel. Median {float(field.crosstalk.nanmedian()):.0%}."),
-        (drawing.field_map(half, "PSF correlation 1/2", unit), caption + beyond),
+        (drawing.field_map((field.width_px * size).numpy(), "width of a resolved point", unit, sides),
+         f"The smaller, the sharper; one pixel, {size:.3g} {unit}, is the best there is. Median {pixels * size:.3g} "
+         f"{unit} ({pixels:.2f} pixels)."),
+        (drawing.field_map(100 * field.crosstalk.numpy(), "crosstalk", "%", sides),
+         "The smaller, the better: 0 % is an estimate of its own pixel alone, 100 % one of all others. Median "
+         f"{float(field.crosstalk.nanmedian()):.0%}."),
+        (drawing.field_map(half, "PSF correlation 1/2", unit, sides),
+         "The smaller, the better: a point that moves by less looks nearly the same to the sensor. Median "
+         f"{_length(float(field.half_px.median()) * size, unit)}.{guess}{beyond}"),
     ]  # fmt: skip
     drawn = report.figures(parts)
     if field.fine_deg is not None:
@@ -177,7 +181,7 @@ def _points(found: "Inspection") -> str:
 
 
 def _perturbed(found: "Inspection") -> str:
-    heads = ["step", "change of the matrix", "PSF correlation", "Wiener (dB)"]
+    heads = ["step", "change of the matrix", "PSF correlation", "Wiener, not clamped (dB)"]
     lines = [
         [one.name, f"{one.change.relative:.2%}", f"{one.change.correlation:.4f}", _loss(one)]
         for one in found.perturbations
@@ -189,10 +193,16 @@ def _perturbed(found: "Inspection") -> str:
     )  # fmt: skip
     text = (
         "What a small step away does: |A' - A| / |A|, the mean correlation of what each point makes before and after, "
-        "and what the PSNR of Wiener's filter for the unmoved rig changes by on frames of the moved one, in closed "
-        f"form.{rays}"
+        "and what the PSNR of Wiener's filter for the unmoved rig changes by on frames of the moved one: in closed "
+        f"form, of the mean squared error over scenes like those of {found.scenes}, not clamped. Clamped to [0, 1], as "
+        f"results are stated, it changes less.{rays}"
     )
-    return report.section("How much small moves upset", text, report.plain_table(heads, lines))
+    fine = (
+        "<p>A shift of the sensor hurts that much because the weak modes, which hold the detail, are patterns as fine "
+        "as a few pixels: they change most, and the filter enlarges them most.</p>"
+        if found.setting.rig.spec.cannula else ""
+    )  # fmt: skip
+    return report.section("How much small moves upset", text, report.plain_table(heads, lines), fine)
 
 
 def _estimates(found: "Inspection") -> str:
@@ -207,11 +217,17 @@ def _estimates(found: "Inspection") -> str:
             for name, weight, psnr in estimates.tikhonov
         ),
     ]
+    unfit = (
+        " None fits: at every weight the estimate differs from the frames by more than the stated noise, or by less, "
+        "as when they saturate or errors of the calibration stand beside the noise."
+    ) * any(weight is None for _, weight, _ in estimates.tikhonov)  # fmt: skip
     text = (
         f"Scenes: {found.scenes}; {_frames(found.setting.frames)}. Wiener's filter knows mean and covariance of the "
         "training scenes, Tikhonov's only their mean. Its weight (relative to |A|^2) is chosen from the frames: by "
         "generalised cross-validation, or so that |A x - y|^2 = n sigma^2 (the discrepancy principle). PSNR of "
-        f"Tikhonov: {estimates.tikhonov_frames} test frames, clamped, mean over pictures.{_saturated(found)}"
+        f"Tikhonov: {estimates.tikhonov_frames} of the test frames, clamped, mean over pictures.{unfit} How many "
+        f"test frames there are follows from their size: {MEASURED_VALUES:,} pixels in all, at most {MEASURED_MOST:,} "
+        f"frames; Tikhonov takes 100 to 200 of them, evenly spread.{_saturated(found)}"
     )
     return report.section(
         "What linear estimates make of it", text, report.gallery(estimates.examples),
@@ -272,6 +288,10 @@ def _loss(one: "Perturbation") -> str:
 
 def _weight(weight: float | None, psnr: float | None) -> str:
     return "no weight fits" if weight is None else f"weight {weight:.1e}, {psnr:.2f} dB"
+
+
+def _length(value: float, unit: str) -> str:
+    return f"{value:.3g} {unit}" if math.isfinite(value) else "not within the field"
 
 
 def _number(value: float | None) -> str:

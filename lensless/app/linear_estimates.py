@@ -87,7 +87,6 @@ def linear_estimates(
     generator = torch.Generator(setting.device).manual_seed(TEST_STREAM)
     truth = torch.cat([batch for batch, _ in batches(some, model.scene_shape, setting.device)])
     y = torch.cat([simulator(part, generator) for part in truth.split(50)])
-    brightest = torch.cat([model.A(simulator.radiance(part)).amax((1, 2, 3)) for part in truth.split(50)])
     shown = few[example_indices(len(few))]
     frames = y[shown, 0].cpu()
     mean = simulator.radiance(pictures.mean)
@@ -101,7 +100,7 @@ def linear_estimates(
     return Estimates(
         decibel(noise.expected_error(pictures)), decibel(float((wiener - truth).double().square().mean())),
         float(psnr_db(wiener, truth).double().mean()), len(truth),
-        float((brightest > setting.sensor.linear_up_to).double().mean()), choices, len(few),
+        setting.saturated_share(truth), choices, len(few),
         Examples({"scene": views.pop("scene"), "raw frame": frames, **views},
                  {"truth": some.names(some.labels[shown])}),
     )  # fmt: skip

@@ -3,10 +3,12 @@
 import dataclasses
 import math
 import platform
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
+from lensless.app.rig import shipped_rigs
 from lensless.app.setting import Setting
 from lensless.app.version import code_version
 from lensless.evaluate import drawing, report
@@ -25,11 +27,13 @@ TEXTS = {
     ),
     "classify": (
         "A fixed set of at most 128 sums of the raw frame enters a small network. No picture is formed on the way: the "
-        "last line says how good a picture the best linear estimate would make of them; a network would do better."
+        "line 'what the numbers would show' says how good a picture the best linear estimate would make of them; a "
+        "network would do better."
     ),
     "classify-reconstruction": "The picture that the reconstruction gives enters a small convolutional network.",
 }
 STEPS = ("the scene", "the raw frame", "reconstructed", "label, read straight from the frame")
+SATURATED_SHARE = 0.01  # of the test frames; more of them, and the page warns
 FRAMES = (1, 10, 100)  # for which modes are counted, beside the rig's own number
 
 
@@ -69,16 +73,31 @@ def demo_page(setting: Setting, evaluations: list[Evaluation], cards: list[dict]
     return report.page(
         "What a camera without optics sees",
         f"Simulated rig {setting.rig.id}: what reaches its sensor looks like nothing, and holds a picture and a label.",
-        [*sections, spectrum_section(setting), made_from(setting, cards, scenes, seed)],
+        [*sections, spectrum_section(setting), made_from(setting, cards, scenes, {"seed": str(seed)})],
     )
 
 
-def evaluation_page(setting: Setting, evaluation: Evaluation, card: dict, where: str) -> str:
-    """The page of one checkpoint."""
+def evaluation_page(
+    setting: Setting, evaluation: Evaluation, card: dict, where: str, command: str, saturated: float
+) -> str:
+    """The page of one checkpoint, made by `command`; of its frames, the share `saturated` came near saturation."""
     lead = f"Checkpoint {where}, rig {setting.rig.id}, {evaluation.count:,} scenes ({evaluation.scenes})."
-    parts = [task_section(evaluation, card["history"]), spectrum_section(setting)]
-    return report.page(
-        TITLES[evaluation.kind], lead, [*parts, made_from(setting, [card], evaluation.scenes, card["recipe"]["seed"])]
+    parts = [report.warning(saturation(setting, saturated)), task_section(evaluation, card["history"])]
+    parts += [spectrum_section(setting), made_from(setting, [card], evaluation.scenes, {"page made by": command})]
+    return report.page(TITLES[evaluation.kind], lead, parts)
+
+
+def saturation(setting: Setting, share: float) -> str:
+    """What to do about frames that saturate, in words; nothing where they are hardly any."""
+    if share <= SATURATED_SHARE:
+        return ""
+    spec = setting.rig.spec
+    short = f"{spec.id}-short"
+    shipped = f", as {short} does" if short in shipped_rigs() else ""
+    return (
+        f"{share:.1%} of the test frames come near the saturation of the sensor: their brightest pixels are lost, and "
+        "figures in closed form, which know no saturation, do not hold for them. Expose less (exposure_s, and "
+        f"white_electrons with it{shipped}), or show other scenes, with less light in them."
     )
 
 
@@ -98,7 +117,9 @@ def task_section(evaluation: Evaluation, history: list[dict]) -> str:
 def spectrum_section(setting: Setting) -> str:
     """Signal over noise of the modes of the forward model, and the level of the noise."""
     seen = inspect(setting)
-    return report.section("What this rig can see", seen_text(setting, seen), spectrum(setting, seen))
+    return report.section(
+        "What this rig can see", seen_text(setting, seen), report.figures([noise_figure(seen, {1, setting.frames})])
+    )
 
 
 def seen_text(setting: Setting, seen: Seen) -> str:
@@ -118,12 +139,10 @@ def beyond_rays(seen: Seen) -> str:
     return f" Only {seen.above_sampling} of its modes are larger than all that the sampling error can make."
 
 
-def spectrum(setting: Setting, seen: Seen) -> str:
-    ratios = seen.signal_to_noise.cpu().numpy()
-    levels = {"noise of one frame": 1 / ratios[0]}
-    if setting.frames > 1:
-        levels[f"noise of {setting.frames} frames"] = 1 / ratios[0] / setting.frames**0.5
-    return drawing.spectrum(ratios, levels)
+def noise_figure(seen: Seen, frames: Iterable[int]) -> tuple[str, str]:
+    """The curve of signal over noise, with the noise of as many frames, and what to read from it."""
+    words = "A mode counts where the curve is above the noise of as many frames as are averaged."
+    return drawing.noise_levels(seen.signal_to_noise.cpu().numpy(), sorted(set(frames))), words
 
 
 def inspect(setting: Setting, J: Tensor | None = None, gram: Tensor | None = None) -> Seen:
@@ -154,8 +173,10 @@ def half_light(setting: Setting) -> Tensor:
     return model.A(torch.full((1, 1, *model.scene_shape), 0.5, device=setting.device)).flatten()
 
 
-def made_from(setting: Setting, cards: list[dict], scenes: str, seed: int) -> str:
-    """What a page came from: rig, calibration, scenes, seed, code and machine."""
+def made_from(setting: Setting, cards: list[dict], scenes: str, more: dict[str, str]) -> str:
+    """What a page came from: rig, calibration, scenes, trainings, code and machine; `more` says what else is needed to
+    make it again.
+    """
     spec = setting.rig.spec
     shape, calibration = spec.sensor.shape, setting.calibration
     whose = f"the real sensor {calibration.camera_id}" if setting.real else "the simulated sensor"
@@ -164,13 +185,39 @@ def made_from(setting: Setting, cards: list[dict], scenes: str, seed: int) -> st
         "sensor": f"{shape[0]} x {shape[1]} pixels, frames simulated, {setting.frames} averaged",
         "calibration": f"{calibration.id}, measured on {whose} with {calibration.frames} frames",
         "scenes": scenes or "none",
-        "seed": str(seed),
+        "rays per scene pixel": f"{setting.rig.rays:,}" if setting.rig.rays else "none, the matrix is exact",
+        **{f"training: {card['task']['kind']}": training_words(card) for card in cards},
+        **more,
         "code": code_version(),
         **({"trained by the code": ", ".join(dict.fromkeys(card["code"] for card in cards))} if cards else {}),
         "machine": f"{platform.machine()}, {setting.device}",
         "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
     }
     return report.provenance(facts)
+
+
+def training_words(card: dict) -> str:
+    """The training of a checkpoint, in the words of the options of `lensless train`."""
+    recipe, (scenes, _, *count) = card["recipe"], card["scenes"]["train"]
+    name, _, which = scenes.partition("/")
+    drift, rig, augmentation = card.get("perturbed"), card["rig"], recipe.get("augmentation")
+    hidden = card["task"].get("hidden")
+    facts = {
+        "scenes": name,
+        "count": count[0] if count and ":" in which else "all",
+        "frames": card["frames"],
+        "rays": rig["rays"],
+        "hidden": hidden and ",".join(map(str, hidden)),
+        "perturbed": drift and drift["copies"],
+        "strength": drift and f"{drift['strength']:g}",
+        "epochs": recipe["epochs"],
+        "batch-size": recipe["batch_size"],
+        "learning-rate": f"{recipe['learning_rate']:g}",
+        "precision": recipe["precision"],
+        "seed": recipe["seed"],
+        "augmented": "yes" if augmentation else "no",
+    }
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
 
 
 def sampling(setting: Setting) -> str:

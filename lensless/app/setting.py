@@ -97,6 +97,12 @@ class Setting:
             variance = variance + error.square()
         return variance
 
+    def saturated_share(self, pictures: Tensor) -> float:
+        """Share of the pictures (B, 1, H, W) that bring the sensor near saturation in some pixel."""
+        model, radiance = self.rig.forward_model, self.simulator().radiance
+        brightest = torch.cat([model.A(radiance(some)).amax((1, 2, 3)) for some in pictures.split(50)])
+        return float((brightest > self.sensor.linear_up_to).double().mean())
+
     def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
         if isinstance(task, Classify):
             return self.projected(task.projection.matrix, scenes, task.reads)

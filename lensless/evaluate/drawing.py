@@ -5,11 +5,14 @@ import io
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lensless.evaluate.evaluation import Evaluation
 
 INK, QUIET, ACCENT, SECOND = "#1d2433", "#6b7280", "#0f766e", "#b45309"
+EVEN = 0.05  # maps that vary by less are drawn in one colour: it would look like structure
 FEW_CLASSES = 12  # up to here every cell of a confusion matrix can hold its count
 STYLE = {
     "font.family": "sans-serif", "font.size": 10, "axes.edgecolor": "#c5cad3", "axes.labelcolor": QUIET,
@@ -58,43 +61,32 @@ def curves(history: list[dict], metric: str, best_epoch: int) -> str:
 
 
 def confusion_matrix(evaluation: Evaluation) -> str:
-    """Truth in rows, named class in columns, each row as shares of its class; SVG."""
+    """Truth in rows, named class in columns, each row in percent of its class; few classes with their counts; SVG."""
     counts = evaluation.confusion.double().numpy()
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     n = len(shares)
     side = 3.4 if n <= FEW_CLASSES else 8.6
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(side, side), layout="constrained")
+        figure = Figure(figsize=(1.25 * side, 1.1 * side), layout="constrained")
         axes = figure.subplots()
         # A square root, so that single mistakes show beside thousands of hits.
-        axes.imshow(np.sqrt(shares), cmap="BuGn", vmin=0, vmax=1)
+        drawn = axes.imshow(shares, cmap="BuGn", norm=PowerNorm(0.5, 0, 100))
+        bar = figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03, ticks=[0, 1, 5, 20, 50, 100])
+        bar.set_label("share of the class (%)", color=QUIET)
+        bar.outline.set_visible(False)
         names = [name.replace("$", r"\$") for name in evaluation.classes]  # names of folders are no formulas
         size = 9 if n <= FEW_CLASSES else 8
         axes.set_xticks(range(n), names, fontsize=size)
         axes.set_yticks(range(n), names, fontsize=size)
         axes.set(xlabel="label given", ylabel="truth")
+        which = "which class was taken for which" + "\n(numbers: test scenes)" * (n <= FEW_CLASSES)
+        axes.set_title(which, fontsize=10.5)
         axes.tick_params(length=0)
         if n <= FEW_CLASSES:
             for row, column in np.ndindex(n, n):
                 if counts[row, column]:
-                    colour = "white" if shares[row, column] > 0.3 else INK
+                    colour = "white" if shares[row, column] > 30 else INK
                     axes.text(column, row, int(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
-        return svg(figure)
-
-
-def spectrum(ratios: np.ndarray, thresholds: dict[str, float]) -> str:
-    """Signal to noise of each mode relative to the largest, with the noise levels that cut them off; SVG."""
-    relative = ratios / ratios[0]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 2.8), layout="constrained")
-        axes = figure.subplots()
-        axes.semilogy(np.arange(1, len(relative) + 1), relative, color=ACCENT)
-        for (name, level), colour in zip(thresholds.items(), (SECOND, QUIET), strict=False):
-            axes.axhline(level, color=colour, linewidth=1, linestyle="--")
-            axes.text(len(relative), level * 1.15, name, ha="right", va="bottom", color=colour, fontsize=9)
-        floor = min([relative[-1], *thresholds.values()])
-        axes.set(xlabel="mode", ylabel="signal / noise, largest = 1", ylim=(max(floor / 2, 1e-8), 1.5))
-        axes.grid(color="#e7e9ee", linewidth=0.7)
         return svg(figure)
 
 
@@ -109,10 +101,7 @@ def singular_spectrum(values: np.ndarray, floor: np.ndarray | None) -> str:
             levels = floor[: len(values)] / values[0]
             axes.semilogy(np.arange(1, len(levels) + 1), levels, color=SECOND, linewidth=1, label="its sampling error")
             bottom = min(bottom, max(levels[-1], 1e-3 * levels[0], 1e-8))
-            axes.axhspan(bottom / 2, levels[0], color=SECOND, alpha=0.1, linewidth=0)
-            axes.text(
-                len(values), levels[0] / 1.15, "may be sampling error", ha="right", va="top", color=SECOND, fontsize=9
-            )
+            axes.axhspan(bottom / 2, levels[0], color=SECOND, alpha=0.1, linewidth=0, label="may be sampling error")
             axes.legend(frameon=False, loc="upper right")
         axes.set(xlabel="mode", ylabel="singular value, largest = 1", ylim=(bottom / 2, 1.5))
         axes.grid(color="#e7e9ee", linewidth=0.7)
@@ -136,19 +125,28 @@ def noise_levels(ratios: np.ndarray, frames: list[int]) -> str:
         return svg(figure)
 
 
-def field_map(values: np.ndarray, title: str, unit: str, high: float | None = None) -> str:
-    """Values over the field of view (h, w) with a bar of colours; what is infinite or no number is grey; SVG."""
+def field_map(values: np.ndarray, title: str, unit: str, sides: tuple[float, float, str]) -> str:
+    """Values over the field of view (h, w) with a bar of colours; what is infinite or no number is grey; SVG.
+
+    `sides` are height and width of the field and their unit. What varies by a few percent is drawn as even.
+    """
     finite = values[np.isfinite(values)]
-    low, top = (finite.min(), finite.max() if high is None else high) if finite.size else (0.0, 1.0)
-    if top - low < 1e-3 * max(abs(top), 1e-12):  # an even map is one colour, not rounding errors
-        low, top = 0.95 * low, 1.05 * top
+    low, top = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    if top - low < EVEN * max(abs(top), 1e-12):
+        low, top = 0.5 * low, 0.5 * low + top  # the middle of the bar
+    high, wide, length = sides
+    around = (-wide / 2, wide / 2, high / 2, -high / 2)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.1, 2.9), layout="constrained")
         axes = figure.subplots()
-        shown = axes.imshow(np.ma.masked_invalid(values), cmap="viridis", vmin=low, vmax=top, interpolation="nearest")
+        shown = axes.imshow(
+            np.ma.masked_invalid(values), cmap="viridis", vmin=low, vmax=top, interpolation="nearest", extent=around
+        )
         axes.set_facecolor("#d5d9e0")
         axes.set_title(title, fontsize=10.5)
-        axes.set(xticks=[], yticks=[])
+        axes.set(xlabel=f"in the scene ({length})")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(4))
         bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
         bar.set_label(unit, color=QUIET)
         bar.outline.set_visible(False)

@@ -49,6 +49,8 @@ table.gallery .wrong { color: #b91c1c; font-weight: 600 }
 .nine { display: grid; grid-template-columns: repeat(3, minmax(0, 11rem)); gap: .7rem; margin-bottom: .8rem }
 .nine figure { margin: 0 } .nine img { width: 100%; border-radius: 4px; background: #000; display: block }
 .nine figcaption { margin-top: .15rem }
+.warning { border: 2px solid #b45309; background: #fffbeb; border-radius: 8px; padding: .8rem 1rem; margin: 1rem 0 }
+.warning p { margin: 0; max-width: none }
 details { margin-top: .6rem } summary { cursor: pointer; color: var(--quiet) }
 code, pre { font: .85rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace } pre { white-space: pre-wrap }
 """
@@ -67,6 +69,11 @@ def page(title: str, lead: str, sections: list[str]) -> str:
 
 def section(heading: str, text: str, *parts: str) -> str:
     return f"<section><h2>{escape(heading)}</h2><p>{escape(text)}</p>{''.join(parts)}</section>"
+
+
+def warning(text: str) -> str:
+    """A box that nobody overlooks; nothing where there is nothing to say."""
+    return f'<div class="warning"><p><strong>Beware.</strong> {escape(text)}</p></div>' if text else ""
 
 
 def flow(scene: np.ndarray, frame: np.ndarray, reconstruction: np.ndarray, label: str, steps: tuple[str, ...]) -> str:

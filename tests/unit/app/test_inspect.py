@@ -101,7 +101,7 @@ def toml(facts: dict) -> str:
     "values", [np.full((3, 4), 2.0), np.full((3, 4), np.inf), np.array([[1, np.nan], [np.inf, 2]])], ids=str
 )
 def test_any_map_can_be_drawn(values):
-    assert drawing.field_map(values, "title", "mm").startswith("<svg")
+    assert drawing.field_map(values, "title", "mm", (3.0, 4.0, "mm")).startswith("<svg")
 
 
 def test_spectra_of_one_mode_and_of_rank_zero_tails_can_be_drawn():

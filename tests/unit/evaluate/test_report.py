@@ -86,7 +86,7 @@ def test_examples_are_spread_over_the_test_set(count, expected):
 def test_class_names_are_no_formulas_and_powers_of_ten_are():
     one = dataclasses.replace(evaluation(), classes=("$a$", "b_{2}", "c"))
     assert drawing.confusion_matrix(one).startswith("<svg")
-    spectrum = drawing.spectrum(np.array([1.0, 0.1, 0.01]), {"noise": 0.05})
+    spectrum = drawing.noise_levels(np.array([1.0, 0.1, 0.01]), [1, 100])
     assert drawn("$") in drawing.confusion_matrix(one)
     assert drawn("{") not in spectrum  # part of how a power of ten is written, not of how it looks
 
