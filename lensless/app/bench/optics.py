@@ -45,6 +45,8 @@ def run(screen: Screen, device: str) -> dict:
     for name, (what, measure) in steps.items():
         with screen.working(what):
             found[name] = measure()
+        figures, promised = _words(name, found[name])
+        screen.say(f"  {name}: {figures} (promised: {promised})")  # at once: whoever stops it keeps what was shown
     screen.table("", ["", "found", "promised"], [[name, *_words(name, found[name])] for name in steps])
     return found
 

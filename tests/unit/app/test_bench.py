@@ -6,7 +6,7 @@ import time
 import pytest
 
 from hardware.errors import ConfigurationError, InputError
-from lensless.app.bench import specks
+from lensless.app.bench import optics, specks
 from lensless.app.bench.specks_rigs import CELLS, Cell
 from lensless.app.bench.timing import compare
 from lensless.app.rig import check_spec
@@ -90,3 +90,14 @@ def test_what_a_benchmark_does_not_know_is_refused(lensless, arguments):
 def test_a_benchmark_without_its_scenes_says_so(lensless, tmp_path):
     result = lensless("bench", "specks", "--scenes", "mnits", "--out", tmp_path / "x")
     assert result.exit_code == 2 and "mnist" in result.stderr
+
+
+def test_figures_are_shown_as_soon_as_they_are_measured(monkeypatch, capsys):
+    def stopped(device):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optics, "dense", lambda device: {"share_of_its_speed": 0.97})
+    monkeypatch.setattr(optics, "structured", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        optics.run(Screen(), "cpu")
+    assert "dense: 97% of the speed of the product (promised: at least 80 %)" in capsys.readouterr().out
