@@ -198,8 +198,9 @@ def _perturbed(found: "Inspection") -> str:
         f"results are stated, it changes less.{rays}"
     )
     fine = (
-        "<p>A shift of the sensor hurts that much because the weak modes, which hold the detail, are patterns as fine "
-        "as a few pixels: they change most, and the filter enlarges them most.</p>"
+        "<p>A tilt or another distance moves the scene, and the estimate with it. A sensor that is shifted gives "
+        "frames that no scene gives: the weak modes, which hold the detail, are patterns as fine as a few pixels; they "
+        "change most, and the filter enlarges them most.</p>"
         if found.setting.rig.spec.cannula else ""
     )  # fmt: skip
     return report.section("How much small moves upset", text, report.plain_table(heads, lines), fine)

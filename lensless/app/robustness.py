@@ -40,6 +40,8 @@ def _summary(found: list[dict[str, float]], strength: float) -> tuple[dict[str, 
     means = {name: sum(figures[name] for figures in found) / len(found) for name in found[0]}
     main = next(iter(means))
     values = [figures[main] for figures in found]
+    if len(found) == 1:
+        return means, f"one rig that drifted (strength {strength:g})"
     return means, (
         f"mean of {len(found)} rigs that drifted (strength {strength:g}): {shown(main, min(values))} .. "
         f"{shown(main, max(values))}"

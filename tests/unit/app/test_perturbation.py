@@ -152,8 +152,12 @@ def test_a_strength_without_perturbed_rigs_is_refused(lensless, command, tmp_pat
 
 def test_the_commands_train_and_test_on_perturbed_rigs(lensless, train, tiny, tmp_path):
     folder = train(tmp_path / "steady", "classify", "--epochs", 1, "--perturbed", 2, "--strength", 0.5)
-    result = lensless("evaluate", folder, "--perturbed", 2, "--no-sharp", "--no-page", "--json", tmp_path / "e.json")
+    result = lensless("evaluate", folder, "--perturbed", 2, "--no-sharp", "--json", tmp_path / "e.json")
     assert result.exit_code == 0, result.output
+    page = (folder / "report.html").read_text()
+    assert f"lensless evaluate {folder} --perturbed 2 --strength 1 --no-sharp" in page
+    for option in ("scenes glyphs, count 600", "rays 1024", "perturbed 2, strength 0.5", "epochs 1", "seed 0"):
+        assert option in page
     lines = json.loads((tmp_path / "e.json").read_text())["evaluations"][0]["lines"]
     assert any(line["name"] == "without reconstruction, perturbed" for line in lines)
     drifted = lensless("simulate", "--rig", f"{tiny}~3", "--rays", 1024, "--count", 2, "--out", tmp_path / "d.h5")
