@@ -24,7 +24,7 @@ FILE_STALL_S = 10.0
 
 
 def opencv_camera(place: str) -> "IsolatedCamera":
-    """The camera of an address `opencv:PLACE`, in a process of its own; hardware/opencv.py says what a place is."""
+    """The camera of an address `opencv:PLACE` (hardware/opencv/address.py), in a process of its own."""
     return IsolatedCamera(["-m", "hardware.driver_process", "opencv", place], f"opencv:{place}")
 
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-import hardware.opencv_backends as table
+import hardware.opencv.backends as table
 
 
 class error(Exception):

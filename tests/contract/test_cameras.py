@@ -23,7 +23,7 @@ from hardware import (
 from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError
 from hardware.isolated import IsolatedCamera
 from hardware.opencv import OpenCvCamera
-from hardware.opencv_backends import RAWEST_FIRST
+from hardware.opencv.backends import RAWEST_FIRST
 
 SHAPE, BIT_DEPTH = (13, 17), 12
 

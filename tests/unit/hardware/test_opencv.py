@@ -15,10 +15,10 @@ from fake_sysfs import Tree
 
 from hardware import CameraSettings
 from hardware.errors import CameraError, CameraLost, ConfigurationError
-from hardware.opencv import OpenCvCamera, load_cv2
-from hardware.opencv_address import OpenCvOptions, parse_place
-from hardware.opencv_backends import BACKENDS, CONVERTED, GREY, MJPG, RAWEST_FIRST, UYVY, YUYV, backend_for
-from hardware.plausible import carries_noise, exposure_followed
+from hardware.opencv.address import OpenCvOptions, parse_place
+from hardware.opencv.backends import BACKENDS, CONVERTED, GREY, MJPG, RAWEST_FIRST, UYVY, YUYV, backend_for
+from hardware.opencv.camera import OpenCvCamera, load_cv2
+from hardware.opencv.plausible import carries_noise, exposure_followed
 
 FORMATS = {wire.pixel_format + wire.fourcc: wire for wire in RAWEST_FIRST}
 Y10, Y16 = (next(wire for wire in RAWEST_FIRST if wire.fourcc == code) for code in ("Y10", "Y16"))
@@ -27,7 +27,7 @@ Y10, Y16 = (next(wire for wire in RAWEST_FIRST if wire.fourcc == code) for code 
 @pytest.fixture
 def opened(monkeypatch, tmp_path):
     """Opens the camera behind an address, on a fake driver of these devices, and closes it when the test ends."""
-    monkeypatch.setattr("hardware.opencv.SETTLE_S", 0.0)
+    monkeypatch.setattr("hardware.opencv.camera.SETTLE_S", 0.0)
     cameras = []
 
     def open_(place: str, *devices: FakeDevice, system: str = "linux") -> OpenCvCamera:
@@ -186,7 +186,7 @@ def test_27294_10546_another_camera_under_the_old_number_is_not_taken(opened, tm
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch) -> Tree:
-    monkeypatch.setattr("hardware.opencv.SETTLE_S", 0.0)
+    monkeypatch.setattr("hardware.opencv.camera.SETTLE_S", 0.0)
     return Tree(tmp_path)
 
 

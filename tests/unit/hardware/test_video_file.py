@@ -7,8 +7,8 @@ from video import noise, write_ffv1
 
 from hardware import CameraSettings
 from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError
-from hardware.ffv1 import is_whole
 from hardware.opencv import OpenCvCamera
+from hardware.opencv.ffv1 import is_whole
 
 
 @pytest.fixture(params=[".mkv", ".avi"])

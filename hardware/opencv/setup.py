@@ -1,10 +1,10 @@
 """How a device is brought to send what can be kept: its format agreed on, its automatics off, its controls set."""
 
 from hardware.errors import CameraError, CameraLost, ConfigurationError
-from hardware.opencv_address import OpenCvOptions
-from hardware.opencv_backends import Backend, Wire
-from hardware.opencv_handle import Handle
-from hardware.plausible import FACTOR_TO_JUDGE
+from hardware.opencv.address import OpenCvOptions
+from hardware.opencv.backends import Backend, Wire
+from hardware.opencv.handle import Handle
+from hardware.opencv.plausible import FACTOR_TO_JUDGE
 
 PROPERTY = {"width": "CAP_PROP_FRAME_WIDTH", "height": "CAP_PROP_FRAME_HEIGHT", "fps": "CAP_PROP_FPS"}
 FPS_TOLERANCE = 0.02

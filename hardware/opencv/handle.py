@@ -6,7 +6,7 @@ import threading
 import numpy as np
 
 from hardware.errors import CameraError, CameraLost
-from hardware.opencv_backends import Backend, Driver
+from hardware.opencv.backends import Backend, Driver
 
 
 class Handle:

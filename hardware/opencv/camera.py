@@ -20,12 +20,12 @@ from hardware.closing import Closing
 from hardware.devices import DEV, SYSFS, Identity, device_at, devices, find
 from hardware.errors import CameraError, ConfigurationError
 from hardware.frame import CameraSettings, Frame, FrameMeta
-from hardware.opencv_address import AS_IT_COMES, OpenCvOptions, parse_place
-from hardware.opencv_backends import Driver, backend_for
-from hardware.opencv_handle import Handle
-from hardware.opencv_setup import agree, set_exposure, set_gain, switch_off
-from hardware.plausible import carries_noise, exposure_followed
-from hardware.video_file import VideoFileCamera
+from hardware.opencv.address import AS_IT_COMES, OpenCvOptions, parse_place
+from hardware.opencv.backends import Driver, backend_for
+from hardware.opencv.handle import Handle
+from hardware.opencv.plausible import carries_noise, exposure_followed
+from hardware.opencv.setup import agree, set_exposure, set_gain, switch_off
+from hardware.opencv.video_file import VideoFileCamera
 
 # The queue of the driver (OpenCV asks V4L2 for 4 buffers, and BUFFERSIZE is often ignored, #13145), a frame that is
 # being read out, and one that is being exposed.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from hardware.errors import ConfigurationError, InputError
-from hardware.opencv_backends import BACKENDS
+from hardware.opencv.backends import BACKENDS
 
 DEVICE = re.compile(r"/dev/(video\d{1,4}|v4l/by-(id|path)/[\w.:+-]+)")
 IDENTITY = "id:"

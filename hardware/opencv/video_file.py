@@ -12,12 +12,12 @@ import numpy as np
 
 from hardware.camera import check_count, closed
 from hardware.closing import Closing
-from hardware.containers import damage, is_video
 from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError
-from hardware.ffv1 import is_whole
 from hardware.frame import CameraSettings, Frame, FrameMeta
-from hardware.opencv_address import AS_IT_COMES, OpenCvOptions
-from hardware.opencv_backends import CONVERTED, GREY, Driver, Wire
+from hardware.opencv.address import AS_IT_COMES, OpenCvOptions
+from hardware.opencv.backends import CONVERTED, GREY, Driver, Wire
+from hardware.opencv.containers import damage, is_video
+from hardware.opencv.ffv1 import is_whole
 
 MEBIBYTE = 2**20
 MOST_PIXELS = 64_000_000
