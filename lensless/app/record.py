@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from hardware import CameraSettings, Frame
 from hardware.errors import ConfigurationError, LenslessError, StorageError
 from hardware.recording.process import RecordingProcess
-from hardware.ring import MIB, Counts, Policy, Ring
 from hardware.same_camera import SameCamera
 from hardware.stream import Stream
+from hardware.stream.ring import MIB, Counts, Policy, Ring
 from lensless.app.screen import Screen
 from lensless.app.version import code_version
 

@@ -7,8 +7,8 @@ import time
 
 from fake_device import FakeDevice
 
-from hardware.ring import Ring
 from hardware.stream import Stream
+from hardware.stream.ring import Ring
 
 
 def resident_bytes() -> int:

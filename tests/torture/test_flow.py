@@ -18,17 +18,16 @@ from fake_device import FakeDevice
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from recording_tools import TESTS
+from recording_tools import AT_NIGHT, TESTS
 from shots import META
 
 from hardware import Frame
 from hardware.errors import ConfigurationError, Overrun
-from hardware.ring import Ring
 from hardware.stream import Stream
+from hardware.stream.ring import Ring
 
 CAPACITY = 10
 MIB = 1 << 20
-TIMES = int(os.environ.get("LENSLESS_TORTURE") or 0)  # the long counts, by hand
 FRAMES = {
     size: Frame(np.zeros((1, size), np.uint8), dataclasses.replace(META, bit_depth=8))
     for size in range(1, CAPACITY + 2)
@@ -140,7 +139,11 @@ class AccountsOfARecorder(Accounts):
 TestAccounts = Accounts.TestCase
 TestAccountsOfARecorder = AccountsOfARecorder.TestCase
 TestAccounts.settings = TestAccountsOfARecorder.settings = settings(
-    max_examples=TIMES or 60, stateful_step_count=40, deadline=None, derandomize=not TIMES, database=None
+    max_examples=20_000 if AT_NIGHT else 60,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=not AT_NIGHT,
+    database=None,
 )
 
 
@@ -216,9 +219,9 @@ def test_every_frame_is_accounted_for_whatever_the_threads_do(switchy):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if TIMES else 300)
+@pytest.mark.timeout(0 if AT_NIGHT else 300)
 def test_every_frame_is_accounted_for_in_10_000_schedules(switchy):
-    check_schedules(TIMES or 10_000, seed=2)
+    check_schedules(1_000_000 if AT_NIGHT else 10_000, seed=2)
 
 
 def check_memory(ring_bytes: int, shape: tuple[int, int], seconds: float) -> None:
@@ -246,9 +249,9 @@ def test_memory_is_bounded_when_the_consumer_stalls(ring_mib, shape):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.timeout(0 if TIMES else 120)
+@pytest.mark.timeout(0 if AT_NIGHT else 120)
 def test_memory_is_bounded_when_the_consumer_stalls_for_a_minute():
-    check_memory(64 * MIB, (480, 640), TIMES or 60)
+    check_memory(64 * MIB, (480, 640), 3600 if AT_NIGHT else 60)
 
 
 def test_a_recorder_stops_rather_than_lose_in_silence():

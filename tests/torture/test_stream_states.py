@@ -1,7 +1,6 @@
 """Camera promises: an unplugged camera is noticed and comes back by itself, and a stream closes from any state."""
 
 import itertools
-import os
 import random
 import threading
 import time
@@ -12,13 +11,13 @@ from fake_device import FakeDevice
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from recording_tools import AT_NIGHT
 
-from hardware import CameraSettings, watchdog
+from hardware import CameraSettings
 from hardware.errors import CameraError, LenslessError, Overrun
-from hardware.ring import Ring
-from hardware.stream import Stream
+from hardware.stream import Stream, watchdog
+from hardware.stream.ring import Ring
 
-TIMES = int(os.environ.get("LENSLESS_TORTURE") or 0)  # the long counts, by hand
 CLOSE_LIMIT_S = 3.0
 RARELY = st.sampled_from([False, False, False, True])  # where what follows is dull
 STATES = {"opening", "running", "lost", "stalled", "ended", "failed", "closed"}
@@ -124,7 +123,7 @@ class AnyState(RuleBasedStateMachine):
 def check_any_state(count: int) -> None:
     AnyState.closings_s.clear()
     AnyState.states.clear()
-    run = settings(max_examples=count, stateful_step_count=15, deadline=None, derandomize=not TIMES, database=None)
+    run = settings(max_examples=count, stateful_step_count=15, deadline=None, derandomize=not AT_NIGHT, database=None)
     case = AnyState.TestCase("runTest")
     case.settings = run
     case.runTest()
@@ -140,9 +139,9 @@ def test_a_stream_closes_from_any_state(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if TIMES else 600)
+@pytest.mark.timeout(0 if AT_NIGHT else 600)
 def test_a_stream_closes_from_100_random_states():
-    check_any_state(TIMES or 100)
+    check_any_state(5000 if AT_NIGHT else 100)
 
 
 @pytest.mark.parametrize("state", ["running", "lost", "other camera", "hangs in its read", "hangs when it is opened"])
@@ -219,6 +218,6 @@ def test_a_camera_that_is_unplugged_comes_back_by_itself():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if TIMES else 600)
+@pytest.mark.timeout(0 if AT_NIGHT else 600)
 def test_a_camera_that_is_unplugged_50_times_comes_back_by_itself():
-    check_unplugging(TIMES or 50, seed=2)
+    check_unplugging(1000 if AT_NIGHT else 50, seed=2)

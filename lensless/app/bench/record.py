@@ -18,8 +18,8 @@ from hardware import Frame, FrameMeta, SimulatedCamera
 from hardware.isolated import IsolatedCamera
 from hardware.recording import Recording
 from hardware.recording.process import RecordingProcess
-from hardware.ring import MIB, Ring
 from hardware.stream import Stream
+from hardware.stream.ring import MIB, Ring
 from lensless.app.bench.paced_camera import PacedCamera
 from lensless.app.screen import Screen
 from lensless.app.version import code_version

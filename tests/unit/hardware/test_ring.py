@@ -11,7 +11,7 @@ from shots import META
 
 from hardware import Frame
 from hardware.errors import CameraLost, ConfigurationError, Overrun
-from hardware.ring import Ring
+from hardware.stream.ring import Ring
 
 FRAME = Frame(np.zeros((5, 10), np.uint16), META)  # 100 bytes
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from fake_device import FakeDevice
 
-from hardware import CameraSettings, SimulatedCamera, watchdog
+from hardware import CameraSettings, SimulatedCamera
 from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError, Overrun
-from hardware.ring import Ring
-from hardware.stream import Event, Stream
+from hardware.stream import Event, Stream, watchdog
+from hardware.stream.ring import Ring
 
 RING_BYTES = 1 << 20
 
