@@ -262,7 +262,8 @@ def test_a_frame_of_another_shape_or_with_too_much_light_does_not_fit(lensless, 
 def test_what_does_not_exist(lensless, classify_run, tmp_path):
     said(lensless("classify", classify_run, tmp_path / "missing"), 5, "does not exist")
     said(lensless("classify", tmp_path / "missing", "x.h5"), 5, "does not exist", "lensless train")
-    said(lensless("classify", classify_run, "opencv:0"), 2, "opencv", "known")
+    said(lensless("classify", classify_run, "canon:0"), 2, "canon", "known")
+    said(lensless("classify", classify_run, "opencv:9876"), 3, "9876", "plugged in")
     said(lensless("inspect", "canula-v1"), 2, "canula-v1", "did you mean 'cannula-v1'?")
     said(lensless("inspect", "cannula-v1", "--device", "tpu"), 2, "tpu")
     said(lensless("train", "classify", "--scenes", "mnist", "--data", tmp_path), 5, "MNIST", "OPTICS_FREE_DATA")
