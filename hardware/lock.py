@@ -5,22 +5,56 @@ HDF5's own lock is not enough: a second opening for write that it refused has da
 
 import os
 import pathlib
+import time
 from contextlib import suppress
 
 from hardware.closing import Closing
 from hardware.errors import StorageError
 
+SUFFIX = ".lock"
+TRIES = 10
+
 if os.name == "posix":
     import fcntl
 
     def _take(handle: int) -> None:
+        # Who asks whether it is held holds it himself for an instant.
+        for _ in range(TRIES - 1):
+            try:
+                return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(0.002)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _is_taken(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        return False
 
 else:
     import msvcrt
 
     def _take(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+
+    def _is_taken(handle: int) -> bool:
+        return True  # it cannot be asked for without taking it
+
+
+def is_written(path: pathlib.Path) -> bool:
+    """Whether a living process holds the `WriterLock` of a file or folder, as far as this system tells."""
+    try:
+        handle = os.open(path.with_name(path.name + SUFFIX), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return _is_taken(handle)
+    finally:
+        os.close(handle)
 
 
 class WriterLock(Closing):
@@ -31,7 +65,7 @@ class WriterLock(Closing):
     """
 
     def __init__(self, path: pathlib.Path):
-        self._path = path.with_name(path.name + ".lock")
+        self._path = path.with_name(path.name + SUFFIX)
         self._handle: int | None = None
         # A writer that ends removes the file; whoever waits on the removed one must look again.
         while self._handle is None:

@@ -13,9 +13,11 @@ import h5py
 import numpy as np
 
 from hardware.errors import InputError
+from hardware.lock import is_written
 from hardware.recording import schema
 from hardware.recording.mended import FLAGS_AT, SUPERBLOCK_BYTES, VERSION_AT, WRITING, MendedFile
 
+OF_A_KILLED_WRITER = "fileobj"  # the driver of files that are read through `MendedFile`
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGEST_FRAME_BYTES = 2**28
 
@@ -38,13 +40,14 @@ def open_file(path: pathlib.Path, damaged: bool = False) -> h5py.File:
 
     Args:
         path: of the file.
-        damaged: whether to read what is left of a file that is truncated, or that a killed writer left.
+        damaged: whether to read what is left of a file that is truncated.
 
     Raises:
         InputError: missing, not a plain file, not HDF5, or damaged.
     """
     superblock = _superblock(path)
-    if damaged:
+    # Of a living writer HDF5 waits for what it cannot read yet; of a killed one it would wait for ever.
+    if damaged or (_is_writing(superblock) and not is_written(path) and _is_writing(superblock := _superblock(path))):
         try:
             return h5py.File(MendedFile(path), "r", libver="latest")
         except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -134,7 +137,12 @@ def check_length(file: h5py.File, path: pathlib.Path, length: int) -> None:
             raise refusal(path, f"'{name}' declares {declared} bytes, the file has {size_bytes}: it is truncated")
         if length:
             # Its index may still sit in the part that was cut off: then HDF5 says so, and the reader turns it round.
-            last = dataset.id.get_chunk_info_by_coord((length - 1, *[0] * (dataset.ndim - 1)))
+            try:
+                last = dataset.id.get_chunk_info_by_coord((length - 1, *[0] * (dataset.ndim - 1)))
+            except (OSError, RuntimeError):
+                if file.driver == OF_A_KILLED_WRITER:
+                    continue  # looked for when it is read
+                raise
             if last.byte_offset is None or last.byte_offset + last.size > size_bytes:
                 raise refusal(path, f"the last of its {length} frames lies beyond its end: it is truncated")
 

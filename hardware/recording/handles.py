@@ -38,7 +38,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def point_at_nothing(file: h5py.File) -> None:
-    """Whatever HDF5 still does with this file goes nowhere: neither to the disk nor to a lock that a parent has."""
+    """Whatever HDF5 still does with this file goes nowhere: neither to the disk nor to a lock that a parent has.
+
+    A file that is read through Python writes nothing and has no lock.
+    """
+    if file.driver == "fileobj":
+        return
     null = os.open(os.devnull, os.O_RDWR)
     try:
         os.dup2(null, file.id.get_vfd_handle())

@@ -47,9 +47,8 @@ class MendedFile(io.RawIOBase):
     def readinto(self, buffer: bytearray | memoryview) -> int:
         view = memoryview(buffer).cast("B")
         view = view[: max(0, self._size - self._at)]
-        self._file.seek(self._at)
         got = 0
-        while got < len(view) and (more := self._file.readinto(view[got:])):
+        while got < len(view) and (more := self._read(self._at + got, view[got:])):
             got += more
         view[got:] = bytes(len(view) - got)
         if self._at < SUPERBLOCK_BYTES:
@@ -57,6 +56,12 @@ class MendedFile(io.RawIOBase):
             view[: len(head)] = head
         self._at += len(view)
         return len(view)
+
+    def _read(self, at: int, view: memoryview) -> int:
+        if hasattr(os, "preadv"):  # a forked process shares the place at which `read` reads
+            return os.preadv(self._file.fileno(), [view], at)
+        self._file.seek(at)
+        return self._file.readinto(view)
 
     def close(self) -> None:
         self._file.close()

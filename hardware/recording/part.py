@@ -10,7 +10,9 @@ import numpy as np
 
 from hardware.errors import CameraError, ConfigurationError, InputError
 from hardware.frame import Frame, FrameMeta
+from hardware.lock import is_written
 from hardware.recording import checks, handles, schema
+from hardware.recording.unindexed import Unindexed
 
 ROWS_AT_ONCE = 4096
 
@@ -30,6 +32,8 @@ class Part:
         self.path, self._damaged = path, damaged
         self._file: h5py.File | None = None
         self._datasets: dict[str, h5py.Dataset] = {}
+        self._unindexed: Unindexed | None = None
+        self._followed = False  # whether its writer was alive when it was opened
         self._length, self._facts_crc, self._closed = 0, None, False
         handles.hold(self)
         self._open()
@@ -55,7 +59,7 @@ class Part:
     def frame(self, at: int) -> Frame:
         row = self.rows(at, at + 1)[0]
         with self._errors():
-            pixels = self._open()["frames"][at]
+            pixels = self._values("frames", at, at + 1)[0]
             if zlib.crc32(pixels) != row["pixels_crc32"]:
                 raise checks.refusal(self.path, f"checksum of frame {at} does not fit its pixels")
             return Frame(pixels, schema.unpack(row, self.facts))
@@ -67,8 +71,7 @@ class Part:
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows `start` to `stop` of the facts, each checked."""
         with self._errors():
-            datasets = self._open()
-            rows, sequence = datasets["rows"][start:stop], datasets["sequence"][start:stop]
+            rows, sequence = self._values("rows", start, stop), self._values("sequence", start, stop)
             numbers = rows["sequence"]
             wrong = (numbers != sequence) | (schema.rows_crc32(rows, self._facts_crc) != rows["row_crc32"])
             wrong[1:] |= numbers[1:] <= numbers[:-1]
@@ -86,7 +89,7 @@ class Part:
         """The pictures (N, h, w) that were shown, each checked; only where there are some."""
         rows = self.rows(start, stop)
         with self._errors():
-            scenes = self._open()["scenes"][start:stop]
+            scenes = self._values("scenes", start, stop)
         for at, scene in enumerate(scenes):
             if zlib.crc32(scene) != rows[at]["scene_crc32"]:
                 raise checks.refusal(self.path, f"checksum of scene {start + at} does not fit")
@@ -95,14 +98,19 @@ class Part:
     def refresh(self) -> int:
         """Look for frames that a live writer has appended; returns how many there are now."""
         with self._errors():
-            for dataset in self._open().values():
-                dataset.refresh()
-            self._length = self._measure()
+            datasets = self._open()
+            if self._followed and not is_written(self.path):
+                self.release()  # its writer has finished, or was killed: it is read in another way now
+                self._open()
+            else:
+                for dataset in datasets.values():
+                    dataset.refresh()
+                self._length = self._measure()
         return self._length
 
     def release(self) -> None:
         """Let the handle go until it is needed again."""
-        file, self._file, self._datasets = self._file, None, {}
+        file, self._file, self._datasets, self._unindexed = self._file, None, {}, None
         if file is not None:
             file.close()
 
@@ -122,6 +130,7 @@ class Part:
             raise ConfigurationError(f"recording '{self.path}' is closed; open it again to read")
         if self._file is None:
             self._file = checks.open_file(self.path, self._damaged)
+            self._followed = self._file.swmr_mode
             try:
                 with self._errors():
                     self._read_facts()
@@ -131,6 +140,27 @@ class Part:
                 self.release()
                 raise
         return self._datasets
+
+    def _values(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows of a dataset, also where a kill has torn its index."""
+        datasets = self._open()
+        try:
+            return datasets[name][start:stop]
+        except (OSError, RuntimeError):
+            if self._file.driver != checks.OF_A_KILLED_WRITER:
+                raise
+        return np.stack([self._value(datasets[name], name, at) for at in range(start, stop)])
+
+    def _value(self, dataset: h5py.Dataset, name: str, at: int) -> np.ndarray:
+        try:
+            return dataset[at]
+        except (OSError, RuntimeError) as error:
+            if self._unindexed is None:
+                self._unindexed = Unindexed(self.path, self._datasets, self._length, self._facts_crc)
+            try:
+                return self._unindexed.read(name, at)
+            except OSError:
+                raise error from None
 
     def _read_facts(self) -> None:
         camera_json, provenance_json = checks.check_layout(self._file, self.path)

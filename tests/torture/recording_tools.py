@@ -12,11 +12,11 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 CHILD = pathlib.Path(__file__).with_name("recording_child.py")
 
 
-def start(*arguments: object, stderr: int | None = None) -> subprocess.Popen:
-    """A child whose stdin and stdout are text pipes."""
+def start(*arguments: object, stderr: int | None = None, under: tuple[str, ...] = ()) -> subprocess.Popen:
+    """A child whose stdin and stdout are text pipes, run by the command `under`, if any."""
     path = os.pathsep.join(map(str, (TESTS.parent, TESTS)))
     return subprocess.Popen(
-        [sys.executable, str(CHILD), *map(str, arguments)],
+        [*under, sys.executable, str(CHILD), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,

@@ -95,7 +95,7 @@ def test_a_killed_recording_is_followed_told_of_and_repaired(tmp_path):
     there = check_whole(tmp_path / "a")
     run("info", tmp_path / "a")
     last = sorted((tmp_path / "a").glob("part-*"))[-1]
-    last.write_bytes(last.read_bytes()[:-1000])
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
     said = run("repair", tmp_path / "a", "--out", tmp_path / "b")
     assert 50 <= check_whole(tmp_path / "b") < there and "copied" in said
 

@@ -3,7 +3,11 @@
 2,000 kills: LENSLESS_TORTURE=N .venv/bin/pytest -s -m slow tests/torture/test_recording_kill.py
 """
 
+import os
 import random
+import re
+import shutil
+import signal
 import time
 
 import pytest
@@ -90,3 +94,40 @@ def test_a_new_writer_takes_over_a_folder_that_a_killed_one_left_without_a_frame
     with pytest.raises(StorageError, match="exists"):
         create(tmp_path / "b", 2)
     assert (tmp_path / "b" / "recording.json").read_text() == "mine"
+
+
+def leave_killed(path, frames: int) -> bytes:
+    """What a writer leaves that is killed between two frames."""
+    pid = os.fork()
+    if pid == 0:
+        writer = create(path)
+        for index in range(frames):
+            writer.append(frame(index), index % 10, scene(index))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return path.read_bytes()
+
+
+def test_a_kill_that_tears_the_index_costs_no_frame(tmp_path):
+    """A deadly signal can cut a `write` short between two pages: HDF5 would wait for ever for the rest of it."""
+    whole = leave_killed(tmp_path / "a.h5", 30)
+    truth = [digest(frame(index), index % 10, scene(index)) for index in range(30)]
+    blocks = [found.start() for found in re.finditer(b"EADB", whole)]
+    assert len(blocks) >= 4
+    for number, block in enumerate(blocks):
+        torn = bytearray(whole)
+        torn[block + 40 : block + 60] = bytes(20)
+        (tmp_path / f"{number}.h5").write_bytes(torn)
+    for found in read_in_fresh_process(*(tmp_path / f"{number}.h5" for number in range(len(blocks)))):
+        assert found == truth
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_no_small_block_of_hdf5_lies_across_two_pages_where_a_kill_could_tear_it(tmp_path):
+    command = ("strace", "-f", "-e", "trace=pwrite64", "-s", "4", "-o", str(tmp_path / "log"))
+    with start("fail_at_close", tmp_path / "a.h5", 1000, 10**9, under=command) as child:  # nothing fails within 1 GB
+        child.communicate()
+    written = [(int(size), int(at)) for size, at in re.findall(r", (\d+), (\d+)\)", (tmp_path / "log").read_text())]
+    assert len(written) > 8000
+    assert not [(size, at) for size, at in written if size < 4096 and at // 4096 != (at + size - 1) // 4096]
