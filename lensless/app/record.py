@@ -3,15 +3,18 @@
 import dataclasses
 import datetime
 import pathlib
+import queue
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import Self
 
 from hardware import CameraSettings, Frame
 from hardware.errors import ConfigurationError, LenslessError, StorageError
 from hardware.recording.process import RecordingProcess
 from hardware.same_camera import SameCamera
-from hardware.stream import Stream
+from hardware.stream import Event, Stream
 from hardware.stream.ring import MIB, Counts, Policy, Ring
 from lensless.app.screen import Screen
 from lensless.app.version import code_version
@@ -60,44 +63,75 @@ def record(wish: Wish, screen: Screen) -> dict:
     if not wish.out.resolve().parent.is_dir():
         raise StorageError(f"--out {wish.out}: its folder does not exist; make it, or name another")
     ring, connect = Ring(wish.ring_mib * MIB, wish.policy), SameCamera(wish.address)
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     failure: BaseException | None = None
     writer: RecordingProcess | None = None
     began_s = time.monotonic()
-    with Stream(
-        connect, wanted=wish.settings, ring=ring, retries=wish.retries, on_event=lambda event: screen.say(event.text)
-    ) as stream:  # fmt: skip
-        screen.say(_applied(wish.settings, stream.applied))
-        try:
-            for frame in _wanted(stream, ring, wish, screen):
-                if writer is None:
-                    writer = _writer(wish, frame, stream.applied, connect.facts)
-                writer.append(frame)
-        except (KeyboardInterrupt, LenslessError) as error:
-            failure = error
-    _wait_for_camera()
-    return _finish(wish, writer, ring.counts, time.monotonic() - began_s, failure, screen)
+    with _Signals() as signals:
+        with Stream(connect, wanted=wish.settings, ring=ring, retries=wish.retries, on_event=events.put) as stream:
+            try:
+                screen.say(_applied(wish.settings, stream.applied))
+                for frame in _wanted(stream, ring, wish, screen, signals, events):
+                    if writer is None:
+                        writer = _writer(wish, frame, stream.applied, connect.facts)
+                    writer.append(frame)
+            except BaseException as error:  # raised when all is closed and accounted for
+                failure = error
+        _tell(events, screen)
+        _wait_for_camera()
+        return _finish(wish, writer, ring.counts, time.monotonic() - began_s, failure, screen)
 
 
-def _wanted(stream: Stream, ring: Ring, wish: Wish, screen: Screen) -> Iterator[Frame]:
-    """The frames that are to be recorded; keeps people informed. Ctrl-C comes behind those that were captured."""
-    taken, began_s, interrupted = 0, time.monotonic(), False
+class _Signals:
+    """Ctrl-C, the end of a session and `kill` end a recording in order, behind what was captured; a second at once."""
+
+    NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+    def __init__(self):
+        self.came = False
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
+            kinds = [getattr(signal, name) for name in self.NAMES if hasattr(signal, name)]
+            self._before = {kind: signal.signal(kind, self._note) for kind in kinds}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in self._before.items():
+            signal.signal(kind, handler)
+
+    def _note(self, *_: object) -> None:
+        if self.came:
+            raise KeyboardInterrupt
+        self.came = True
+
+
+def _wanted(
+    stream: Stream, ring: Ring, wish: Wish, screen: Screen, signals: _Signals, events: queue.SimpleQueue
+) -> Iterator[Frame]:
+    """The frames that are to be recorded; keeps people informed. The end comes behind all that was captured."""
+    taken, began_s = 0, time.monotonic()
     with screen.following(f"recording {wish.address}", wish.frames) as watch:
         while (wish.frames is None or taken < wish.frames) and not ring.ended:
-            try:
-                frame = stream.get(MOST_SILENT_S)
-            except KeyboardInterrupt:
-                stream.stop()
-                interrupted = True
-                continue
-            if wish.seconds is not None and time.monotonic() - began_s >= wish.seconds:
+            frame = stream.get(MOST_SILENT_S)
+            _tell(events, screen)
+            elapsed_s = time.monotonic() - began_s
+            if signals.came or (wish.seconds is not None and elapsed_s >= wish.seconds):
                 stream.stop()
             if frame is not None:
                 yield frame
                 taken += 1
-            counts, per_second = stream.counts, taken / max(time.monotonic() - began_s, 1e-3)
+            counts, per_second = stream.counts, taken / max(elapsed_s, 1e-3)
             watch(taken, f"{per_second:.1f} frames/s, {counts.in_ring} waiting, {sum(counts.dropped.values())} lost")
-    if interrupted:
+    if signals.came:
         raise KeyboardInterrupt
+
+
+def _tell(events: queue.SimpleQueue, screen: Screen) -> None:
+    """Here and not where they happen: a terminal that is gone must not end the thread that watches the camera."""
+    while not events.empty():
+        screen.say(events.get().text)
 
 
 def _applied(wanted: CameraSettings, applied: CameraSettings) -> str:

@@ -84,6 +84,31 @@ def test_ctrl_c_closes_in_order_and_every_frame_is_accounted_for(tmp_path):
         assert recording.closed_in_order
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_what_waits_for_a_slow_disk_is_written_before_the_end(tmp_path, number):
+    """The writer stands still when the signal comes: the frames that wait are behind it, and are not lost."""
+    with start("record", "fake:fast", "--out", tmp_path / "a") as child:
+        wait_for(tmp_path / "a", 20)
+        (writer,) = (pid for pid in children(child.pid) if b"process_child" in cmdline(pid))
+        os.kill(writer, signal.SIGSTOP)
+        time.sleep(1.0)
+        child.send_signal(number)
+        time.sleep(0.3)
+        os.kill(writer, signal.SIGCONT)
+        out, err = child.communicate(timeout=30)
+    assert child.returncode == 130 and "Traceback" not in out + err, out + err
+    assert "never fetched" not in out and check_whole(tmp_path / "a") > 200, out
+
+
+def children(pid: int) -> list[int]:
+    tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def cmdline(pid: int) -> bytes:
+    return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def test_a_killed_recording_is_followed_told_of_and_repaired(tmp_path):
     with start("record", "fake:fast", "--out", tmp_path / "a", "--rotate-frames", 15) as child:
         wait_for(tmp_path / "a", 1)
