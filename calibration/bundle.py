@@ -188,8 +188,10 @@ class Calibration:
         try:
             stored_id = facts.pop("id")
             facts["shape"], facts["exposure_s"] = tuple(facts["shape"]), tuple(facts["exposure_s"])
+            if facts["shape"] != arrays["defects"].shape:  # else a few digits would claim gigabytes
+                raise ValueError(f"its defects have shape {arrays['defects'].shape}, it says {facts['shape']!s:.100}")
             calibration = cls(**facts, **arrays)
-        except (TypeError, KeyError, ValueError, ConfigurationError) as error:
+        except (TypeError, KeyError, ValueError, OverflowError, ConfigurationError) as error:
             raise files.refusal(path, f"its facts do not make a calibration: {error}") from error
         if calibration.id != stored_id:
             raise files.refusal(path, f"its content has id {calibration.id}, it says {stored_id}")

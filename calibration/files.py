@@ -5,6 +5,8 @@ import json
 import math
 import os
 import pathlib
+import struct
+import tokenize
 import zipfile
 
 import numpy as np
@@ -15,8 +17,11 @@ FORMAT = "optics-free calibration 1"
 ARRAYS = ("dark_dn", "flat", "defects", "dark_std_dn", "flat_std")
 LARGEST_BYTES = 2**30
 _FACTS = "facts"
+# Of the end of a zip file: where the locator of a larger format would begin; magic, length of the list, of a comment.
+_END, _LONGEST_LIST_BYTES = struct.Struct("<4s16x4s8xI4xH"), 2**16
 # What zipfile, numpy and json raise between them for damaged bytes (zlib.error cannot come: nothing is compressed).
 _DAMAGED = (OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
+_DAMAGED += (OverflowError, MemoryError, tokenize.TokenError)  # places beyond 2^63; headers that never end
 
 
 def write(path: pathlib.Path, facts: dict, arrays: dict[str, np.ndarray], overwrite: bool) -> None:
@@ -60,14 +65,15 @@ def read(path: pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
     Raises:
         InputError: missing, damaged, or something else.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # false for what can be no name, too
         raise InputError(f"calibration '{path}' does not exist, or is no file; expected what Calibration.save wrote")
     try:
+        _check_list(path)
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             _check_members(path, members)
             arrays = {name: _read_array(path, archive, info) for name, info in members.items()}
-        facts = json.loads(arrays.pop(_FACTS).tobytes())
+        facts = json.loads(arrays.pop(_FACTS).tobytes().decode("utf-8"))
     except _DAMAGED as error:
         raise refusal(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT:
@@ -78,6 +84,18 @@ def read(path: pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
 def refusal(path: pathlib.Path, reason: str) -> InputError:
     """The error of every file that is not a whole calibration."""
     return InputError(f"'{path}' is not a calibration, or is damaged: {reason}; calibrate again, or use another copy")
+
+
+def _check_list(path: pathlib.Path) -> None:
+    """Raises ValueError if the list of members is long: it takes minutes, and memory, before anybody can look at it."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _END.size))
+        tail = file.read(_END.size)
+    if len(tail) == _END.size:
+        locator, magic, list_bytes, comment_bytes = _END.unpack(tail)
+        if magic == b"PK\5\6" and locator != b"PK\6\7" and list_bytes <= _LONGEST_LIST_BYTES and not comment_bytes:
+            return
+    raise ValueError("it does not end like a file of a few arrays")
 
 
 def _check_members(path: pathlib.Path, members: dict[str, zipfile.ZipInfo]) -> None:

@@ -8,6 +8,8 @@ from typing import Protocol, Self, runtime_checkable
 from hardware.errors import CameraError, ConfigurationError
 from hardware.frame import CameraSettings, Frame
 
+LONGEST_ADDRESS = 4096
+
 
 @runtime_checkable
 class Camera(Protocol):
@@ -89,6 +91,11 @@ def open_camera(address: str) -> Camera:
         ConfigurationError: no such scheme; the message names those that there are.
         CameraError, InputError: what the back end raises.
     """
+    if len(address) > LONGEST_ADDRESS or "\0" in address:
+        raise ConfigurationError(
+            f"camera address {address[:60]!r} ... of {len(address)} characters; expected {LONGEST_ADDRESS} at most, and "
+            "no NUL among them"
+        )
     scheme, colon, rest = address.partition(":")
     if scheme in _factories and colon:
         return _factories[scheme](rest)

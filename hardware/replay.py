@@ -1,6 +1,7 @@
 """A camera that plays recordings."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -141,7 +142,7 @@ def recordings_at(path: pathlib.Path) -> list[pathlib.Path]:
     """
     from hardware.recording.manifest import NAME  # h5py is loaded by those who read, and by nobody else
 
-    if not path.is_dir() or (path / NAME).exists():
+    if not os.path.isdir(path) or (path / NAME).exists():  # false for what can be no name, too
         return [path]
     files = sorted(
         file

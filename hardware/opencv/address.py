@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import os
 import pathlib
 import re
 from collections.abc import Callable
@@ -98,7 +99,7 @@ def _file(where: str, place: str) -> pathlib.Path:
             f"camera address 'opencv:{place}': '{where}' is no camera and no file; expected an index, /dev/videoN, "
             "/dev/v4l/by-id/..., id:CAMERA_ID (see 'lensless devices'), or a video file without '%' in its name"
         )
-    if not path.is_file():
+    if not os.path.isfile(path):  # false for what can be no name, too
         raise InputError(
             f"video file '{where}' is not there; expected an existing plain file, or the index of a camera"
         )

@@ -14,7 +14,12 @@ AVI_WIDTH = 64
 
 
 def is_video(begin: bytes) -> bool:
-    """Matroska, AVI, MP4 or QuickTime; FFmpeg would also play lists, and open what they name."""
+    """Matroska, AVI, MP4 or QuickTime; FFmpeg would also play lists, and open what they name.
+
+    A list may have "AVI " for its second line: it is no AVI without the word before.
+    """
+    if begin[8:12] == AVI[1] and not begin.startswith(b"RIFF"):
+        return False
     return any(begin[at : at + len(magic)] == magic for at, magic in (MATROSKA, AVI, MP4))
 
 

@@ -35,8 +35,10 @@ class Parts:
         self._stamp: tuple[int, ...] = ()  # of the manifest that was read last
         self._ends: list[int] = []  # number of frames up to the end of each part
         self._settled = 0  # parts that were listed when they were last looked at
+        if "\0" in str(path):
+            raise InputError(f"{str(path)!r} is no name of a file; expected a recording")
         try:
-            if path.is_dir():
+            if os.path.isdir(path):  # false for what can be no name, too
                 self._read_manifest()
                 self.refresh()
                 self.part(0)  # what the manifest says of all parts is true of the first

@@ -22,6 +22,8 @@ def vet(path: str | pathlib.Path) -> int:
         InputError: not a recording, damaged, or made to hang or crash its reader.
     """
     path, rows = pathlib.Path(path), 0
+    if "\0" in str(path):
+        raise InputError(f"{str(path)!r} is no name of a file; expected a recording")
     with Sandbox("vet", path.absolute()) as child:
         try:
             while "end" not in (told := child.tell()[0]):

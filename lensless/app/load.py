@@ -5,11 +5,13 @@ import pathlib
 import torch
 
 from hardware.errors import ConfigurationError, InputError
-from lensless.app.rig import Rig, check_spec, open_rig
+from lensless.app.rig import MOST_RAYS, RANGES, Rig, check_spec, open_rig
 from lensless.app.setting import Setting
 from lensless.tasks import Task
 from lensless.train import checkpoint
 from lensless.train.checkpoint import Checkpoint
+
+MOST_FRAMES = RANGES["frames"]["le"]
 
 
 def load(folder: str | pathlib.Path, device: str = "cpu") -> Task:
@@ -53,6 +55,7 @@ def setting_of(found: Checkpoint, where: str, device: str = "cpu", rig: str | No
 
     Raises:
         CalibrationMismatch: it was trained for another rig.
+        InputError, ConfigurationError: its card says nothing, or nonsense, of rig, rays or frames.
     """
     card = found.card
     if not card.get("rig"):
@@ -60,6 +63,11 @@ def setting_of(found: Checkpoint, where: str, device: str = "cpu", rig: str | No
     if rig is not None:
         wanted = open_rig(rig).spec
         checkpoint.check_rig(card, wanted.id, wanted.fingerprint, where)
-    spec = check_spec(card["rig"]["facts"], f"in the card of {where}")
-    opened = Rig(spec, str(open_device(device)), card["rig"]["rays"])
-    return Setting(opened, found.calibration, card["frames"], bool(card.get("real_sensor")))
+    spec = check_spec(card["rig"].get("facts"), f"in the card of {where}")
+    rays, frames = card["rig"].get("rays"), card.get("frames")
+    if type(frames) is not int or not 1 <= frames <= MOST_FRAMES:
+        raise InputError(f"{where}: its card says frames = {frames!r:.100}; expected 1 to {MOST_FRAMES}; train again")
+    if rays is not None and (type(rays) is not int or not 2 <= rays <= MOST_RAYS):
+        raise InputError(f"{where}: its card says rays = {rays!r:.100}; expected 2 to {MOST_RAYS}; train again")
+    opened = Rig(spec, str(open_device(device)), rays)
+    return Setting(opened, found.calibration, frames, bool(card.get("real_sensor")))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import errno
 import functools
 import importlib.resources
 import pathlib
@@ -40,11 +41,11 @@ RANGES: dict[str, dict] = {
     "numerical_aperture": {"gt": 0, "le": 5},
     "prnu": {"ge": 0, "lt": 0.5},
     "specks": {"ge": 0, "le": 10_000},
-    "seed": {"ge": 0},
+    "seed": {"ge": 0, "le": 2**63 - 1},
     "frames": {"ge": 1, "le": 100_000},
     "bit_depth": {"ge": 1, "le": 16},
     "black_level_dn": {"ge": 0, "le": 65_535},
-    "id": {"min_length": 1, "max_length": 200},
+    **{key: {"min_length": 1, "max_length": 200} for key in ("id", "serial")},
     "wavelength_nm": {"ge": 100, "le": 20_000},
     "bandwidth_nm": {"ge": 0, "le": 1000},
     "emission_exponent": {"ge": 0, "le": 100},
@@ -70,6 +71,9 @@ RANGES: dict[str, dict] = {
     "defocus_um": {"ge": -1e5, "le": 1e5},
 }
 CALIBRATION_FRAMES = 64
+MOST_RAYS = 2**26
+LARGEST_FILE_BYTES, LONGEST_NAME = 2**20, 4096
+_MOST_PROBLEMS, _MOST_SHOWN = 10, 100
 _SECTIONS = {
     "cannula": rig.CannulaSpec, "relay": rig.RelaySpec, "cover_glass": rig.CoverGlassSpec, "scene": rig.SceneSpec,
     "sensor": rig.SensorSpec, "alignment": rig.AlignmentSpec,
@@ -244,14 +248,15 @@ def shipped_rigs() -> dict[str, pathlib.Path]:
 
 def read_spec(source: str | pathlib.Path) -> rig.RigSpec:
     """The checked facts of a rig file; see `open_rig`."""
+    if len(str(source)) > LONGEST_NAME or "\0" in str(source):
+        raise ConfigurationError(f"rig {_shown(str(source))}: no name of a rig or file; expected a rig file (TOML)")
     source, drift_seed, strength = split_name(str(source))
     if drift_seed is not None:
         return perturb(read_spec(source), drift_seed, strength)
     shipped = shipped_rigs()
     path = shipped.get(str(source), pathlib.Path(source))
     try:
-        text = path.read_text(encoding="utf-8")
-        facts = tomllib.loads(text)
+        facts = tomllib.loads(_text_of(path))
     except FileNotFoundError:
         nearest = difflib.get_close_matches(str(source), shipped, 1, cutoff=0.8)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
@@ -263,9 +268,21 @@ def read_spec(source: str | pathlib.Path) -> rig.RigSpec:
         raise ConfigurationError(f"rig file {path}: it is no text; expected a rig file (TOML)") from None
     except OSError as error:
         raise ConfigurationError(f"rig file {path}: {error.strerror}; expected a rig file (TOML)") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of TOML, or of a number with thousands of digits
         raise ConfigurationError(f"rig file {path}: {error}; expected a rig file (TOML)") from error
+    except RecursionError:
+        raise ConfigurationError(f"rig file {path}: it is nested too deeply; expected a rig file (TOML)") from None
     return check_spec(facts, str(path))
+
+
+def _text_of(path: pathlib.Path) -> str:
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would keep us waiting for ever
+        raise OSError(errno.EINVAL, "it is no plain file")
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE_BYTES + 1)
+    if len(content) > LARGEST_FILE_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {LARGEST_FILE_BYTES} bytes")
+    return content.decode("utf-8")
 
 
 def check_spec(facts: dict, where: str) -> rig.RigSpec:
@@ -342,19 +359,30 @@ def _check_together(spec: rig.RigSpec, where: str) -> None:
 
 
 def _explain(error: pydantic.ValidationError, where: str) -> str:
-    lines = []
-    for problem in error.errors():
+    lines, problems = [], error.errors()
+    for problem in problems[:_MOST_PROBLEMS]:
         place = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             known = _known_keys(problem["loc"][:-1])
             nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, 1, cutoff=0.4)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"known here: {', '.join(known)}"
-            lines.append(f"unknown key {place!r}; {hint}")
+            lines.append(f"unknown key {_shown(place)}; {hint}")
         elif problem["type"] == "missing":
             lines.append(f"{place!r} is missing")
         else:
-            lines.append(f"{place} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+            lines.append(f"{place} = {_shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+    if len(problems) > _MOST_PROBLEMS:
+        lines.append(f"and {len(problems) - _MOST_PROBLEMS} more")
     return f"rig file {where}: " + "; ".join(lines)
+
+
+def _shown(value: object) -> str:
+    """A value as a message can hold it."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or tables in tables
+        return f"a {type(value).__name__} too long to show"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _known_keys(location: tuple) -> list[str]:

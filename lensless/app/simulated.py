@@ -1,5 +1,6 @@
 """The camera `simulated:RIG?scenes=NAME&split=SPLIT&seed=N&count=N&rays=N&frames=N`: a rig before scene after scene."""
 
+import re
 import urllib.parse
 from collections.abc import Iterator
 
@@ -7,10 +8,11 @@ import torch
 
 from hardware import SimulatedCamera
 from hardware.errors import ConfigurationError
-from lensless.app.rig import Rig, open_rig
+from lensless.app.rig import MOST_RAYS, Rig, open_rig
 from lensless.data.scenes import Scenes, load_scenes
 
 DEFAULTS = {"scenes": "glyphs", "split": "test", "seed": "0", "count": "", "rays": "", "frames": ""}
+_RANGES = {"seed": (0, 2**63 - 1), "count": (1, 100_000), "rays": (2, MOST_RAYS), "frames": (1, 100_000)}
 MOST_SCENES = 500  # where the address names no count
 
 
@@ -48,11 +50,11 @@ def options_of(place: str) -> tuple[str, dict[str, str]]:
             f"camera address 'simulated:{place}': unknown option {sorted(unknown)[0]!r}; known: {', '.join(DEFAULTS)}"
         )
     options = DEFAULTS | options
-    for key, least in (("seed", 0), ("count", 1), ("rays", 2), ("frames", 1)):
-        if options[key] and not (options[key].isdecimal() and int(options[key]) >= least):
+    for key, (least, most) in _RANGES.items():
+        if options[key] and not (re.fullmatch(r"\d{1,19}", options[key]) and least <= int(options[key]) <= most):
             raise ConfigurationError(
                 f"camera address 'simulated:{place}': {key} = {options[key]!r}; "
-                f"expected a whole number, {least} or more"
+                f"expected a whole number, {least} to {most}"
             )
     return name, options
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import os
 import pathlib
 import time
 import warnings
@@ -18,6 +19,7 @@ from hardware.replay import SUFFIX, recordings_at
 from lensless.app.rig import read_spec
 from lensless.app.simulated import options_of
 
+_NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 FRAME_FILES = (".npy", ".png", ".tif", ".tiff")
 PIXEL_LIMIT = 64_000_000
 
@@ -80,7 +82,7 @@ def measurements(
     """
     shots = _shots(source, calibration, frames, scenes, rays)
     seen = _averaged(shots, calibration, frames, source)
-    endless = not pathlib.Path(source).exists()
+    endless = not os.path.exists(source)
     return itertools.islice(seen, count or (1 if endless else None))
 
 
@@ -91,7 +93,7 @@ def rigs_of(source: str) -> list[tuple[str, str]]:
         spec = read_spec(options_of(place)[0])
         return [(spec.id, spec.fingerprint)]
     path = pathlib.Path(place if scheme == "replay" else source)
-    if not path.exists() or (path.is_file() and path.suffix != SUFFIX):
+    if not os.path.exists(path) or (path.is_file() and path.suffix != SUFFIX):  # false for what can be no name, too
         return []
     named = []
     for file in recordings_at(path):
@@ -104,13 +106,13 @@ def rigs_of(source: str) -> list[tuple[str, str]]:
 
 def _shots(source: str, calibration: Calibration, frames: int, scenes: bool, rays: int | None) -> Iterable[_Shot]:
     path = pathlib.Path(source)
-    if not path.exists() and source.partition(":")[0] in ("replay", "simulated"):  # replay:FILE.h5 is an address, too
+    if not os.path.exists(path) and source.partition(":")[0] in ("replay", "simulated"):  # replay:FILE.h5, too
         return _live(source, calibration, frames, rays)
-    if path.is_dir() or path.suffix == SUFFIX:
+    if os.path.isdir(path) or path.suffix == SUFFIX:
         return _recorded(path, scenes)
     if path.suffix.lower() in FRAME_FILES:
         return [_Shot(read_frame(path, calibration), path.name)]
-    if path.exists():
+    if os.path.exists(path):
         kinds = ", ".join((SUFFIX, *FRAME_FILES))
         raise InputError(f"'{path}' is no frame by its name; expected a recording or a raw frame ({kinds})")
     if ":" not in source:
@@ -188,6 +190,8 @@ def read_frame(path: pathlib.Path, calibration: Calibration) -> Frame:
         InputError: missing, not a frame, of floating point or with colours.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would keep us waiting for ever
+            raise ValueError("it is no plain file")
         pixels = _read_numbers(path) if path.suffix.lower() == ".npy" else _read_picture(path)
     except FileNotFoundError:
         raise InputError(f"'{path}' does not exist; expected a raw frame") from None
@@ -227,9 +231,16 @@ def read_frame(path: pathlib.Path, calibration: Calibration) -> Frame:
 
 
 def _read_numbers(path: pathlib.Path) -> np.ndarray:
-    mapped = np.lib.format.open_memmap(path, mode="r")  # a header may claim any size; nothing is read yet
-    _check_size(mapped.shape)
-    return np.array(mapped)
+    with path.open("rb") as file:
+        read_header = _NPY_HEADERS.get(np.lib.format.read_magic(file))
+        if read_header is None:
+            raise ValueError("its version is of arrays with named fields")
+        shape, _, dtype = read_header(file)  # which may claim anything; nothing is read yet
+        if dtype.kind not in "buif" or dtype.itemsize > 8:
+            raise ValueError(f"it holds {dtype}")
+        _check_size(shape)
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _check_size(shape: tuple[int, ...]) -> None:
@@ -252,6 +263,6 @@ def _numbers_of(path: pathlib.Path) -> np.ndarray:
         _check_size(picture.size)
         if picture.mode == "P":
             raise ValueError("its numbers stand for colours of a palette")
-        if getattr(picture, "n_frames", 1) != 1:
-            raise ValueError(f"it holds {picture.n_frames} pictures, one frame is read at a time")
+        if getattr(picture, "is_animated", False):  # to count them takes minutes where they are many
+            raise ValueError("it holds several pictures, one frame is read at a time")
         return np.asarray(picture)

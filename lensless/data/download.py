@@ -4,6 +4,7 @@ Nothing is fetched unless it is asked for. What is fetched is pinned by SHA-256 
 an error.
 """
 
+import errno
 import gzip
 import hashlib
 import http.client
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
+_LONGEST_LOCK_BYTES = 1000
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def idx_shape(path: pathlib.Path, dimensions: int, remedy: str) -> tuple[int, ..
     """
     header_bytes = 4 + 4 * dimensions
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would keep us waiting for ever
+            raise OSError(errno.EINVAL, "it is no plain file")
         size = path.stat().st_size
         with path.open("rb") as file:
             header = file.read(header_bytes)
@@ -235,8 +239,10 @@ def check_lock(path: pathlib.Path) -> None:
             log.warning("'%s' is used without a lock: %s", path, error)  # a read-only data folder is a good one
         return
     try:
+        if not lock.is_file() or lock.stat().st_size > _LONGEST_LOCK_BYTES:
+            raise ValueError("it is no file of ours")
         first = Pin(**json.loads(lock.read_text()))
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"lock file '{lock}' is damaged ({error}); delete it to trust '{path.name}' anew") from error
     if got != first:
         raise InputError(

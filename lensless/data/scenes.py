@@ -11,6 +11,7 @@ moves a picture from one split to another.
 
 import difflib
 import hashlib
+import mmap
 import os
 import pathlib
 import warnings
@@ -34,7 +35,9 @@ _VALIDATION_SHARE = 12  # one in twelve: 5,000 of MNIST's 60,000
 _VALIDATION_SEED = 20_170_217  # fixed: a seed that moved it would let validation scenes into training
 _TEST_GROUPS = 1 << 32  # first group of an official test part, beyond every group of a training part
 _COUNT_STREAM = 0xC0
+_MOST_PICTURES = 1_000_000  # EMNIST has 814,255
 _PICTURE_LIMIT_PX = 64_000_000
+_MOST_SCANS = 200  # a progressive JPEG has about 10; each costs time for all pixels, and only a few bytes
 _PICTURE_SIDE_PX = 64
 _PICTURE_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 
@@ -225,6 +228,11 @@ def _check_pair(images: pathlib.Path, labels: pathlib.Path) -> None:
             f"data file '{labels}' has {names[0]} labels, expected {pictures[0]}, one for each picture in "
             f"'{images.name}'; {remedy}"
         )
+    if pictures[0] > _MOST_PICTURES or pictures[1:] != (28, 28):
+        raise InputError(
+            f"data file '{images}' says {pictures[0]} pictures of {pictures[1]} x {pictures[2]}, expected "
+            f"28 x 28 and at most {_MOST_PICTURES}; {remedy}"
+        )
     for old in sorted((images.parent.parent / "processed").glob("*.pt")):
         raise InputError(
             f"'{old}' was left by an old torchvision, which would read it in place of '{images.name}'; delete it"
@@ -273,7 +281,7 @@ def folder_scenes(path: str | os.PathLike, split: str) -> Scenes:
 
 def _listed(root: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
     """Every picture file with the name of its subfolder ("" if none), sorted; hidden files are passed over."""
-    if not root.is_dir():
+    if not os.path.isdir(root):  # false for what can be no name, too
         raise InputError(f"'{root}' is no folder; expected a folder with pictures (folder:PATH)")
     listed = []
     for entry in _visible(root, root):
@@ -296,7 +304,10 @@ def _visible(folder: pathlib.Path, root: pathlib.Path) -> list[pathlib.Path]:
     except OSError as error:
         raise InputError(f"folder '{folder}' cannot be read ({error.strerror}); expected a folder of yours") from error
     for entry in entries:
-        target = entry.resolve()
+        try:
+            target = entry.resolve()
+        except (OSError, RuntimeError) as error:  # before Python 3.13, a link to itself
+            raise InputError(f"'{entry}' leads nowhere ({error}); remove it") from error
         if not target.is_relative_to(root.resolve()):
             raise InputError(f"'{entry}' is a link to '{target}', outside of '{root}'; copy the file into the folder")
     return entries
@@ -309,6 +320,8 @@ def _thumbnail(path: pathlib.Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if path.suffix.lower() in (".jpg", ".jpeg") and _scans(path) > _MOST_SCANS:
+                raise ValueError(f"more than {_MOST_SCANS} scans")
             with Image.open(path, formats=(_PICTURE_KINDS[path.suffix.lower()],)) as image:
                 width, height = image.size  # from the header: nothing is decoded yet
                 if width * height <= _PICTURE_LIMIT_PX:
@@ -319,6 +332,15 @@ def _thumbnail(path: pathlib.Path) -> np.ndarray:
         raise InputError(f"'{path}' is no readable picture ({error}); replace it, or move it elsewhere") from error
     size = f"{width} x {height}" if width else "far too many"
     raise InputError(f"'{path}' has {size} pixels, expected at most {_PICTURE_LIMIT_PX:,}; shrink it")
+
+
+def _scans(path: pathlib.Path) -> int:
+    """How often a JPEG begins a scan, or a few more."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        at, count = -1, 0
+        while count <= _MOST_SCANS and (at := content.find(b"\xff\xda", at + 1)) >= 0:
+            count += 1
+    return count
 
 
 def _grey_square(image) -> np.ndarray:

@@ -16,6 +16,8 @@ from lensless.optics.operator import GRAM_FLOOR, ForwardModel, gram_of, noise_re
 
 _ENTRIES_AT_ONCE = 2**24
 _LARGEST_HALF = 65504.0
+# What facts that do not fit each other raise.
+_UNFIT = (ConfigurationError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 
 class TransferMatrix(ForwardModel):
@@ -181,7 +183,7 @@ class TransferMatrix(ForwardModel):
                 factors["left"], facts["scene_shape"], facts["sensor_shape"], tensors["noise_std"],
                 right=factors.get("right"), negative_to=math.inf, truncation_error=facts["truncation_error"],
             )  # fmt: skip
-        except (ConfigurationError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except _UNFIT as error:
             raise transfer_file.refusal(path, f"{type(error).__name__}: {error}") from error
 
     def _pieces(self) -> Iterator[tuple[slice, Tensor]]:

@@ -205,7 +205,7 @@ class Trainer:
             return 0
         try:
             return self._take(*found)
-        except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise InputError(
                 f"{self.folder}: its {state.NEWEST} is no state of this training ({reason}); "
@@ -219,7 +219,12 @@ class Trainer:
             part, rest = name.split(".", 1)
             parts[part][rest] = value
         history = [EpochRecord(**record) for record in facts["history"]]
-        position = int(facts["epoch"]) * self.batches.steps_per_epoch
+        if facts["epoch"] != len(history) or [record.epoch for record in history] != list(range(len(history))):
+            raise ValueError(f"epoch {facts['epoch']!r:.50}, with {len(history)} records")
+        for record in history:
+            if not all(map(math.isfinite, (record.loss, record.validation, record.seconds))):
+                raise ValueError(f"the record of epoch {record.epoch} is not finite")
+        position = len(history) * self.batches.steps_per_epoch
         self.task.network.load_state_dict(parts["network"])
         self.averaged.load_state_dict(parts["averaged"])
         slots: dict[int, dict] = {}
