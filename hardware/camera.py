@@ -93,8 +93,8 @@ def open_camera(address: str) -> Camera:
     """
     if len(address) > LONGEST_ADDRESS or "\0" in address:
         raise ConfigurationError(
-            f"camera address {address[:60]!r} ... of {len(address)} characters; expected {LONGEST_ADDRESS} at most, and "
-            "no NUL among them"
+            f"camera address {address[:60]!r} ... of {len(address)} characters; expected {LONGEST_ADDRESS} at most, "
+            "and no NUL among them"
         )
     scheme, colon, rest = address.partition(":")
     if scheme in _factories and colon:
