@@ -172,6 +172,10 @@ class FolderWriter(Closing):
         part = self._part
         try:
             part.close()
+            if len(part) == 0 and self._manifest.parts:  # its first frame was refused; only the first part may be empty
+                part.path.unlink()
+                self._part = None
+                return
             digest = file_sha256(part.path) if self._sha256 else None
         except StorageError as error:
             self._failure = str(error)

@@ -4,6 +4,7 @@
 """
 
 import collections
+import dataclasses
 import json
 import os
 import pathlib
@@ -16,9 +17,10 @@ import pytest
 from recording_child import create, frame, mutate, scene
 from recording_tools import AT_NIGHT, start
 
-from hardware import Recording
-from hardware.errors import InputError
+from hardware import Frame, Recording
+from hardware.errors import ConfigurationError, InputError, StorageError
 from hardware.recording import manifest
+from hardware.recording import writer as writer_module
 from hardware.recording.sandbox import Fell, Sandbox
 from hardware.recording.vetting import vet
 
@@ -135,6 +137,34 @@ def test_a_changed_part_does_not_fit_its_sha256(folder):
         assert len(list(recording)) == FRAMES
         with pytest.raises(InputError, match=r"part-00001\.h5.*SHA-256"):
             recording.verify()
+
+
+def foreign_frame() -> Frame:
+    return Frame(frame(4).pixels, dataclasses.replace(frame(4).meta, camera_id="OTHER"))
+
+
+def no_room(monkeypatch) -> Frame:
+    """From now on there is room for an empty part, and for no frame in it."""
+    usage = shutil.disk_usage("/")._replace(free=100)
+    monkeypatch.setattr(writer_module.shutil, "disk_usage", lambda folder: usage)
+    return frame(4)
+
+
+@pytest.mark.parametrize("refused", [lambda monkeypatch: foreign_frame(), no_room], ids=["foreign frame", "no room"])
+def test_a_first_frame_of_a_part_that_is_refused_leaves_no_empty_part(tmp_path, monkeypatch, refused):
+    writer = create(tmp_path / "a", 4)
+    for index in range(4):
+        writer.append(frame(index), index, scene(index))
+    with Recording.open(tmp_path / "a") as follower:
+        for _ in range(2):
+            with pytest.raises((ConfigurationError, StorageError), match=r"start a new recording|in reserve"):
+                writer.append(refused(monkeypatch), 4, scene(4))
+        assert follower.refresh() == 4
+        writer.close()
+        assert sorted(os.listdir(tmp_path / "a")) == ["part-00000.h5", manifest.NAME]
+        assert follower.refresh() == 4 and follower.closed_in_order
+    with Recording.open(tmp_path / "a") as recording:
+        assert recording.verify() == 4 and len(recording.parts) == 1
 
 
 def external_link(folder, part):
