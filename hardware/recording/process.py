@@ -109,8 +109,9 @@ class RecordingProcess(Closing):
         """Wait until every frame is acknowledged.
 
         Raises:
-            StorageError: as `append`.
+            StorageError, ConfigurationError: as `append`.
         """
+        self._check()
         while self.acknowledged < self._sent:
             self._receive(PATIENCE_S)
 
@@ -129,6 +130,12 @@ class RecordingProcess(Closing):
             while not self._finished:
                 self._receive(left_s())
         finally:
+            self._end()
+
+    def give_up(self) -> None:
+        """End within a second or so, without what the disk does not take by then; what is acknowledged stays."""
+        if not self._finished:
+            self._child.send(close=True)
             self._end()
 
     def _receive(self, patience_s: float) -> bool:

@@ -1,6 +1,7 @@
 """What runs in the child process of a `RecordingProcess`: frames that wait are written together, then acknowledged."""
 
 import pathlib
+from contextlib import suppress
 from typing import NoReturn
 
 import numpy as np
@@ -15,44 +16,54 @@ _ANSWER = {"acknowledged": 0, "free": [], "finished": False}
 
 
 def main() -> NoReturn:
-    parent = Parent()
+    parent, writer = Parent(), None
     try:
-        _write(parent, parent.receive())
+        first = parent.receive()
+        slots, writer = Slots.attach(**first["slots"]), _create(first)
+        with writer:
+            parent.send(**_ANSWER)
+            while _append(parent, writer, slots):
+                pass
+        parent.send(**_ANSWER | {"acknowledged": len(writer), "finished": True})
     except EOFError:  # the parent is gone; what it sent was written, and the file was closed in order
         leave()
     except LenslessError as error:
-        parent.send(**error_message(error))
+        _tell(parent, writer, error)
     except Exception as error:  # told to the parent, who alone can tell a person
-        parent.send(**error_message(StorageError(f"the writer fell with {type(error).__name__}: {error}")))
+        _tell(parent, writer, StorageError(f"the writer fell with {type(error).__name__}: {error}"))
     leave()  # and not through HDF5's own end, which crashes after an error of the disk
 
 
-def _write(parent: Parent, first: dict) -> None:
-    slots = Slots.attach(**first["slots"])
+def _create(first: dict) -> RecordingWriter | FolderWriter:
     meta = from_plain(FrameMeta, first["meta"])
     like = Frame.unchecked(np.zeros(first["shape"], dtype_of(meta.bit_depth)), meta)
     options = first["options"]
     if options["scene_shape"] is not None:
         options["scene_shape"] = tuple(options["scene_shape"])
     given = {name: value for name, value in options.items() if value is not None}
-    with Recording.create(pathlib.Path(first["path"]), like, **given) as writer:
-        parent.send(**_ANSWER)
-        while _append(parent, writer, slots):
-            pass
-    parent.send(**_ANSWER | {"acknowledged": len(writer), "finished": True})
+    return Recording.create(pathlib.Path(first["path"]), like, **given)
+
+
+def _tell(parent: Parent, writer: RecordingWriter | FolderWriter | None, error: LenslessError) -> None:
+    """An error, and before it what was written all the same."""
+    if writer is not None:
+        parent.send(**_ANSWER | {"acknowledged": len(writer)})
+    parent.send(**error_message(error))
 
 
 def _append(parent: Parent, writer: RecordingWriter | FolderWriter, slots: Slots) -> bool:
     """Write all that has come; whether there may come more."""
     orders = [parent.receive()]
-    while (order := parent.receive(0)) is not None and len(orders) < slots.count:
-        orders.append(order)
+    with suppress(EOFError):  # the parent is gone: what it sent is written, then `receive` says so again
+        while len(orders) < slots.count and (order := parent.receive(0)) is not None:
+            orders.append(order)
     sent = [one for one in orders if "slot" in one]
     if sent:
+        before = len(writer)
         try:
             _append_all(writer, slots, sent)
         except ConfigurationError:  # one of them does not belong here: those before it do
-            for one in sent:
+            for one in sent[len(writer) - before :]:  # some stand in a part that was full
                 _append_all(writer, slots, [one])
         parent.send(**_ANSWER | {"acknowledged": len(writer), "free": [one["slot"] for one in sent]})
     return len(sent) == len(orders)

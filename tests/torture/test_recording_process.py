@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 from recording_child import SCENE_SHAPE, SHAPE, digest, frame, scene
@@ -17,20 +18,27 @@ from recording_tools import AT_NIGHT, TESTS
 from hardware import Frame, Recording
 from hardware.errors import ConfigurationError, StorageError
 from hardware.lock import WriterLock
+from hardware.recording import process_child
 from hardware.recording.process import RecordingProcess
+from hardware.slots import Slots
 
 CHILD = pathlib.Path(__file__).with_name("process_child.py")
 
 
 @contextlib.contextmanager
-def program(path, limit_bytes: int = 0, rotate_frames: int = 50_000):
+def program(path, limit_bytes: int = 0, rotate_frames: int = 50_000, behind_frames: int = 0):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))}
-    arguments = [sys.executable, str(CHILD), str(path), str(limit_bytes), str(rotate_frames)]
+    arguments = [sys.executable, str(CHILD), *map(str, (path, limit_bytes, rotate_frames, behind_frames))]
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as child:
         assert child.stdout.readline().startswith(("writer", "error"))
         yield child
+
+
+def writer_of(child: subprocess.Popen) -> int:
+    (writer,) = pathlib.Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+    return int(writer)
 
 
 def acknowledged(lines: list[str]) -> int:
@@ -61,8 +69,7 @@ def kill(folder, kills: int, seed: int) -> None:
             if number % 4 < 2:
                 child.kill()
             else:
-                (writer,) = pathlib.Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-                os.kill(int(writer), signal.SIGKILL)
+                os.kill(writer_of(child), signal.SIGKILL)
             rest, noise = child.communicate()
             promised = acknowledged(lines + rest.splitlines(keepends=True))
             if number % 4 >= 2:
@@ -125,3 +132,85 @@ def test_what_does_not_belong_in_a_recording_is_refused_and_what_came_before_it_
         RecordingProcess(tmp_path / "0.h5", frame(0))
     with pytest.raises(ConfigurationError, match="durability"):
         RecordingProcess(tmp_path / "new.h5", frame(0), durability="hope")
+
+
+@contextlib.contextmanager
+def stopped(writer: RecordingProcess):
+    """Meanwhile the other process sleeps, so that all that is sent waits for it."""
+    os.kill(writer._child.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(writer._child.pid, signal.SIGCONT)
+
+
+def of_another_camera(index: int) -> Frame:
+    return Frame(frame(index).pixels, dataclasses.replace(frame(index).meta, camera_id="OTHER"))
+
+
+class Queued:
+    """A parent whose orders have all come before the first is looked at."""
+
+    def __init__(self, orders: list[dict]):
+        self.orders, self.told = orders, []
+
+    def receive(self, timeout_s: float | None = None) -> dict | None:
+        if not self.orders and timeout_s is None:
+            raise EOFError
+        return self.orders.pop(0) if self.orders else None
+
+    def send(self, **message: object) -> None:
+        self.told.append(message)
+
+
+def test_an_order_to_close_behind_as_many_frames_as_there_are_places_is_heard(tmp_path):
+    with Slots(4, frame(0).pixels.nbytes) as slots, Recording.create(tmp_path / "a.h5", frame(0)) as writer:
+        orders = []
+        for index in range(slots.count):
+            one, shape = frame(index), list(SHAPE)
+            slots.write(index, one.pixels)
+            meta, crc32 = dataclasses.asdict(one.meta), zlib.crc32(one.pixels)
+            orders.append(dict(slot=index, meta=meta, shape=shape, label=0, crc32=crc32, scene=None))
+        parent = Queued([*orders, {"close": True}])
+        while process_child._append(parent, writer, slots):
+            pass
+        assert parent.told[-1]["acknowledged"] == slots.count and not parent.orders
+
+
+def test_a_wrong_frame_behind_a_full_part_costs_none_before_it_and_is_what_is_told(tmp_path):
+    writer = RecordingProcess(tmp_path / "a", frame(0), None, SCENE_SHAPE, reserve_bytes=0, rotate_frames=2)
+    with stopped(writer):
+        for index in range(3):
+            writer.append(frame(index), index % 10, scene(index))
+        writer.append(of_another_camera(3), 3, scene(3))
+    with pytest.raises(ConfigurationError, match="OTHER"):
+        writer.close()
+    assert writer.acknowledged == 3
+    check(tmp_path / "a", 3)
+
+
+def test_after_an_error_all_say_the_same_and_what_was_written_is_acknowledged(tmp_path):
+    writer = RecordingProcess(tmp_path / "a.h5", frame(0), None, SCENE_SHAPE, reserve_bytes=0)
+    with stopped(writer):
+        writer.append(frame(0), 0, scene(0))
+        writer.append(of_another_camera(1), 1, scene(1))
+    for ask in (writer.flush, writer.flush, lambda: writer.append(frame(2), 2, scene(2))):
+        with pytest.raises(ConfigurationError, match="OTHER"):
+            ask()
+    writer.close()
+    assert writer.acknowledged == 1
+    check(tmp_path / "a.h5", 1)
+
+
+@pytest.mark.parametrize("frames", [1, 40])
+def test_a_writer_whose_program_is_killed_writes_what_it_was_sent(tmp_path, frames):
+    """All of it waits in the pipe when the program dies."""
+    with program(tmp_path / "a.h5", behind_frames=frames) as child:
+        assert child.stdout.readline() == f"sent {frames}\n"
+        writer = writer_of(child)
+        child.kill()
+        child.wait()
+    os.kill(writer, signal.SIGCONT)
+    check(tmp_path / "a.h5", frames)
+    with Recording.open(tmp_path / "a.h5") as recording:
+        assert len(recording) == frames and recording.closed_in_order
