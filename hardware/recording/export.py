@@ -28,10 +28,11 @@ def export(
     frames: slice = slice(None),
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Write frames as the sensor gave them to NAME.tif or NAME.npy, and their facts to NAME.json.
+    """Write frames as the sensor gave them to NAME.tif or NAME.npy, and their facts to the file `facts_path` names.
 
     Both files appear only when they are whole. A TIFF has one page per frame (BigTIFF where 4 GiB are not enough), an
-    array the shape (N, H, W) or (N, H, W, C); `numpy.load(..., mmap_mode="r")` reads it without loading it.
+    array the shape (N, H, W) or (N, H, W, C); `numpy.load(..., mmap_mode="r")` reads it without loading it. TIFF knows
+    colours as red, green, blue only: blue, green, red is turned round there, and the facts say so.
 
     Args:
         recording: where the frames come from.
@@ -55,7 +56,7 @@ def export(
     indices = range(*frames.indices(len(recording)))
     if not indices:
         raise ConfigurationError(f"no frame of '{recording.path}' was asked for: it has {len(recording)}")
-    facts = out.with_suffix(".json")
+    facts = facts_path(out)
     partials = {facts: publish.partial_name(facts), out: publish.partial_name(out)}
     with WriterLock(out):
         for path in (out, facts):
@@ -68,6 +69,11 @@ def export(
                 made.append(path)
             publish.sync_folder(out.parent)
     return len(indices)
+
+
+def facts_path(out: pathlib.Path) -> pathlib.Path:
+    """Where the facts of an exported file stand: NAME.tif.json beside NAME.tif."""
+    return out.with_name(f"{out.name}.json")
 
 
 @contextmanager
@@ -95,15 +101,15 @@ def _write(
     facts: pathlib.Path,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    dtype = dtype_of(recording.facts.bit_depth)
+    dtype, turned = dtype_of(recording.facts.bit_depth), suffix != ".npy" and _is_bgr(recording)
     labels = recording.labels
     with facts.open("w", encoding="utf-8") as text, data.open("w+b") as raw:
-        text.write(_head(recording))
+        text.write(_head(recording, turned))
         with ExitStack() as stack:
             if suffix == ".npy":
                 put = _npy(raw, recording, indices, dtype)
             else:
-                put = _tiff(stack, raw, recording, indices, dtype)
+                put = _tiff(stack, raw, recording, indices, dtype, turned)
             for done, index in enumerate(indices, 1):
                 frame = recording[index]
                 put(frame)
@@ -124,8 +130,12 @@ def _npy(raw: BinaryIO, recording: Recording, indices: range, dtype: np.dtype) -
     return lambda frame: raw.write(frame.pixels)
 
 
+def _is_bgr(recording: Recording) -> bool:
+    return recording.shape[2:] == (3,) and recording.facts.pixel_format.startswith("BGR")
+
+
 def _tiff(
-    stack: ExitStack, raw: BinaryIO, recording: Recording, indices: range, dtype: np.dtype
+    stack: ExitStack, raw: BinaryIO, recording: Recording, indices: range, dtype: np.dtype, turned: bool
 ) -> Callable[[Frame], object]:
     import tifffile  # slow to import, and needed here only
 
@@ -136,14 +146,22 @@ def _tiff(
     photometric = "rgb" if len(shape) == 3 and shape[2] in (3, 4) else "minisblack"
     planar = "contig" if len(shape) == 3 else None
     return lambda frame: writer.write(
-        frame.pixels, photometric=photometric, planarconfig=planar, metadata=None, contiguous=False
+        frame.pixels[..., ::-1] if turned else frame.pixels,
+        photometric=photometric,
+        planarconfig=planar,
+        metadata=None,
+        contiguous=False,
     )
 
 
-def _head(recording: Recording) -> str:
+def _head(recording: Recording, turned: bool) -> str:
+    camera = dataclasses.asdict(recording.facts)
+    if turned:
+        recorded = recording.facts.pixel_format
+        camera |= {"pixel_format": recorded.replace("BGR", "RGB", 1), "recorded_pixel_format": recorded}
     values = {
         "format": "optics-free export",
-        "camera": dataclasses.asdict(recording.facts),
+        "camera": camera,
         "shape": recording.shape,
         "provenance": recording.provenance,
     }

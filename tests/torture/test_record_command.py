@@ -46,7 +46,7 @@ def wait_for(path, frames: int) -> None:
     """Until another process has recorded so many."""
     deadline_s = time.monotonic() + 20
     while time.monotonic() < deadline_s:
-        if path.exists() and any(path.glob("part-*")):
+        if path.exists() and any(path.glob("part-*.h5")):
             with Recording.open(path) as recording:
                 if len(recording) >= frames:
                     return
@@ -62,7 +62,7 @@ def test_a_video_file_is_recorded_told_of_exported_and_played(tmp_path):
     assert "30 of 14 x 18, 8 bits" in said and "3, 3 with their SHA-256" in said and "every frame" in said
     run("export", tmp_path / "a", "--out", tmp_path / "a.npy", "--frames", "5:25:5")
     assert np.array_equal(np.load(tmp_path / "a.npy"), pictures[5:25:5])
-    assert json.loads((tmp_path / "a.json").read_text())["frames"]
+    assert json.loads((tmp_path / "a.npy.json").read_text())["frames"]
     with open_camera(f"replay:{tmp_path / 'a'}") as camera:
         assert all(np.array_equal(frame.pixels, one) for frame, one in zip(camera.frames(), pictures, strict=True))
     assert "exists" in run("export", tmp_path / "a", "--out", tmp_path / "a.npy", code=4)
@@ -100,6 +100,23 @@ def test_what_waits_for_a_slow_disk_is_written_before_the_end(tmp_path, number):
     assert "never fetched" not in out and check_whole(tmp_path / "a") > 200, out
 
 
+def test_a_second_ctrl_c_gives_up_on_a_disk_that_does_not_answer_and_accounts_for_every_frame(tmp_path):
+    with start("record", "fake:fast", "--out", tmp_path / "a") as child:
+        wait_for(tmp_path / "a", 20)
+        (writer,) = (pid for pid in children(child.pid) if b"process_child" in cmdline(pid))
+        os.kill(writer, signal.SIGSTOP)
+        time.sleep(0.5)
+        child.send_signal(signal.SIGINT)
+        time.sleep(1.0)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=15)
+    assert child.returncode == 130 and "Traceback" not in out + err, out + err
+    assert "once more gives them up" in err
+    assert (
+        20 <= int(out.partition("recorded ")[2].split()[0].strip(",").replace(",", "")) <= check_whole(tmp_path / "a")
+    )
+
+
 def children(pid: int) -> list[int]:
     tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for task in tasks for child in task.read_text().split()]
@@ -119,7 +136,7 @@ def test_a_killed_recording_is_followed_told_of_and_repaired(tmp_path):
     time.sleep(0.5)  # the writer, a process of its own, ends by itself
     there = check_whole(tmp_path / "a")
     run("info", tmp_path / "a")
-    last = sorted((tmp_path / "a").glob("part-*"))[-1]
+    last = sorted((tmp_path / "a").glob("part-*.h5"))[-1]
     last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
     said = run("repair", tmp_path / "a", "--out", tmp_path / "b")
     assert 50 <= check_whole(tmp_path / "b") < there and "copied" in said

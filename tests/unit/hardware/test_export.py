@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from shots import META
 
 from hardware import Frame, Recording
@@ -61,7 +62,7 @@ def test_every_bit_and_every_fact_comes_back(tmp_path, kind, suffix, frames):
     expected = np.stack([frame.pixels for frame in made[frames]])
     found = read(out)
     assert found.dtype == expected.dtype and (found == expected).all()
-    facts = json.loads((tmp_path / "b.json").read_text())
+    facts = json.loads((tmp_path / f"b{suffix}.json").read_text())
     assert facts["provenance"] == {"seed": 4} and tuple(facts["shape"]) == made[0].shape
     assert facts["camera"] == json.loads(json.dumps(dataclasses.asdict(recording.facts)))
     for line, frame in zip(facts["frames"], made[frames], strict=True):
@@ -69,7 +70,26 @@ def test_every_bit_and_every_fact_comes_back(tmp_path, kind, suffix, frames):
         assert made[index] is frame and label == (index or None)
         assert line == {name: getattr(frame.meta, name) for name in export_module.FRAME_FACTS}
     assert told == [(done, len(expected)) for done in range(1, len(expected) + 1)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a", out.name, "b.json"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a", out.name, f"{out.name}.json"])
+
+
+def test_red_is_red_in_a_tiff_and_an_array_is_as_recorded(tmp_path):
+    red = np.zeros((6, 8, 3), np.uint8)
+    red[..., 2] = 255  # of blue, green, red
+    facts = {"bit_depth": 8, "black_level_dn": 0, "pixel_format": "BGR8", "raw": False}
+    frame = Frame(red, dataclasses.replace(META, **facts))
+    with Recording.create(tmp_path / "a.h5", frame) as writer:
+        writer.append(frame)
+    with Recording.open(tmp_path / "a.h5") as recording:
+        for name in ("b.tif", "b.npy"):
+            export(recording, tmp_path / name)
+    with Image.open(tmp_path / "b.tif") as picture:
+        assert picture.mode == "RGB" and (np.asarray(picture) == [255, 0, 0]).all()
+    assert (read(tmp_path / "b.tif") == [255, 0, 0]).all()
+    told = json.loads((tmp_path / "b.tif.json").read_text())["camera"]
+    assert (told["pixel_format"], told["recorded_pixel_format"]) == ("RGB8", "BGR8")
+    assert (read(tmp_path / "b.npy") == red).all()
+    assert json.loads((tmp_path / "b.npy.json").read_text())["camera"]["pixel_format"] == "BGR8"
 
 
 def test_a_long_recording_becomes_a_big_tiff(tmp_path, monkeypatch):
@@ -98,7 +118,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
-@pytest.mark.parametrize("taken", ["b.npy", "b.json"])
+@pytest.mark.parametrize("taken", ["b.npy", "b.npy.json"])
 def test_nothing_is_overwritten(tmp_path, taken):
     record(tmp_path / "a.h5")
     (tmp_path / taken).write_text("mine")
