@@ -10,10 +10,10 @@ import pathlib
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from hardware import errors
@@ -28,8 +28,8 @@ KINDS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, t
 class Child(Closing):
     """The child, as its parent sees it.
 
-    Ctrl-C reaches the parent alone, which then ends the child in order. A child whose parent is gone reads the end of
-    its input.
+    Ctrl-C reaches the parent alone, which then ends the child in order. A child whose parent is gone, or has forgotten
+    it, reads the end of its input.
 
     Args:
         arguments: of the Python interpreter, e.g. ["-m", "hardware.driver_process", ...].
@@ -37,20 +37,23 @@ class Child(Closing):
 
     def __init__(self, arguments: list[str]):
         path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the child)
         self._process = subprocess.Popen(
             [sys.executable, "-P", *arguments],  # -P: a json.py in the current folder is not code of ours
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._words,
+            stderr=subprocess.PIPE,
             bufsize=0,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,
+            # Each thread of OpenBLAS reserves memory, and a child may have little.
+            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+            **apart(sys.platform),
         )
         self._messages: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
+        self._words = bytearray()  # the last of its standard error
         self._sending = threading.Lock()
-        self._reader = threading.Thread(target=self._read, name=f"reader of {self._process.pid}", daemon=True)
-        self._reader.start()
+        # The threads know nothing of this object, which may be forgotten while they wait.
+        self._reader = _thread(_read, self._process, self._messages)
+        self._listener = _thread(_listen, self._process, self._words)
+        weakref.finalize(self, self._process.stdin.close)
 
     @property
     def pid(self) -> int:
@@ -58,10 +61,11 @@ class Child(Closing):
 
     def send(self, **message: object) -> None:
         """Say something. A child that is gone hears nothing: `receive` tells of its end."""
-        line = json.dumps(message).encode() + b"\n"
+        line = memoryview(json.dumps(message).encode() + b"\n")
         try:
             with self._sending:
-                self._process.stdin.write(line)
+                while line:  # a signal may leave a write half done
+                    line = line[self._process.stdin.write(line) :]
         except (OSError, ValueError):  # a broken pipe, or one that `close` has closed
             return
 
@@ -95,46 +99,83 @@ class Child(Closing):
             return False
         return True
 
-    def close(self, timeout_s: float = 0.0) -> None:
-        """Wait for a child that was told to end, and kill it if it has not by then; a second call does nothing."""
-        ended = self.wait(timeout_s)
+    def close(self, timeout_s: float = 0.0, **last: object) -> None:
+        """Wait for a child that was told to end, and kill it if it has not by then; a second call does nothing.
+
+        Args:
+            timeout_s: how long to wait.
+            last: a message to send before.
+        """
+        # Whoever writes to a child that does not read waits until it is killed.
+        killer = threading.Timer(timeout_s, self._process.kill)
+        killer.start()
+        if last:
+            self.send(**last)
+        self.wait(timeout_s + 1.0)  # it stays for ever only if it hangs inside the kernel, and then nothing helps
+        killer.cancel()
+        killer.join()
         with self._sending:
             self._process.stdin.close()
-        if not ended:
-            self._process.kill()
-            self.wait(1.0)  # it stays for ever only if it hangs inside the kernel, and then nothing helps
-        # A grandchild may hold the pipe: then the reader, a daemon, is left to itself.
+        # A grandchild may hold the pipes: then the threads, daemons, are left to themselves.
         self._reader.join(0.5)
-        if not self._reader.is_alive():
-            self._process.stdout.close()
-        self._words.close()
-
-    def _read(self) -> None:
-        for line in self._lines():
-            try:
-                self._messages.put(json.loads(line))
-            except ValueError:
-                self._messages.put({"error": "LenslessError", "text": f"a child process said {line[:100]!r}"})
-        self._messages.put(None)
-
-    def _lines(self):
-        rest = b""
-        while block := self._process.stdout.read(65536):
-            *lines, rest = (rest + block).split(b"\n")
-            yield from lines
+        self._listener.join(0.5)
 
     def _how_it_ended(self) -> str:
         """Its exit code or signal, and the last words on its standard error."""
         if not self.wait(1.0):
             return "it says nothing more"
-        code = self._process.returncode
+        self._listener.join(0.5)
+        code, words = self._process.returncode, bytes(self._words).decode(errors="replace").strip().splitlines()
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        if self._words.closed:
-            return how
-        size = self._words.seek(0, os.SEEK_END)
-        self._words.seek(max(0, size - _WORDS_KEPT))
-        words = self._words.read().decode(errors="replace").strip().splitlines()
         return f"{how}: {words[-1]}" if words else how
+
+
+def apart(system: str) -> dict[str, object]:
+    """How a process is started on a system (`sys.platform`) so that Ctrl-C of this terminal does not reach it."""
+    create_new_process_group = 0x200  # in `subprocess` on Windows only
+    return {"creationflags": create_new_process_group} if system == "win32" else {"start_new_session": True}
+
+
+def _thread(work: Callable[..., None], process: subprocess.Popen, into: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=(process, into), name=f"reader of {process.pid}", daemon=True)
+    thread.start()
+    return thread
+
+
+def _read(process: subprocess.Popen, messages: queue.SimpleQueue) -> None:
+    with process.stdout as pipe:
+        for line in _lines(lambda: pipe.read(65536)):
+            try:
+                messages.put(_message(line))
+            except ValueError:
+                messages.put({"error": "LenslessError", "text": f"a child process said {line[:100]!r}"})
+    messages.put(None)
+    process.wait()  # or it would stay a zombie when it was forgotten
+
+
+def _listen(process: subprocess.Popen, words: bytearray) -> None:
+    with process.stderr as pipe:
+        while block := pipe.read(65536):
+            words += block
+            del words[:-_WORDS_KEPT]
+
+
+def _lines(read: Callable[[], bytes]) -> Iterator[bytes]:
+    rest = b""
+    while block := read():
+        *lines, rest = (rest + block).split(b"\n")
+        yield from lines
+
+
+def _message(line: bytes) -> dict:
+    """Raises ValueError: it is none."""
+    try:
+        message = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(message, dict):
+        raise ValueError("not a message")
+    return message
 
 
 class ChildEnded(Exception):
@@ -192,11 +233,11 @@ class Parent:
 
     def _read(self) -> None:
         # Not through sys.stdin: its lock, held by a daemon thread, would end the interpreter with a fatal error.
-        rest = b""
-        while block := os.read(0, 65536):
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                self._messages.put(json.loads(line))
+        try:
+            for line in _lines(lambda: os.read(0, 65536)):
+                self._messages.put(_message(line))
+        except (OSError, ValueError) as error:
+            os.write(2, f"what the parent said cannot be read: {error}\n".encode())
         self._messages.put(None)
         self._on_end()
 
