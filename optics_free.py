@@ -11,9 +11,7 @@ def main() -> None:
     try:
         version = importlib.metadata.version(OTHER)
     except importlib.metadata.PackageNotFoundError:
-        from lensless.app.cli import app
-
-        app()
+        _run()
         return
     print(
         f"lensless: the distribution '{OTHER}' {version}, another project with the same import name, is installed "
@@ -23,6 +21,14 @@ def main() -> None:
         file=sys.stderr,
     )
     sys.exit(2)
+
+
+def _run() -> None:
+    try:
+        from lensless.app.cli import app
+    except KeyboardInterrupt:  # afterwards each command has an answer of its own
+        sys.exit(130)
+    app()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 import dataclasses
 import datetime
+import os
 import pathlib
 import queue
+import shutil
 import signal
 import threading
 import time
@@ -11,16 +13,18 @@ from collections.abc import Iterator
 from typing import Self
 
 from hardware import CameraSettings, Frame
-from hardware.errors import ConfigurationError, LenslessError, StorageError
+from hardware.errors import CameraError, ConfigurationError, LenslessError, StorageError
 from hardware.recording.process import RecordingProcess
+from hardware.recording.writer import RESERVE_BYTES
 from hardware.same_camera import SameCamera
 from hardware.stream import Event, Stream
 from hardware.stream.ring import MIB, Counts, Policy, Ring
+from lensless.app import text_file
 from lensless.app.screen import Screen
 from lensless.app.version import code_version
 
 MOST_SILENT_S = 0.2
-LONGEST_FRAME_S = 30.0
+LONGEST_FRAME_S = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,37 +62,57 @@ def record(wish: Wish, screen: Screen) -> dict:
         CameraLost: the camera did not come back within the tries.
         ConfigurationError: no such camera or setting.
     """
-    if wish.out.exists():
-        raise StorageError(f"'{wish.out}' exists; nothing is ever overwritten: choose another name with --out")
-    if not wish.out.resolve().parent.is_dir():
-        raise StorageError(f"--out {wish.out}: its folder does not exist; make it, or name another")
+    _check_place(wish)
     ring, connect = Ring(wish.ring_mib * MIB, wish.policy), SameCamera(wish.address)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     failure: BaseException | None = None
     writer: RecordingProcess | None = None
     began_s = time.monotonic()
     with _Signals() as signals:
-        with Stream(connect, wanted=wish.settings, ring=ring, retries=wish.retries, on_event=events.put) as stream:
-            try:
+        stream = Stream(connect, wanted=wish.settings, ring=ring, retries=wish.retries, on_event=events.put)
+        try:
+            with stream:
                 screen.say(_applied(wish.settings, stream.applied))
                 for frame in _wanted(stream, ring, wish, screen, signals, events):
                     if writer is None:
                         writer = _writer(wish, frame, stream.applied, connect.facts)
                     writer.append(frame)
-            except BaseException as error:  # raised when all is closed and accounted for
-                failure = error
+            _wait_for_camera()
+        except BaseException as error:  # raised when all is closed and accounted for
+            failure = error
         _tell(events, screen)
-        _wait_for_camera()
-        return _finish(wish, writer, ring.counts, time.monotonic() - began_s, failure, screen)
+        return _finish(wish, writer, ring.counts, time.monotonic() - began_s, failure, signals.came > 1, screen)
+
+
+def _check_place(wish: Wish) -> None:
+    """Say at once what would end the recording at its first frame."""
+    folder = wish.out.resolve().parent
+    if wish.out.exists():
+        raise StorageError(f"'{wish.out}' exists; nothing is ever overwritten: choose another name with --out")
+    if not folder.is_dir():
+        raise StorageError(f"--out {wish.out}: its folder does not exist; make it, or name another")
+    text_file.check_place(wish.out, "name another place with --out")
+    if (free := shutil.disk_usage(folder).free) < RESERVE_BYTES:
+        raise StorageError(
+            f"--out {wish.out}: {free / MIB:.0f} MiB are free on its disk, {RESERVE_BYTES / MIB:.0f} MiB are kept in "
+            "reserve; free some space, or choose another disk"
+        )
+    if wish.out.suffix == ".h5" and (wish.rotate_frames is not None or wish.sha256):
+        raise ConfigurationError(
+            f"--out {wish.out} is one file; --rotate-frames and --sha256 are for a folder of parts: leave '.h5' away"
+        )
 
 
 class _Signals:
-    """Ctrl-C, the end of a session and `kill` end a recording in order, behind what was captured; a second at once."""
+    """Ctrl-C, the end of a session and `kill` end a recording in order, behind what was captured; a second one at once.
+
+    `came` counts them.
+    """
 
     NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
     def __init__(self):
-        self.came = False
+        self.came = 0
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
@@ -102,21 +126,25 @@ class _Signals:
             signal.signal(kind, handler)
 
     def _note(self, *_: object) -> None:
-        if self.came:
+        self.came += 1
+        if self.came > 1:
             raise KeyboardInterrupt
-        self.came = True
+        # Not by way of the screen, which may be in the middle of a line.
+        os.write(2, b"\nstopping: writing the frames that wait; once more gives them up\n")
 
 
 def _wanted(
     stream: Stream, ring: Ring, wish: Wish, screen: Screen, signals: _Signals, events: queue.SimpleQueue
 ) -> Iterator[Frame]:
     """The frames that are to be recorded; keeps people informed. The end comes behind all that was captured."""
-    taken, began_s = 0, time.monotonic()
+    taken, began_s = 0, None
     with screen.following(f"recording {wish.address}", wish.frames) as watch:
         while (wish.frames is None or taken < wish.frames) and not ring.ended:
             frame = stream.get(MOST_SILENT_S)
             _tell(events, screen)
-            elapsed_s = time.monotonic() - began_s
+            if frame is not None and began_s is None:
+                began_s = time.monotonic()  # a simulated rig traces its rays before the first one
+            elapsed_s = 0.0 if began_s is None else time.monotonic() - began_s
             if signals.came or (wish.seconds is not None and elapsed_s >= wish.seconds):
                 stream.stop()
             if frame is not None:
@@ -153,7 +181,8 @@ def _wait_for_camera() -> None:
 
 def _writer(wish: Wish, first: Frame, applied: CameraSettings, device: dict[str, object]) -> RecordingProcess:
     provenance = {
-        "source": wish.address, "applied": dataclasses.asdict(applied), "code": code_version(),
+        "source": wish.address, "asked": {"frames": wish.frames, "seconds": wish.seconds},
+        "applied": dataclasses.asdict(applied), "code": code_version(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
     if device:
@@ -174,14 +203,15 @@ def _finish(
     counts: Counts,
     seconds_s: float,
     failure: BaseException | None,
+    give_up: bool,
     screen: Screen,
 ) -> dict:
     """Close what is open, say what became of all frames, and raise what went wrong."""
     recorded = 0
     if writer is not None:
         try:
-            writer.close()
-        except LenslessError as error:
+            writer.give_up() if give_up else writer.close()
+        except (LenslessError, KeyboardInterrupt) as error:
             failure = failure or error
         recorded = writer.acknowledged
     dropped = ", ".join(f"{number:,} {reason}" for reason, number in sorted(counts.dropped.items()) if number)
@@ -191,10 +221,12 @@ def _finish(
         + (f" + dropped {sum(counts.dropped.values()):,} ({dropped})" if dropped else "")
         + f", in {seconds_s:.1f} s"
     )
+    if isinstance(failure, KeyboardInterrupt):
+        raise KeyboardInterrupt("interrupted: what was recorded is whole") from failure
     if failure is not None:
         raise failure
     if writer is None:
-        raise ConfigurationError(f"camera {wish.address!r} gave no frame in {seconds_s:.1f} s; nothing was recorded")
+        raise CameraError(f"camera {wish.address!r} gave no frame in {seconds_s:.1f} s; nothing was recorded")
     screen.say(f"recording: {wish.out}; look at it with: lensless info {wish.out}")
     return {
         "recording": str(wish.out), "recorded": recorded, "captured": counts.captured, "delivered": counts.delivered,
