@@ -20,8 +20,6 @@ from hardware.child import Parent
 Parent(lambda: os._exit(7)).send(ready=True)
 time.sleep(60)
 """
-    "import os, time\nfrom hardware.child import Parent\nParent(lambda: os._exit(7)).send(ready=True)\ntime.sleep(60)"
-)
 
 
 def child(code: str) -> Child:
