@@ -11,6 +11,7 @@ from hardware.child import Child, ChildEnded, deadline
 from hardware.closing import Closing
 from hardware.errors import ConfigurationError, LenslessError, StorageError
 from hardware.frame import Frame
+from hardware.recording import schema
 from hardware.slots import Slots
 
 WAITING_BYTES, MOST_SLOTS, FEWEST_SLOTS = 64 * 2**20, 64, 4
@@ -20,7 +21,8 @@ UNKNOWN_LABEL = -1
 
 class RecordingProcess(Closing):
     """Writes a recording in a process of its own. `append` returns before the frame is on the disk; `acknowledged` says
-    how many are. Frames that wait for the disk share at most 64 MiB; `append` waits for a place among them.
+    how many are. At most 64 frames wait for the disk, in at most 64 MiB, or 4 where these are more; `append` waits for
+    a place among them.
 
     Args:
         path: of the recording: a file (.h5), or a folder of parts.
@@ -52,21 +54,28 @@ class RecordingProcess(Closing):
         self.path = pathlib.Path(path)
         self.acknowledged = 0
         self._sent, self._failure, self._finished = 0, None, False
+        schema.provenance_json({} if provenance is None else provenance)  # or it could not even be sent
         slot_bytes = like.pixels.nbytes + (scene_shape[0] * scene_shape[1] if scene_shape else 0)
         count = max(FEWEST_SLOTS, min(MOST_SLOTS, WAITING_BYTES // slot_bytes))
         self._slots, self._free = Slots(count, slot_bytes), list(range(count))
-        self._child = Child(["-m", "hardware.recording.process_child"])
+        self._child: Child | None = None
         options = {
             "provenance": provenance, "scene_shape": scene_shape, "durability": durability,
             "reserve_bytes": reserve_bytes, "rotate_frames": rotate_frames, "rotate_bytes": rotate_bytes,
             "sha256": sha256,
         }  # fmt: skip
-        self._child.send(
-            path=str(self.path.resolve()), meta=dataclasses.asdict(like.meta), shape=like.shape,
-            slots=self._slots.facts(), options=options,
-        )  # fmt: skip
         try:
+            self._child = Child(["-m", "hardware.recording.process_child"])
+            self._child.send(
+                path=str(self.path.resolve()), meta=dataclasses.asdict(like.meta), shape=like.shape,
+                slots=self._slots.facts(), options=options,
+            )  # fmt: skip
             self._receive(CREATE_S)
+        except OSError as error:
+            self._end()
+            raise StorageError(
+                f"cannot start the writer of recording '{self.path}': {error.strerror}; end some other programs"
+            ) from error
         except BaseException:
             self._end()
             raise
@@ -175,8 +184,11 @@ class RecordingProcess(Closing):
 
     def _end(self) -> None:
         self._finished = True
-        self._child.close(1.0)
-        self._slots.close()
+        try:
+            if self._child is not None:
+                self._child.close(1.0)
+        finally:
+            self._slots.close()
 
     def _stopped(self, why: str) -> str:
         return (

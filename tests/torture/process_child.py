@@ -1,4 +1,4 @@
-"""A program that records through `RecordingProcess`: python process_child.py PATH LIMIT_BYTES ROTATE_FRAMES BEHIND_FRAMES.
+"""A program that records through `RecordingProcess`: process_child.py PATH LIMIT_BYTES ROTATE_FRAMES BEHIND_FRAMES.
 
 Prints the number of acknowledged frames as it rises; LIMIT_BYTES above 0 is a disk that fills.
 BEHIND_FRAMES above 0 are sent to a writer that sleeps; then the program waits to be killed.

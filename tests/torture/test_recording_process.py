@@ -11,6 +11,7 @@ import sys
 import time
 import zlib
 
+import numpy as np
 import pytest
 from recording_child import SCENE_SHAPE, SHAPE, digest, frame, scene
 from recording_tools import AT_NIGHT, TESTS
@@ -214,3 +215,19 @@ def test_a_writer_whose_program_is_killed_writes_what_it_was_sent(tmp_path, fram
     check(tmp_path / "a.h5", frames)
     with Recording.open(tmp_path / "a.h5") as recording:
         assert len(recording) == frames and recording.closed_in_order
+
+
+def left_over() -> list[pathlib.Path]:
+    """What this process has in shared memory."""
+    return list(pathlib.Path("/dev/shm").glob(f"lensless-{os.getpid()}-*"))
+
+
+def test_a_writer_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch):
+    before = left_over()
+    for provenance in ({"a": np.float32(1)}, {"a": float("nan")}, {"a": "x" * 40_000}, ["a"]):
+        with pytest.raises(ConfigurationError, match="provenance of a recording"):
+            RecordingProcess(tmp_path / "a.h5", frame(0), provenance)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(StorageError, match="cannot start the writer of recording"):
+        RecordingProcess(tmp_path / "a.h5", frame(0))
+    assert left_over() == before and list(tmp_path.iterdir()) == []
