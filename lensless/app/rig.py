@@ -354,7 +354,7 @@ def _check_together(spec: rig.RigSpec, where: str) -> None:
     expect(
         spec.sensor.black_level_dn < full_scale_dn,
         f"sensor.black_level_dn = {spec.sensor.black_level_dn}; expected less than full scale, {full_scale_dn} "
-        f"at {spec.sensor.bit_depth} bit",
+        f"at sensor.bit_depth = {spec.sensor.bit_depth}",
     )
 
 
