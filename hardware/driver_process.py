@@ -98,8 +98,8 @@ class _Server:
         if self._slots is not None:
             self._slots.close()
         count = max(FEWEST_SLOTS, min(MOST_SLOTS, WAITING_BYTES // frame_bytes))
-        self._slots = Slots(count, frame_bytes)
-        self._free = set(range(count))
+        self._slots = Slots(count, frame_bytes, FEWEST_SLOTS)
+        self._free = set(range(self._slots.count))
         self._generation += 1
         self._parent.send(slots=self._slots.facts())
 

@@ -5,6 +5,7 @@ import mmap
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,33 +16,34 @@ _MEMORY = pathlib.Path("/dev/shm")  # a file there never touches a disk; elsewhe
 
 
 class Slots(Closing):
-    """`count` places of `slot_bytes` each: one process writes into a place, the other reads it and gives it back.
+    """Places of `slot_bytes` each: one process writes into a place, the other reads it and gives it back.
 
     A file in memory rather than `multiprocessing.shared_memory`, whose tracker process removes what another process
-    still uses (cpython #82300) and outlives a kill.
+    still uses (cpython #82300) and outlives a kill. Where that memory is too small (Docker gives 64 MiB), there are
+    fewer places, and at last a file in the temporary folder.
+
+    Args:
+        count: how many places there should be; `count` of the object says how many there are.
+        slot_bytes: of each.
+        fewest: how many do; None: no fewer than `count`.
 
     Raises:
         StorageError: no room for them.
     """
 
-    def __init__(self, count: int, slot_bytes: int):
-        handle, name = tempfile.mkstemp(prefix=f"lensless-{os.getpid()}-", dir=_MEMORY if _MEMORY.is_dir() else None)
-        self.path, self.count, self.slot_bytes = pathlib.Path(name), count, slot_bytes
-        size = count * slot_bytes
-        try:
-            if hasattr(os, "posix_fallocate"):  # else memory that is not there would end the process at its first use
-                os.posix_fallocate(handle, 0, size)
-            else:
-                os.truncate(handle, size)
-            self._memory = mmap.mmap(handle, size)
-        except OSError as error:
-            self.path.unlink(missing_ok=True)
-            raise StorageError(
-                f"no room for {size / 2**20:.0f} MiB of shared memory in '{self.path.parent}': {error.strerror}; "
-                "free some, or take smaller frames"
-            ) from error
-        finally:
-            os.close(handle)
+    def __init__(self, count: int, slot_bytes: int, fewest: int | None = None):
+        self.slot_bytes = slot_bytes
+        problems = []
+        for folder, self.count in _wishes(count, count if fewest is None else fewest):
+            try:
+                self.path, self._memory = _made(folder, self.count * slot_bytes)
+                return
+            except OSError as error:
+                problems.append(f"'{folder or tempfile.gettempdir()}': {error.strerror}")
+        raise StorageError(
+            f"no room for {fewest or count} frames of {slot_bytes / 2**20:.1f} MiB in shared memory "
+            f"({', '.join(dict.fromkeys(problems))}); free some (in Docker: --shm-size=256m), or take smaller frames"
+        )
 
     @classmethod
     def attach(cls, path: str, count: int, slot_bytes: int) -> "Slots":
@@ -77,3 +79,29 @@ class Slots(Closing):
     def _forget_name(self) -> None:
         with contextlib.suppress(OSError):  # gone already; Windows keeps it until both have closed it
             self.path.unlink(missing_ok=True)
+
+
+def _wishes(count: int, fewest: int) -> Iterator[tuple[pathlib.Path | None, int]]:
+    """(folder, number of places), the best first; None is the temporary folder."""
+    if _MEMORY.is_dir():
+        fewer = count
+        while fewer > fewest:
+            yield _MEMORY, fewer
+            fewer //= 2
+        yield _MEMORY, fewest
+    yield None, count
+
+
+def _made(folder: pathlib.Path | None, size: int) -> tuple[pathlib.Path, mmap.mmap]:
+    handle, name = tempfile.mkstemp(prefix=f"lensless-{os.getpid()}-", dir=folder)
+    try:
+        if hasattr(os, "posix_fallocate"):  # else memory that is not there would end the process at its first use
+            os.posix_fallocate(handle, 0, size)
+        else:
+            os.truncate(handle, size)
+        return pathlib.Path(name), mmap.mmap(handle, size)
+    except BaseException:
+        pathlib.Path(name).unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
