@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from hardware.errors import ConfigurationError, InputError
 from hardware.recording import manifest, schema
+from hardware.recording.digests import file_sha256
 from hardware.recording.manifest import PartFacts
 from hardware.recording.part import Part
-from hardware.recording.rotation import file_sha256
 
 # Opening one takes some milliseconds, which frames in random order would pay for each; an open one takes up to 10 MiB.
 MOST_OPEN = 16

@@ -7,7 +7,7 @@ from typing import Literal, NoReturn
 
 import numpy as np
 
-from hardware.child import Child, ChildEnded, deadline
+from hardware.child import Child, ChildEnded
 from hardware.closing import Closing
 from hardware.errors import ConfigurationError, LenslessError, StorageError
 from hardware.frame import Frame
@@ -32,7 +32,7 @@ class RecordingProcess(Closing):
         durability: "process" or "power", as in `Recording.create`.
         reserve_bytes: free space that is left on the disk; None for the default of `Recording.create`.
         rotate_frames, rotate_bytes: when a new part is begun; None for the defaults.
-        sha256: whether the manifest names the SHA-256 of each part.
+        sha256: whether the manifest names the SHA-256 of each part, as in `Recording.create`; `close` waits for it.
 
     Raises:
         StorageError: it exists, another writer has it, or the disk is full or cannot be written.
@@ -135,9 +135,8 @@ class RecordingProcess(Closing):
         try:
             self._check()
             self._child.send(close=True)
-            left_s = deadline(PATIENCE_S + CREATE_S)
-            while not self._finished:
-                self._receive(left_s())
+            while not self._finished:  # as long as it goes on: it may have many GiB to compute the SHA-256 of
+                self._receive(PATIENCE_S + CREATE_S)
         finally:
             self._end()
 

@@ -12,19 +12,19 @@ from hardware.frame import Frame, FrameMeta, dtype_of, from_plain
 from hardware.recording import FolderWriter, Recording, RecordingWriter
 from hardware.slots import Slots
 
-_ANSWER = {"acknowledged": 0, "free": [], "finished": False}
-
 
 def main() -> NoReturn:
     parent, writer = Parent(), None
     try:
         first = parent.receive()
         slots, writer = Slots.attach(**first["slots"]), _create(first)
+        if isinstance(writer, FolderWriter):
+            writer.on_progress = lambda: _acknowledge(parent, writer)
         with writer:
-            parent.send(**_ANSWER)
+            _acknowledge(parent, writer)
             while _append(parent, writer, slots):
                 pass
-        parent.send(**_ANSWER | {"acknowledged": len(writer), "finished": True})
+        _acknowledge(parent, writer, finished=True)
     except EOFError:  # the parent is gone; what it sent was written, and the file was closed in order
         leave()
     except LenslessError as error:
@@ -44,10 +44,14 @@ def _create(first: dict) -> RecordingWriter | FolderWriter:
     return Recording.create(pathlib.Path(first["path"]), like, **given)
 
 
+def _acknowledge(parent: Parent, writer: RecordingWriter | FolderWriter, **more: object) -> None:
+    parent.send(**{"acknowledged": len(writer), "free": [], "finished": False} | more)
+
+
 def _tell(parent: Parent, writer: RecordingWriter | FolderWriter | None, error: LenslessError) -> None:
     """An error, and before it what was written all the same."""
     if writer is not None:
-        parent.send(**_ANSWER | {"acknowledged": len(writer)})
+        _acknowledge(parent, writer)
     parent.send(**error_message(error))
 
 
@@ -65,7 +69,7 @@ def _append(parent: Parent, writer: RecordingWriter | FolderWriter, slots: Slots
         except ConfigurationError:  # one of them does not belong here: those before it do
             for one in sent[len(writer) - before :]:  # some stand in a part that was full
                 _append_all(writer, slots, [one])
-        parent.send(**_ANSWER | {"acknowledged": len(writer), "free": [one["slot"] for one in sent]})
+        _acknowledge(parent, writer, free=[one["slot"] for one in sent])
     return len(sent) == len(orders)
 
 

@@ -67,8 +67,8 @@ class Recording(Closing):
                 before it is acknowledged, which is slower.
             reserve_bytes: free space that is left on the disk; by default 64 frames or 256 MiB, whichever is more.
             rotate_frames, rotate_bytes: a new part begins after so many frames or bytes, whichever comes first.
-            sha256: whether the manifest gets the SHA-256 of each finished part. Computing it takes about a second for
-                each GiB, and the frame that begins the next part waits for it: choose lower rotate_bytes.
+            sha256: whether the manifest gets the SHA-256 of each finished part. It takes a processor about a second for
+                each GiB, and the disk reads again what it wrote; no frame waits for that, but `close` does.
 
         Raises:
             StorageError: it exists, another writer has it, or the disk is full or cannot be written.

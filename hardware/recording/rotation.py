@@ -1,11 +1,10 @@
 """Writing a recording as a folder of parts, so that one bad file costs little, and memory stays flat for ever."""
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -16,6 +15,7 @@ from hardware.errors import ConfigurationError, InputError, StorageError
 from hardware.frame import Frame
 from hardware.lock import WriterLock
 from hardware.recording import failure, handles, manifest, publish, schema
+from hardware.recording.digests import Digests
 from hardware.recording.manifest import Manifest, PartFacts
 from hardware.recording.writer import RecordingWriter
 
@@ -29,7 +29,9 @@ class FolderWriter(Closing):
     """Appends frames to a new recording in a folder; made by `Recording.create`.
 
     A part is finished, and listed in the manifest, before the next is begun. A kill at any instant costs no
-    acknowledged frame, and leaves at most one part that the manifest does not list.
+    acknowledged frame, and leaves at most one part that the manifest does not list. The SHA-256 of a part is computed
+    while the next ones are written, and stands in the manifest when that is written again; `close` waits for all, and
+    calls `on_progress` every half second meanwhile.
 
     Raises:
         StorageError: the folder holds something, another writer has it, or the disk is full or cannot be written.
@@ -59,7 +61,8 @@ class FolderWriter(Closing):
         schema.provenance_json(manifest.marked(provenance, recording_id, manifest.MOST_PARTS))
         if manifest.PART_KEY in provenance:
             raise ConfigurationError(f"provenance of a recording: '{manifest.PART_KEY}' is set by the recording itself")
-        self.path, self._sha256 = pathlib.Path(path).resolve(), sha256
+        self.path, self._digests = pathlib.Path(path).resolve(), Digests() if sha256 else None
+        self.on_progress: Callable[[], None] = lambda: None
         scene_bytes = scene_shape[0] * scene_shape[1] if scene_shape else 0
         fit = rotate_bytes // (like.pixels.nbytes + scene_bytes + FRAME_OVERHEAD_BYTES)
         self._frames_per_part = max(1, min(rotate_frames, fit))
@@ -139,17 +142,21 @@ class FolderWriter(Closing):
             if not self._failure:
                 if self._part is not None:
                     self._finish_part()
+                if self._digests is not None:
+                    self._digests.wait(self.on_progress)
                 self._manifest = dataclasses.replace(self._manifest, closed=True)
                 self._list()
         finally:
             if self._part is not None:
                 self._part.close()
+            if self._digests is not None:
+                self._digests.stop()
             if self._lock is not None:
                 self._lock.close()
 
     def after_fork(self) -> None:
         """In the child of a fork: the lock is the parent's; its part lets go by itself."""
-        self._lock = None
+        self._lock = self._digests = None
         self._failure = f"recording '{self.path}' is written by the parent process; write there, or in a new folder"
 
     def _with_room(self) -> RecordingWriter:
@@ -176,18 +183,21 @@ class FolderWriter(Closing):
                 part.path.unlink()
                 self._part = None
                 return
-            digest = file_sha256(part.path) if self._sha256 else None
         except StorageError as error:
             self._failure = str(error)
             raise
         except OSError as error:
             raise self._failed(error) from error
-        facts = PartFacts(part.path.name, len(part), part.first_sequence, part.last_sequence, digest)
+        facts = PartFacts(part.path.name, len(part), part.first_sequence, part.last_sequence)
         self._manifest = dataclasses.replace(self._manifest, parts=(*self._manifest.parts, facts))
         self._part = None
+        if self._digests is not None:
+            self._digests.ask(part.path)
 
     def _list(self) -> None:
         try:
+            if self._digests is not None:
+                self._manifest = dataclasses.replace(self._manifest, parts=self._digests.fill_in(self._manifest.parts))
             self._manifest.write(self.path)
         except OSError as error:
             raise self._failed(error) from error
@@ -224,9 +234,3 @@ class FolderWriter(Closing):
             return not manifest.read(self.path).parts
         except InputError:
             return False  # somebody else's
-
-
-def file_sha256(path: pathlib.Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits; about a second for each GiB."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -62,7 +62,13 @@ def record(
     rotate_frames: Annotated[
         int | None, typer.Option(help="Frames after which a new part is begun; 50,000 or 4 GiB by default.", min=1)
     ] = None,
-    sha256: Annotated[bool, typer.Option("--sha256", help="Name the SHA-256 of each part in the manifest.")] = False,
+    sha256: Annotated[
+        bool,
+        typer.Option(
+            "--sha256",
+            help="Name the SHA-256 of each part in the manifest: a second of a processor per GiB; the end waits for it.",
+        ),
+    ] = False,
     json: o.Json = None,
 ) -> None:
     """Record raw frames of a camera; every frame is accounted for, and a kill costs none that was acknowledged."""

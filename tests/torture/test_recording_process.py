@@ -19,7 +19,7 @@ from recording_tools import AT_NIGHT, TESTS
 from hardware import Frame, Recording
 from hardware.errors import ConfigurationError, StorageError
 from hardware.lock import WriterLock
-from hardware.recording import process_child
+from hardware.recording import process, process_child
 from hardware.recording.process import RecordingProcess
 from hardware.slots import Slots
 
@@ -231,3 +231,38 @@ def test_a_writer_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match="cannot start the writer of recording"):
         RecordingProcess(tmp_path / "a.h5", frame(0))
     assert left_over() == before and list(tmp_path.iterdir()) == []
+
+
+SLOW_PROCESSOR = """
+import hashlib, time
+whole = hashlib.sha256
+
+class Slow:
+    def __init__(self, *content, **options):
+        self.digest = whole(*content, **options)
+        self.hexdigest = self.digest.hexdigest
+
+    def update(self, block):
+        time.sleep(0.2)
+        self.digest.update(block)
+
+hashlib.sha256 = Slow
+"""
+
+
+def test_closing_waits_for_checksums_as_long_as_they_go_on(tmp_path, monkeypatch):
+    """4 s for the SHA-256 of the last part, where 2 s of silence are too long."""
+    (tmp_path / "sitecustomize.py").write_text(SLOW_PROCESSOR)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    large = (1024, 1024)
+    writer = RecordingProcess(tmp_path / "a", frame(0, large), reserve_bytes=0, sha256=True)
+    monkeypatch.setattr(process, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(process, "CREATE_S", 1.0)
+    for index in range(10):
+        writer.append(frame(index, large))
+    writer.flush()
+    began_s = time.monotonic()
+    writer.close()
+    assert time.monotonic() - began_s > 3.5
+    with Recording.open(tmp_path / "a") as recording:
+        assert recording.verify() == 10 and recording.closed_in_order and recording.parts[0].sha256

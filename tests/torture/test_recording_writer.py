@@ -5,6 +5,7 @@ The slow ones have the counts of the night.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -12,6 +13,8 @@ import pickle
 import random
 import shutil
 import subprocess
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from recording_tools import acknowledged, read_in_fresh_process, start
 
 from hardware import Frame, Recording
 from hardware.errors import ConfigurationError, InputError, StorageError
+from hardware.recording import digests
 from hardware.recording import writer as writer_module
 
 
@@ -284,3 +288,46 @@ def test_a_closed_recording_is_a_clear_error(tmp_path):
     recording.close()
     with pytest.raises(ConfigurationError, match="closed"):
         recording[0]
+
+
+def listed(folder: pathlib.Path) -> list[str | None]:
+    """The SHA-256 of each part, as the manifest has them."""
+    return [part["sha256"] for part in json.loads((folder / "recording.json").read_text())["parts"]]
+
+
+def test_no_frame_waits_for_the_sha256_of_a_part_and_closing_does(tmp_path, monkeypatch):
+    allowed, whole = threading.Semaphore(0), digests.file_sha256
+
+    def slow(*arguments) -> str:  # a slow disk
+        assert allowed.acquire(timeout=10)
+        return whole(*arguments)
+
+    monkeypatch.setattr(digests, "file_sha256", slow)
+    folder = tmp_path / "a"
+    truth = lambda number: hashlib.sha256((folder / f"part-{number:05d}.h5").read_bytes()).hexdigest()  # noqa: E731
+    began_s = time.monotonic()
+    with Recording.create(folder, frame(0), rotate_frames=2, sha256=True) as writer:
+        for index in range(5):
+            writer.append(frame(index))
+        assert listed(folder) == [None, None] and time.monotonic() - began_s < 5
+        allowed.release()
+        while not writer._digests._asked["part-00000.h5"].done():
+            time.sleep(0.01)
+        writer.append_all([frame(5), frame(6)])
+        assert listed(folder) == [truth(0), None, None]
+        threading.Timer(0.5, allowed.release, (3,)).start()
+    assert listed(folder) == [truth(number) for number in range(4)]
+    with Recording.open(folder) as recording:
+        assert recording.verify() == 7 and recording.closed_in_order
+
+
+def test_a_part_that_cannot_be_read_again_ends_a_recording_in_order(tmp_path):
+    writer = Recording.create(tmp_path / "a", frame(0), rotate_frames=2, sha256=True)
+    for index in range(2):
+        writer.append(frame(index))
+    (tmp_path / "a" / "part-00000.h5").rename(tmp_path / "away.h5")
+    with pytest.raises(StorageError, match="stopped after 2 frames: No such file"):
+        writer.close()
+    (tmp_path / "away.h5").rename(tmp_path / "a" / "part-00000.h5")
+    with Recording.open(tmp_path / "a") as recording:
+        assert recording.verify() == 2
