@@ -99,6 +99,10 @@ class Child(Closing):
             return False
         return True
 
+    def kill(self) -> None:
+        """End it by force, and wait for nothing."""
+        self._process.kill()
+
     def close(self, timeout_s: float = 0.0, **last: object) -> None:
         """Wait for a child that was told to end, and kill it if it has not by then; a second call does nothing.
 

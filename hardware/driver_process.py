@@ -1,27 +1,36 @@
 """What runs in the child process of an `IsolatedCamera`: one thread opens the camera, reads it and closes it.
 
-python -m hardware.driver_process opencv PLACE
+python -m hardware.driver_process opencv PLACE, or video PLACE
 """
 
 import dataclasses
+import itertools
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from hardware.alive import alive, heard_by
 from hardware.camera import Camera
 from hardware.child import Parent, error_message, leave
 from hardware.errors import CameraError, ConfigurationError, LenslessError
 from hardware.frame import CameraSettings, Frame, from_plain
 from hardware.slots import Slots
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 WAITING_BYTES, MOST_SLOTS, FEWEST_SLOTS = 64 * 2**20, 64, 4
+MEMORY_OF_A_DECODER = 4 * 2**30
 
 
 def serve(make: Callable[[], Camera]) -> NoReturn:
     """Open a camera, and do what the parent asks until it has enough."""
     parent = Parent(on_end=leave)  # also out of a driver that hangs
     try:
-        with make() as camera:
+        with heard_by(lambda: parent.send(alive=True)), make() as camera:
             _Server(parent, camera).run()
     except EOFError:
         leave()
@@ -37,6 +46,7 @@ class _Server:
         self._parent, self._camera = parent, camera
         self._frames: Iterator[Frame] | None = None
         self._slots: Slots | None = None
+        self._outgrown: list[Slots] = []  # of frames that the parent may not have seen yet
         self._free: set[int] = set()
         self._generation, self._lost, self._done = 0, 0, False
 
@@ -54,16 +64,20 @@ class _Server:
                 self._obey(order)
             elif self._frames is not None:
                 self._pass_on(next(self._frames, None))
-        if self._slots is not None:
-            self._slots.close()
+        for slots in filter(None, (*self._outgrown, self._slots)):
+            slots.close()
 
     def _obey(self, order: dict) -> None:
         match order["do"]:
             case "start":
-                self._frames = self._camera.frames()
+                # What waits in the driver's queue is old, whatever time it is given (opencv #13145).
+                fresh = self._camera.snap(1, time.monotonic_ns()) if self._camera.live else []
+                self._frames = itertools.chain(fresh, self._camera.frames())
             case "free":
                 if order["of"] == self._generation:
                     self._free.add(order["slot"])
+                    while self._outgrown:
+                        self._outgrown.pop().close()
             case "configure":
                 try:
                     applied = self._camera.configure(from_plain(CameraSettings, order["wanted"]))
@@ -96,12 +110,12 @@ class _Server:
 
     def _make_slots(self, frame_bytes: int) -> None:
         if self._slots is not None:
-            self._slots.close()
+            self._outgrown.append(self._slots)
         count = max(FEWEST_SLOTS, min(MOST_SLOTS, WAITING_BYTES // frame_bytes))
         self._slots = Slots(count, frame_bytes, FEWEST_SLOTS)
         self._free = set(range(self._slots.count))
         self._generation += 1
-        self._parent.send(slots=self._slots.facts())
+        self._parent.send(slots=self._slots.facts(), of=self._generation)
 
 
 def _opencv(place: str) -> Camera:
@@ -110,7 +124,19 @@ def _opencv(place: str) -> Camera:
     return OpenCvCamera.at(place)
 
 
-BACK_ENDS = {"opencv": _opencv}
+def _video(place: str) -> Camera:
+    """Nobody vouches for a file: its decoder gets little memory, and leaves no core dump."""
+    from hardware.opencv.camera import load_cv2
+
+    load_cv2()
+    alive()  # only from here on a delay speaks against the file
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_OF_A_DECODER, MEMORY_OF_A_DECODER))
+    return _opencv(place)
+
+
+BACK_ENDS = {"opencv": _opencv, "video": _video}
 
 
 def main(arguments: list[str]) -> NoReturn:

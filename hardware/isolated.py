@@ -7,39 +7,47 @@ not open again in the same process (#27294). The child can be killed; a new conn
 import dataclasses
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from typing import NoReturn
 
+from hardware.alive import alive
 from hardware.camera import check_count, closed
 from hardware.child import Child, ChildEnded, deadline, error_of
 from hardware.closing import Closing
-from hardware.errors import CameraError, CameraLost
+from hardware.errors import CameraError, CameraLost, InputError, LenslessError
 from hardware.frame import CameraSettings, Frame, FrameMeta, dtype_of, from_plain
 from hardware.slots import Slots
 
 OPEN_S, CONFIGURE_S, CLOSE_S = 15.0, 10.0, 1.0
 STALL_S = 1.5  # unplugged is to be said within 2 s
-FILE_STALL_S = 10.0
+FILE_STALL_S = 8.0  # a bad file is told of within 10 s
 
 
 def opencv_camera(place: str) -> "IsolatedCamera":
     """The camera of an address `opencv:PLACE` (hardware/opencv/address.py), in a process of its own."""
-    return IsolatedCamera(["-m", "hardware.driver_process", "opencv", place], f"opencv:{place}")
+    from hardware.opencv.address import parse_place  # with all of `hardware.opencv`, for those who use it
+
+    is_file = parse_place(place).file is not None
+    arguments = ["-m", "hardware.driver_process", "video" if is_file else "opencv", place]
+    return IsolatedCamera(arguments, f"opencv:{place}", is_file=is_file)
 
 
 class IsolatedCamera(Closing):
     """A camera that a child process opens, reads and closes; frames come through shared memory.
 
     A driver that says nothing for `stall_s` and twice the exposure is killed: CameraLost, and to go on is to make a new
-    one. Frames that nobody fetches wait in at most 64 MiB; what comes after them is lost if the camera is live, and
-    counted.
+    one. All limits count from its last sign of life (hardware/alive.py). Frames that nobody fetches wait in 64 MiB, or
+    four of them where they are larger; what comes after them is lost if the camera is live, and counted. A camera that
+    is forgotten instead of closed is killed, too.
 
     `facts` are what the camera in the child tells of its device besides its settings.
 
     Args:
         arguments: of the Python interpreter: a program that calls `hardware.driver_process.serve`.
         name: the address, for messages.
+        is_file: whether it plays a file: what makes its decoder hang or fall is InputError.
         open_s: how long the driver may take to open the device.
         stall_s: how long it may take for a frame, besides twice the exposure.
 
@@ -47,15 +55,25 @@ class IsolatedCamera(Closing):
         LenslessError: what the camera raised in the child; CameraLost if it hung or fell.
     """
 
-    def __init__(self, arguments: list[str], name: str, *, open_s: float = OPEN_S, stall_s: float | None = None):
-        self._name = name
+    def __init__(
+        self,
+        arguments: list[str],
+        name: str,
+        *,
+        is_file: bool = False,
+        open_s: float | None = None,
+        stall_s: float | None = None,
+    ):
+        self._name, self._is_file = name, is_file
         self._settings = CameraSettings()
-        self._slots: Slots | None = None
+        self._slots: dict[int, Slots] = {}  # by generation: larger frames get places of their own
         self._waiting: deque[dict] = deque()  # frames that came while an answer was awaited
         self._lost, self._last = 0, "before its first frame"
         self._started, self._ended, self._closed, self._gone = False, False, False, ""
         self._closing, self._released = threading.Lock(), False
         self._child = Child(arguments)
+        self._forgotten = weakref.finalize(self, self._child.kill)
+        open_s = (FILE_STALL_S if is_file else OPEN_S) if open_s is None else open_s
         try:
             hello = self._answer("hello", open_s, "open")
         except BaseException:
@@ -133,10 +151,10 @@ class IsolatedCamera(Closing):
                 return
             self._released = True
             self._child.wake()
-            self._child.send(do="close")
-            self._child.close(CLOSE_S)
-            if self._slots is not None:
-                self._slots.close()
+            self._child.close(CLOSE_S, do="close")
+            self._forgotten.detach()
+            for slots in self._slots.values():
+                slots.close()
 
     def _rest(self) -> Iterator[Frame]:
         while not self._closed and (message := self._next_message()) is not None:
@@ -153,33 +171,36 @@ class IsolatedCamera(Closing):
         if self._ended or self._closed:
             return None
         limit_s = self._stall_s + 2 * (self._settings.exposure_s or 0)
-        left_s = deadline(limit_s)
-        while True:
-            message = self._receive(left_s(), f"send a frame for {limit_s:.1f} s")
-            if message is None:
-                return None
+        for message in self._messages(limit_s, f"send a frame for {limit_s:.1f} s"):
             if "meta" in message:
                 return message
             if "end" in message:
                 self._ended = True
-                return None
-            self._note(message)
+                break
+        return None
 
     def _answer(self, key: str, timeout_s: float, what: str) -> dict:
         """The answer to a question; frames that come before it wait."""
-        left_s = deadline(timeout_s)
-        while True:
-            message = self._receive(left_s(), f"{what} within {timeout_s:.0f} s")
-            if message is None:
-                raise closed(self._name)
+        for message in self._messages(timeout_s, f"{what} within {timeout_s:.0f} s"):
             if key in message:
                 return message
             if "refused" in message:
                 raise error_of(message["refused"])
             if "meta" in message:
                 self._waiting.append(message)
+        raise closed(self._name)
+
+    def _messages(self, limit_s: float, what: str) -> Iterator[dict]:
+        """Messages until this camera is closed; each sign of life begins the time anew in which they have to come."""
+        left_s = deadline(limit_s)
+        while (message := self._receive(left_s(), what)) is not None:
+            if "alive" in message:
+                alive()
+                left_s = deadline(limit_s)
+            elif "slots" in message:
+                self._slots[message["of"]] = Slots.attach(**message["slots"])
             else:
-                self._note(message)
+                yield message
 
     def _receive(self, timeout_s: float, what: str) -> dict | None:
         """A message; None if this camera was closed meanwhile."""
@@ -191,6 +212,8 @@ class IsolatedCamera(Closing):
             self._lose(f"its driver is gone ({error})")
         except CameraError as error:
             self._gone = str(error)
+            if self._is_file:
+                raise self._failure() from error
             raise
         if message is None:
             if self._closed:
@@ -199,16 +222,12 @@ class IsolatedCamera(Closing):
             self._lose(f"it did not {what}; its driver was ended")
         return message
 
-    def _note(self, message: dict) -> None:
-        if "slots" in message:
-            if self._slots is not None:
-                self._slots.close()
-            self._slots = Slots.attach(**message["slots"])
-
     def _frame(self, message: dict) -> Frame:
         facts = message["meta"] | {"lost_before": message["meta"]["lost_before"] + self._lost}
         meta = from_plain(FrameMeta, facts)
-        pixels = self._slots.view(message["slot"], tuple(message["shape"]), dtype_of(meta.bit_depth))
+        for outgrown in [of for of in self._slots if of < message["of"]]:
+            self._slots.pop(outgrown).close()
+        pixels = self._slots[message["of"]].view(message["slot"], tuple(message["shape"]), dtype_of(meta.bit_depth))
         frame = Frame(pixels, meta)
         self._lost, self._last = 0, f"after frame {meta.sequence}"
         self._free(message)
@@ -222,11 +241,18 @@ class IsolatedCamera(Closing):
         self._child.send(do="free", slot=message["slot"], of=message["of"])
 
     def _lose(self, reason: str) -> NoReturn:
-        self._gone = f"camera {self._name!r} is lost {self._last}: {reason}; connect it again, and open it anew"
-        raise CameraLost(self._gone)
+        if self._is_file:
+            happens, advice = "cannot be played", "it is damaged: copy it again from where it was recorded"
+        else:
+            happens, advice = "is lost", "connect it again, and open it anew"
+        self._gone = f"camera {self._name!r} {happens} {self._last}: {reason}; {advice}"
+        raise self._failure()
+
+    def _failure(self) -> LenslessError:
+        return (InputError if self._is_file else CameraLost)(self._gone)
 
     def _check_open(self) -> None:
         if self._gone:
-            raise CameraLost(self._gone)
+            raise self._failure()
         if self._closed:
             raise closed(self._name)

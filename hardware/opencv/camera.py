@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hardware.alive import alive
 from hardware.camera import Camera, check_count, closed
 from hardware.closing import Closing
 from hardware.devices import DEV, SYSFS, Identity, device_at, devices, find
@@ -265,6 +266,7 @@ class OpenCvCamera(Closing):
     def _glance(self) -> np.ndarray:
         """Pixels of a frame that is thrown away on purpose: it is not lost."""
         lost = self._lost
+        alive()
         self._latest = self._fresh()[0].copy()
         self._lost = lost
         return self._latest

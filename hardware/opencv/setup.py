@@ -1,5 +1,6 @@
 """How a device is brought to send what can be kept: its format agreed on, its automatics off, its controls set."""
 
+from hardware.alive import alive
 from hardware.errors import CameraError, CameraLost, ConfigurationError
 from hardware.opencv.address import OpenCvOptions
 from hardware.opencv.backends import Backend, Wire
@@ -52,6 +53,7 @@ def _try(handle: Handle, wire: Wire, options: OpenCvOptions) -> tuple[int, int]:
         if not abs(got - value) <= (FPS_TOLERANCE * value if name == "fps" else 0):
             raise CameraError(f"{handle.where}: {name} = {value:g} was asked for, {got:g} is read back")
     rows, columns = int(handle.get(PROPERTY["height"])), int(handle.get(PROPERTY["width"]))
+    alive()
     wire.unpack(handle.read(), rows, columns, handle.where)
     return rows, columns
 

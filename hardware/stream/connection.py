@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from hardware.alive import heard_by
 from hardware.camera import Camera
 
 
@@ -56,10 +57,15 @@ class Connection:
 
     @contextlib.contextmanager
     def driver(self, limit_s: float) -> Iterator[None]:
-        """Around each call of the driver, which should take no longer than `limit_s`."""
-        self._call = (time.monotonic(), limit_s)
+        """Around each call of the driver, which should say something within `limit_s`."""
+
+        def begin() -> None:
+            self._call = (time.monotonic(), limit_s)
+
+        begin()
         try:
-            yield
+            with heard_by(begin):
+                yield
         finally:
             self._call = None
 

@@ -1,16 +1,19 @@
 """Camera promises that a child process keeps: a driver that hangs or falls never takes the program with it."""
 
+import gc
 import itertools
 import os
 import pathlib
+import signal
 import threading
 import time
 
 import pytest
 from recording_tools import AT_NIGHT
+from video import noise, write_ffv1
 
-from hardware import CameraSettings
-from hardware.errors import CameraError, CameraLost, ConfigurationError
+from hardware import CameraSettings, open_camera
+from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError
 from hardware.isolated import IsolatedCamera
 
 DRIVER = str(pathlib.Path(__file__).with_name("driver_child.py"))
@@ -113,6 +116,77 @@ def test_a_shot_of_a_live_camera_is_never_an_old_frame():
         time.sleep(0.2)
         asked_ns = time.monotonic_ns()
         assert live.snap(1)[0].meta.t_host_ns >= asked_ns
+
+
+def test_13145_frames_that_waited_in_the_queue_of_the_driver_are_not_delivered_as_new():
+    def exposed_ms(frame) -> int:
+        return int.from_bytes(frame.pixels[0, :8].tobytes(), "little")
+
+    for fetch in (lambda live: live.snap(2), lambda live: list(itertools.islice(live.frames(), 2))):
+        with camera("queues") as live:
+            time.sleep(0.2)
+            asked_ms = time.monotonic() * 1e3
+            assert [exposed_ms(frame) >= int(asked_ms) for frame in fetch(live)] == [True, True]
+
+
+def test_what_takes_long_and_says_so_is_not_taken_for_a_hang(monkeypatch):
+    with camera("settles", after=10**9, open_s=1.2) as slow:
+        monkeypatch.setattr("hardware.isolated.CONFIGURE_S", 0.5)
+        assert slow.configure(CameraSettings(gain_db=97.0)).gain_db == 97
+
+
+def test_frames_that_wait_while_larger_ones_come_keep_their_pixels():
+    with camera("grows", after=5) as source:
+        frames = source.frames()
+        first = next(frames)
+        time.sleep(0.3)  # 64 small places, and as many large ones, are full or nearly so
+        source.configure(CameraSettings())  # and all that was sent is taken in
+        for sequence, frame in enumerate([first, *itertools.islice(frames, 200)]):
+            assert frame.shape == ((13, 17) if sequence < 5 else (26, 34))
+            assert frame.meta.sequence == sequence and (frame.pixels == sequence).all()
+        assert len(source._slots) == 1
+
+
+def test_a_camera_that_is_forgotten_lets_its_device_go():
+    forgotten = camera("fast")
+    forgotten.snap(1)
+    pid = forgotten._child.pid
+    os.kill(pid, signal.SIGSTOP)  # it cannot even read that it is over
+    del forgotten
+    gc.collect()
+    deadline_s = time.monotonic() + 2
+    while not gone(pid) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert gone(pid)
+
+
+@pytest.fixture
+def clip(tmp_path) -> IsolatedCamera:
+    write_ffv1(tmp_path / "clip.mkv", noise(200))
+    with open_camera(f"opencv:{tmp_path / 'clip.mkv'}") as played:
+        yield played
+
+
+@pytest.mark.parametrize(
+    ("how", "says"), [(signal.SIGSEGV, "its driver is gone .*signal 11"), (signal.SIGSTOP, "its driver was ended")]
+)
+def test_a_file_that_makes_its_decoder_crash_or_hang_is_a_bad_file(clip, how, says):
+    assert clip._stall_s < 10
+    frames = clip.frames()
+    next(frames)
+    clip._stall_s = 0.5
+    os.kill(clip._child.pid, how)
+    for use in (lambda: list(frames), lambda: clip.snap(1)):
+        with pytest.raises(InputError, match=rf"cannot be played after frame \d+: .*{says}.*copy it again"):
+            use()
+    assert gone(clip._child.pid)
+
+
+def test_a_file_is_decoded_in_little_memory_and_without_a_core_dump(clip):
+    limits = pathlib.Path(f"/proc/{clip._child.pid}/limits").read_text().splitlines()
+    soft_hard = {line[:25].strip(): line[25:].split()[:2] for line in limits}
+    assert soft_hard["Max core file size"] == ["0", "0"]
+    assert soft_hard["Max address space"] == [str(4 * 2**30)] * 2
 
 
 def test_a_source_that_waits_loses_nothing():

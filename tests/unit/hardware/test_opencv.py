@@ -14,6 +14,7 @@ from fake_cv2 import NAMES, FakeCv2, FakeDevice
 from fake_sysfs import Tree
 
 from hardware import CameraSettings
+from hardware.alive import heard_by
 from hardware.errors import CameraError, CameraLost, ConfigurationError
 from hardware.opencv.address import OpenCvOptions, parse_place
 from hardware.opencv.backends import BACKENDS, CONVERTED, GREY, MJPG, RAWEST_FIRST, UYVY, YUYV, backend_for
@@ -236,6 +237,18 @@ def test_13145_after_a_change_of_exposure_no_frame_of_the_old_one_comes(opened):
     after = camera.snap(1)[0]
     assert after.pixels.mean() > 1.5 * before.pixels.mean() and after.meta.exposure_s == pytest.approx(0.02)
     assert after.meta.settings_id != before.meta.settings_id and after.meta.sequence == before.meta.sequence + 1
+
+
+def test_whoever_waits_for_a_camera_that_settles_hears_that_it_goes_on(opened):
+    signs = []
+    with heard_by(lambda: signs.append(time.monotonic())):
+        camera = opened("0", FakeDevice())
+        assert len(signs) > 6  # one for each frame that is thrown away
+        signs.clear()
+        camera.configure(CameraSettings(exposure_s=0.02))
+        assert len(signs) > 6
+    camera.configure(CameraSettings(exposure_s=0.01))
+    assert len(signs) < 20
 
 
 def test_a_time_too_far_away_is_refused(opened):

@@ -8,9 +8,10 @@ import time
 
 import numpy as np
 import pytest
-from fake_device import FakeDevice
+from fake_device import FakeCamera, FakeDevice
 
 from hardware import CameraSettings, SimulatedCamera
+from hardware.alive import alive
 from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError, Overrun
 from hardware.stream import Event, Stream, watchdog
 from hardware.stream.ring import Ring
@@ -372,6 +373,20 @@ def test_exposure_is_no_stall(device):
     device.period_s = 0.3
     with stream_of(device, told := Told(), stall_s=0.05, wanted=CameraSettings(exposure_s=0.3)) as stream:
         fetch(stream, 2)
+        assert told.kinds() == ["opened"]
+
+
+def test_a_driver_that_says_that_it_goes_on_is_no_stall(device):
+    class Settles(FakeCamera):
+        def configure(self, wanted):
+            for _ in range(20 if wanted.exposure_s else 0):
+                alive()
+                time.sleep(0.02)
+            return super().configure(wanted)
+
+    told = Told()
+    with Stream(lambda: Settles(device), ring=Ring(RING_BYTES), on_event=told.append, open_s=0.15) as stream:
+        assert stream.configure(CameraSettings(exposure_s=0.02)).exposure_s == 0.02
         assert told.kinds() == ["opened"]
 
 
