@@ -35,8 +35,8 @@ class Connection:
         self.differs = ""  # settings that are not those of the connection before
         self.given_up = False  # by whoever watches: its frames are wanted no more
         self.ended = False  # there will be no more frames; the camera may still be being closed
-        self.error: Exception | None = None  # what it ended with
-        self.close_error: Exception | None = None
+        self.error: BaseException | None = None  # what it ended with
+        self.close_error: BaseException | None = None
         self._connect, self._work, self._changed, self._open_s = connect, work, changed, open_s
         self._call: tuple[float, float] | None = None  # when the driver was called, and how long it may take
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
@@ -75,7 +75,7 @@ class Connection:
             with self.driver(self._open_s):
                 camera = self._connect()
             self._work(self, camera)
-        except Exception as caught:
+        except BaseException as caught:
             error = caught
         with self._changed:  # before closing, which may hang
             self.ended, self.error = True, error
@@ -83,5 +83,5 @@ class Connection:
         if camera is not None:
             try:
                 camera.close()
-            except Exception as caught:
+            except BaseException as caught:
                 self.close_error = caught

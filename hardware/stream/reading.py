@@ -23,7 +23,7 @@ class Order:
     wanted: CameraSettings
     done: bool = False
     applied: CameraSettings | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Reader:
@@ -107,7 +107,7 @@ class Reader:
             with self._changed:
                 if not connection.given_up:
                     self._wanted = self.applied = order.applied = applied
-        except Exception as error:
+        except BaseException as error:
             order.error = error
             if not isinstance(error, ConfigurationError):
                 raise

@@ -71,7 +71,7 @@ class Ring:
         self._dropped: Counter[str] = Counter()
         self._lost_ahead = 0  # frames lost between the last delivered one and the oldest here
         self._closed = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._changed = threading.Condition()
 
     @property
@@ -163,7 +163,7 @@ class Ring:
         while (frame := self.get()) is not None:
             yield frame
 
-    def close(self, error: Exception | None = None) -> None:
+    def close(self, error: BaseException | None = None) -> None:
         """Take no more. What is in the ring can be fetched; then `get` raises `error`. Only the first call counts."""
         with self._changed:
             if not self._closed:

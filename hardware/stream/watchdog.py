@@ -67,7 +67,7 @@ class Watchdog:
         open_s: float,
     ):
         self.state: State = "opening"
-        self.failure: Exception | None = None  # what ended the stream
+        self.failure: BaseException | None = None  # what ended the stream
         self._connect, self._reader, self._ring, self._changed = connect, reader, ring, changed
         self._retries, self._on_event, self._open_s = retries, on_event, open_s
         self._stopping = False
@@ -98,7 +98,7 @@ class Watchdog:
                     wait_s = self._follow(self._new_connection(self._open_s))
                 else:
                     wait_s = self._lose(Stalled(f"{self._name}: {hanging} calls of its driver hang; no other is begun"))
-        except Exception as error:
+        except BaseException as error:  # SystemExit of a listener, too, whose pipe is broken
             failure = error
         self._ring.close(failure)
         self.failure = failure

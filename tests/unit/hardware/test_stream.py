@@ -449,6 +449,61 @@ def test_a_listener_that_fails_ends_the_stream(device, quick):
         assert stream.state == "failed" and device.closed == 1
 
 
+@pytest.mark.parametrize("kind", ["opened", "lost", "back"])
+def test_a_listener_that_wants_to_exit_ends_the_stream(device, quick, kind):
+    def listen(event):  # rich does so when the pipe that it prints to is broken
+        if event.kind == kind:
+            raise SystemExit(1)
+
+    with Stream(device.connect, ring=Ring(RING_BYTES), on_event=listen) as stream:
+        device.unplug()
+        if kind == "back":
+            until(lambda: stream.state == "lost")
+            device.plugged = "CAM-A"
+        until(lambda: stream.state == "failed")
+        with pytest.raises(SystemExit):
+            list(stream.frames())
+    assert device.opened == device.closed
+
+
+@pytest.mark.parametrize("call", ["connect", "configure", "frames", "close"])
+def test_a_driver_that_wants_to_exit_ends_the_stream(device, call):
+    class Exits(FakeCamera):
+        def configure(self, wanted):
+            if call == "configure" and wanted.exposure_s == 0.02:
+                raise SystemExit("driver")
+            return super().configure(wanted)
+
+        def frames(self):
+            if call == "frames":
+                raise SystemExit("driver")
+            return super().frames()
+
+        def close(self):
+            super().close()
+            if call == "close":
+                raise SystemExit("driver")
+
+    def connect():
+        if call == "connect":
+            raise SystemExit("driver")
+        return Exits(device)
+
+    if call == "connect":
+        with pytest.raises(SystemExit):
+            Stream(connect, ring=Ring(RING_BYTES))
+        return
+    with Stream(connect, ring=Ring(RING_BYTES), on_event=(told := Told()).append) as stream:
+        if call == "configure":
+            with pytest.raises(SystemExit):
+                stream.configure(CameraSettings(exposure_s=0.02))
+        if call != "close":
+            until(lambda: stream.state == "failed")
+            with pytest.raises(SystemExit, match="driver"):
+                list(stream.frames())
+    assert told.kinds()[-1] == ("close failed" if call == "close" else "opened") and device.opened == device.closed
+
+
 def test_a_listener_may_close_the_stream(device):
     streams = []
 
