@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import time
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from lensless.train.loop import Progress as Step
 
 INTERRUPTED = 130
+# What a terminal would obey rather than show, but for the end of a line; marks that turn the direction of writing; and
+# halves of characters, which names of files can hold and nothing can print.
+_OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 T = TypeVar("T")
 
 
@@ -47,16 +51,16 @@ class Screen:
         self.console = Console(stderr=json_to == "-", highlight=False, markup=False, emoji=False)
 
     def say(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True)  # a path that is broken into lines cannot be copied
+        self.console.print(plain(text), soft_wrap=True)  # a path that is broken into lines cannot be copied
 
     def table(self, title: str, heads: list[str], rows: list[list[str]]) -> None:
         """The first column is text, the others are aligned to the right when they are figures."""
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table = Table(title=plain(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
         for at, head in enumerate(heads):
             figures = at > 0 and all(_is_figure(row[at]) for row in rows)
-            table.add_column(head, justify="right" if figures else "left", header_style="dim", overflow="fold")
+            table.add_column(plain(head), justify="right" if figures else "left", header_style="dim", overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(plain, row))
         self.console.print(table)
 
     def result(self, facts: dict) -> None:
@@ -85,7 +89,7 @@ class Screen:
             TimeRemainingColumn(),
         )  # fmt: skip
         with Progress(*columns, console=self.console) as bar:
-            row = bar.add_task(what, total=None, figures="")
+            row = bar.add_task(plain(what), total=None, figures="")
             loss, figure = None, ""
 
             def watch(step: "Step") -> None:
@@ -119,7 +123,7 @@ class Screen:
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console) as bar:
-            yield from bar.track(items, total=total, description=what)
+            yield from bar.track(items, total=total, description=plain(what))
 
     @contextlib.contextmanager
     def following(self, what: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
@@ -129,7 +133,7 @@ class Screen:
             return
         columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}"), TimeElapsedColumn()]
         with Progress(*columns, TextColumn("{task.fields[figures]}"), console=self.console) as bar:
-            row = bar.add_task(what, total=total, figures="")
+            row = bar.add_task(plain(what), total=total, figures="")
             yield lambda done, figures: bar.update(row, completed=done, figures=figures)
 
     def _now_and_then(self, what: str, total: int | None) -> Callable[[int, str], None]:
@@ -147,9 +151,14 @@ class Screen:
     def working(self, what: str) -> Iterator[None]:
         """Says what takes a while, and how long it took."""
         began_s = time.perf_counter()
-        with self.console.status(what) if self.console.is_terminal else contextlib.nullcontext():
+        with self.console.status(plain(what)) if self.console.is_terminal else contextlib.nullcontext():
             yield
         self.say(f"{what}: {time.perf_counter() - began_s:.1f} s")
+
+
+def plain(text: str) -> str:
+    """A text as it can be shown, whoever wrote it: names in foreign recordings, too, and names of files."""
+    return _OBEYED.sub("?", text)
 
 
 def guarded(command: Callable) -> Callable:
@@ -189,7 +198,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
+    print(plain(message), file=sys.stderr)
     raise typer.Exit(code) from None
 
 
