@@ -13,7 +13,7 @@ from hardware.recording import repair as repairing
 from hardware.recording.vetting import vet
 from lensless.app.screen import Screen
 
-_MOST_GAPS = 5
+_MOST_GAPS, _MOST_STEPS = 5, 2**20
 NS = 1e-9
 
 
@@ -73,22 +73,58 @@ def _range(text: str) -> slice:
     return slice(*(None if number is None else int(number) for number in found.groups()))
 
 
+class _Steps:
+    """Times between frames, in memory that is bounded: of many, the median is that of every second, fourth, ... one."""
+
+    def __init__(self):
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        self.longest_s: float | None = None
+        self._steps_s, self._every = np.zeros(0), 1
+
+    def add(self, times_ns: np.ndarray) -> None:
+        """The times of the frames that come next."""
+        steps_s = np.diff(times_ns, prepend=times_ns[:1] if self.last_ns is None else self.last_ns) * NS
+        if self.first_ns is None:
+            self.first_ns, steps_s = int(times_ns[0]), steps_s[1:]
+        self.last_ns = int(times_ns[-1])
+        if len(steps_s):
+            self.longest_s = max(float(steps_s.max()), self.longest_s or 0.0)
+        self._steps_s = np.concatenate([self._steps_s, steps_s[:: self._every]])
+        if len(self._steps_s) > _MOST_STEPS:
+            self._steps_s, self._every = self._steps_s[::2], 2 * self._every
+
+    @property
+    def kept(self) -> int:
+        return len(self._steps_s)
+
+    @property
+    def median_s(self) -> float:
+        """0 where there is no step."""
+        return float(np.median(self._steps_s)) if self.kept else 0.0
+
+
 def _facts(recording: Recording) -> dict:
-    """What stands in a recording, for programs; reads no pixels but those of one frame."""
-    metas = [recording.meta(at) for at in range(len(recording))]
-    exposures_s, gains_db = (sorted({getattr(meta, name) for meta in metas}) for name in ("exposure_s", "gain_db"))
-    times_s = np.array([meta.t_host_ns for meta in metas], dtype=float) * NS
-    steps_s = np.diff(times_s)
-    lost = [(meta.sequence, meta.lost_before) for meta in metas if meta.lost_before]
+    """What stands in a recording, for programs; reads no pixels."""
+    steps, frames, labelled, lost = _Steps(), 0, 0, 0
+    lost_before: list[tuple[int, int]] = []
+    settings: dict[str, set[float]] = {"exposure_s": set(), "gain_db": set()}
+    for rows in recording.rows():
+        steps.add(rows["t_host_ns"])
+        for name, values in settings.items():
+            values.update(np.unique(rows[name]).tolist())
+        gaps = rows[rows["lost_before"] > 0]
+        lost_before += gaps[["sequence", "lost_before"]][: _MOST_GAPS - len(lost_before)].tolist()
+        frames, lost = frames + len(rows), lost + int(gaps["lost_before"].sum())
+        labelled += int((rows["label"] >= 0).sum())
     return {
-        "path": str(recording.path), "frames": len(metas), "closed_in_order": recording.closed_in_order,
+        "path": str(recording.path), "frames": frames, "closed_in_order": recording.closed_in_order,
         "shape": list(recording.shape), "camera": dataclasses.asdict(recording.facts),
-        "duration_s": float(times_s[-1] - times_s[0]) if len(metas) > 1 else 0.0,
-        "frames_per_second": float(1 / np.median(steps_s)) if len(metas) > 1 and np.median(steps_s) > 0 else None,
-        "longest_gap_s": float(steps_s.max()) if len(metas) > 1 else None,
-        "lost": sum(number for _, number in lost), "lost_before": lost[:_MOST_GAPS],
-        "exposures_s": exposures_s, "gains_db": gains_db,
-        "scenes": recording.has_scenes, "labelled": int((recording.labels >= 0).sum()),
+        "duration_s": (steps.last_ns - steps.first_ns) * NS if frames else 0.0,
+        "frames_per_second": 1 / steps.median_s if steps.median_s > 0 else None, "longest_gap_s": steps.longest_s,
+        "lost": lost, "lost_before": lost_before,
+        "exposures_s": sorted(settings["exposure_s"]), "gains_db": sorted(settings["gain_db"]),
+        "scenes": recording.has_scenes, "labelled": labelled,
         "parts": [dataclasses.asdict(part) for part in recording.parts], "provenance": recording.provenance,
     }  # fmt: skip
 
