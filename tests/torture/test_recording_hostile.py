@@ -29,7 +29,7 @@ def make(path, frames: int = 6):
 def read_mutants(folder, count: int, seed: int) -> collections.Counter:
     with start("read_mutants", make(folder / "whole.h5"), folder, count, seed) as child:
         ends = collections.Counter(line.split(maxsplit=1)[1].strip() for line in child.communicate()[0].splitlines())
-    print(f"\n{count} mutants: {dict(ends)}")
+    print(f"\nS2: {count} mutants: {dict(ends)}")
     assert ends.total() == count
     return ends
 
@@ -62,7 +62,7 @@ def vet_mutants(folder, count: int, seed: int) -> None:
             how = str(error).partition("made the reader ")[2][:5] or "refused"
             ends[how] += 1
         slowest_s = max(slowest_s, time.monotonic() - began_s)
-    print(f"\n{count} mutants vetted: {dict(ends)}, slowest {slowest_s:.1f} s")
+    print(f"\nH2: {count} mutants vetted: {dict(ends)}, slowest {slowest_s:.1f} s")
     assert "WRONG" not in ends and slowest_s < 10
 
 

@@ -314,7 +314,7 @@ def check_mutants(folder: pathlib.Path, count: int, seed: int) -> None:
         except InputError:
             ends["refused"] += 1
         slowest_s = max(slowest_s, time.monotonic() - began_s)
-    print(f"\n{count} mutants of a manifest: {dict(ends)}, slowest {slowest_s:.3f} s")
+    print(f"\nS2, H2: {count} mutants of a manifest: {dict(ends)}, slowest {slowest_s:.3f} s")
     assert set(ends) <= {"same", "refused"} and ends["refused"] > count / 4 and slowest_s < 5
 
 

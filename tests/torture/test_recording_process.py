@@ -78,7 +78,7 @@ def kill(folder, kills: int, seed: int) -> None:
                 assert f"stopped after {promised} acknowledged" in rest or (promised and "acknowledged frames" in rest)
         check(path, promised)
         total += promised
-    print(f"\n{kills} kills of a program or of its writer, {total} acknowledged frames, 0 lost")
+    print(f"\nS1: {kills} kills of a program or of its writer, {total} acknowledged frames, 0 lost")
 
 
 def test_no_acknowledged_frame_is_lost_whichever_process_is_killed(tmp_path):

@@ -71,7 +71,7 @@ def test_a_full_disk_ends_in_order_at_200_limits(tmp_path):
         else:
             frames += end_in_order(tmp_path / "disk" / "a", "fill_disk", min(limit_bytes, 9000), 1 + number % 3)
             shutil.rmtree(tmp_path / "disk" / "a", ignore_errors=True)
-    print(f"\n200 full disks, {frames} acknowledged frames, 0 lost")
+    print(f"\nS3: 200 full disks, {frames} acknowledged frames, 0 lost")
 
 
 # 0: nothing can be written; 20: the first block only in part.
