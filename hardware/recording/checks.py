@@ -165,4 +165,7 @@ def text_attribute(file: h5py.File, path: pathlib.Path, name: str) -> str:
 def refusal(path: pathlib.Path, reason: str) -> InputError:
     """The error of every file that is not a whole recording."""
     reason = " ".join(reason.split())[:300]
-    return InputError(f"'{path}' is not a recording, or is damaged: {reason}; record again, or use another copy")
+    return InputError(
+        f"'{path}' is not a recording, or is damaged: {reason}; use another copy; "
+        "`lensless repair` saves the frames that are whole"
+    )

@@ -6,9 +6,10 @@ import pathlib
 import re
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import suppress
 
-from hardware.errors import InputError
+from hardware.closing import Closing
+from hardware.errors import InputError, StorageError
 from hardware.frame import Frame
 from hardware.recording import manifest, salvage
 from hardware.recording.manifest import Manifest
@@ -42,7 +43,7 @@ class Report:
     """What `repair` did: `copied` frames are in `out`, the others are told of in `damages`."""
 
     source: pathlib.Path
-    out: pathlib.Path
+    out: pathlib.Path | None
     copied: int
     damages: tuple[Damage, ...]
 
@@ -55,9 +56,15 @@ class Report:
     def is_complete(self) -> bool:
         return not self.damages
 
+    @property
+    def all_counted(self) -> bool:
+        """Whether it is known how many are lost."""
+        return all(damage.frames is not None for damage in self.damages)
+
     def __str__(self) -> str:
-        uncounted = " at least" if any(damage.frames is None for damage in self.damages) else ""
-        head = f"'{self.out}': {self.copied} frames copied from '{self.source}',{uncounted} {self.damaged} damaged"
+        at_least = "" if self.all_counted else "at least "
+        lost = f"{at_least}{self.damaged} frames are lost" if self.damaged or at_least else "no frame is lost"
+        head = f"{lost}: {self.copied} copied from '{self.source}' to '{self.out}'"
         return "\n".join((head, *map(str, self.damages)))
 
 
@@ -67,26 +74,66 @@ def repair(
     """Copy every frame that can be read and verified into a fresh recording, which is closed in order.
 
     The source is only read, by child processes: damaged bytes can make HDF5 hang or crash. Frames behind a damaged one
-    are copied, too; the next one says in `lost_before` how many are missing.
+    are copied, too; the next one says in `lost_before` how many are missing. It is read twice, since the provenance
+    of the new one says from its start how many frames are lost.
 
     Args:
         source: a recording, in a file or a folder, in any state.
         out: the new one; NAME.h5 is one file, any other name a folder of parts.
-        progress: told how many frames were copied.
+        progress: told how many frames were copied; 0 until all were looked at.
 
     Raises:
-        InputError: not a single frame can be saved; nothing is written.
-        StorageError: `out` exists, or the disk is full or cannot be written.
+        InputError: not there, or not a single frame can be saved; nothing is written.
+        StorageError: `out` exists, or the disk is full or cannot be written; the message says how many frames were
+            copied. Nothing is left of a copy that holds none.
     """
     source, out = pathlib.Path(source), pathlib.Path(out)
-    with ExitStack() as stack:
-        copy = _Copy(source, out, stack, progress)
-        for file, number, listed in _files(source, copy):
-            copy.file(file, number, listed)
-    if copy.writer is None:
+    if not os.path.exists(source):  # false for what can be no name, too
+        raise InputError(f"'{source}' is not there; expected a recording: a file, or a folder of parts")
+    _check_free(out)
+    seen = _read(source, _Copy(None, {}, progress))
+    lost = {"lost" if seen.all_counted else "lost_at_least": seen.damaged}
+    made, copy = not out.exists(), _Copy(out, {"recording": source.name, **lost}, progress)
+    try:
+        with copy:
+            return _read(source, copy)
+    except BaseException as error:
+        if copy.writer is None:
+            raise
+        if not copy.copied:
+            _remove(copy.writer, made)
+        if isinstance(error, StorageError):
+            raise StorageError(
+                f"repair of '{source}' stopped, {copy.copied or 'no'} frames were copied: {_short(str(error))}; free "
+                "some space or choose another disk, and repair it into a new recording"
+            ) from error
+        raise
+
+
+def _check_free(out: pathlib.Path) -> None:
+    """Before all is read; what a killed writer left is judged by the next."""
+    names = os.listdir(out) if os.path.isdir(out) else [out.name] if os.path.lexists(out) else []
+    if any(not name.startswith(".") and not name.endswith(".lock") and name != manifest.NAME for name in names):
+        raise StorageError(f"'{out}' exists; nothing is ever overwritten: choose another name")
+
+
+def _remove(writer: RecordingWriter | FolderWriter, folder_too: bool) -> None:
+    """A recording without a frame would only block its name."""
+    folder = isinstance(writer, FolderWriter)
+    with suppress(OSError):  # the disk has failed once already
+        for path in (writer.path / manifest.part_name(0), writer.path / manifest.NAME) if folder else (writer.path,):
+            path.unlink(missing_ok=True)
+        if folder and folder_too:
+            writer.path.rmdir()
+
+
+def _read(source: pathlib.Path, copy: "_Copy") -> Report:
+    for file, number, listed in _files(source, copy):
+        copy.file(file, number, listed)
+    if not copy.copied:
         reasons = "; ".join(map(str, copy.damages[:3])) or "it holds none"
         raise InputError(f"'{source}': no frame can be saved: {reasons}; use another copy")
-    return Report(source, out, copy.copied, tuple(copy.damages))
+    return Report(source, copy.out, copy.copied, tuple(copy.damages))
 
 
 def _files(source: pathlib.Path, copy: "_Copy") -> Iterator[tuple[pathlib.Path, int | None, int | None]]:
@@ -106,22 +153,23 @@ def _files(source: pathlib.Path, copy: "_Copy") -> Iterator[tuple[pathlib.Path, 
         yield source / manifest.part_name(number), number, frames
 
 
-class _Copy:
-    """The new recording as it grows, and what could not be saved so far."""
+class _Copy(Closing):
+    """The new recording as it grows, and what could not be saved so far.
 
-    def __init__(
-        self, source: pathlib.Path, out: pathlib.Path, stack: ExitStack, progress: Callable[[int], None] | None
-    ):
-        self._source, self._out, self._stack, self._progress = source, out, stack, progress
+    Args:
+        out: where it grows; None only looks at what would be copied.
+        origin: what its provenance says of where it comes from.
+        progress: as of `repair`.
+    """
+
+    def __init__(self, out: pathlib.Path | None, origin: dict, progress: Callable[[int], None] | None):
+        self.out, self._origin, self._progress = out, origin, progress
         self.manifest: Manifest | None = None
         self.writer: RecordingWriter | FolderWriter | None = None
         self.damages: list[Damage] = []
         self._recording_id: str | None = None
+        self.copied = 0
         self._lost, self._uncounted, self._last_sequence = 0, False, -1
-
-    @property
-    def copied(self) -> int:
-        return 0 if self.writer is None else len(self.writer)
 
     def file(self, path: pathlib.Path, number: int | None, listed: int | None) -> None:
         """Copy what is left of one file."""
@@ -132,7 +180,7 @@ class _Copy:
             contents = salvage.salvage(path)
             head = next(contents)
             self._check_head(head, number)
-            found = head.frames
+            found = head.recorded
             for each in contents:
                 self._take(path.name, head, each)
         except (InputError, OSError) as error:
@@ -143,7 +191,7 @@ class _Copy:
             self._uncounted |= last is None
             return
         if listed is not None and found < listed:
-            self.note(Damage(path.name, found, listed - 1, "the file ends before them"))
+            self.note(Damage(path.name, found, listed - 1, salvage.BEHIND))
             self._lost += listed - found
 
     def note(self, damage: Damage) -> None:
@@ -154,6 +202,10 @@ class _Copy:
             self.damages[-1] = dataclasses.replace(last, last=damage.last)
         else:
             self.damages.append(damage)
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
 
     def _check_head(self, head: Head, number: int | None) -> None:
         if number is None:
@@ -177,22 +229,25 @@ class _Copy:
         if self._uncounted:
             self._lost = max(self._lost, meta.sequence - self._last_sequence - 1 - meta.lost_before)
         frame = found.frame.with_meta(dataclasses.replace(meta, lost_before=meta.lost_before + self._lost))
-        if self.writer is None:
-            self.writer = self._stack.enter_context(self._begin(head, frame))
-        self.writer.append(frame, found.label, found.scene, found.pixels_crc32)
+        if self.out is not None:
+            if self.writer is None:
+                self.writer = self._begin(head, frame)
+            self.writer.append(frame, found.label, found.scene, found.pixels_crc32)
+        self.copied += 1
         self._lost, self._uncounted, self._last_sequence = 0, False, meta.sequence
         if self._progress is not None:
-            self._progress(self.copied)
+            self._progress(0 if self.out is None else self.copied)
 
     def _begin(self, head: Head, like: Frame) -> RecordingWriter | FolderWriter:
         provenance = {name: value for name, value in head.provenance.items() if name != manifest.PART_KEY}
-        provenance["repaired_from"] = self._source.name
-        return Recording.create(self._out, like, provenance, head.scene_shape)
+        provenance["repaired_from"] = self._origin
+        return Recording.create(self.out, like, provenance, head.scene_shape)
 
 
 def _short(reason: str) -> str:
     """Without the name of the file and the advice around it."""
-    return re.sub(r"^.*(is damaged|whole recording): |; (record again|use another).*$", "", reason)
+    before, behind = "is damaged|whole recording|stopped after [0-9]+ frames", "use another|record again|they stay|free"
+    return re.sub(f"^.*({before}): |; ({behind}) .*$", "", reason)
 
 
 def _alike(reason: str) -> str:

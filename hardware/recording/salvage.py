@@ -15,17 +15,19 @@ from hardware.recording.sandbox import Fell, Sandbox
 
 # A child that hangs costs 8 s: after so many that fell one behind the other the rest of a file is given up.
 MOST_FALLS = 5
+BEHIND = "behind the cut: the file ends before them"
 
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """What a file says of all its frames."""
+    """What a file says of all its frames: `recorded` there were, `frames` have room in what is left of it."""
 
     facts: schema.CameraFacts
     provenance: dict
     shape: tuple[int, ...]
     scene_shape: tuple[int, int] | None
     frames: int
+    recorded: int
 
     @property
     def pixels_bytes(self) -> int:
@@ -75,7 +77,6 @@ def salvage(path: pathlib.Path) -> Iterator[Head | Saved | Lost]:
                 for found in _frames(child, head, start):
                     yield found
                     start, falls = found.at + 1 if isinstance(found, Saved) else found.last + 1, 0
-                return
             except (Fell, InputError) as error:
                 if head is None:
                     raise InputError(f"'{path}': {error}") from error
@@ -83,6 +84,8 @@ def salvage(path: pathlib.Path) -> Iterator[Head | Saved | Lost]:
                 last = start if falls < MOST_FALLS else head.frames - 1
                 yield Lost(start, last, str(error))
                 start = last + 1
+    if head.recorded > head.frames:
+        yield Lost(head.frames, head.recorded - 1, BEHIND)
 
 
 def _frames(child: Sandbox, head: Head, start: int) -> Iterator[Saved | Lost]:
@@ -107,8 +110,8 @@ def _head(told: dict) -> Head:
         facts = schema.CameraFacts.from_json(told["camera"])
         shape, scene_shape = tuple(told["shape"]), told["scene_shape"]
         scene_shape = None if scene_shape is None else tuple(scene_shape)
-        numbers = (*shape, *(scene_shape or ()), told["frames"])
-        head = Head(facts, dict(told["provenance"]), shape, scene_shape, told["frames"])
+        numbers = (*shape, *(scene_shape or ()), told["frames"], told["recorded"])
+        head = Head(facts, dict(told["provenance"]), shape, scene_shape, told["frames"], told["recorded"])
         sizes = len(shape) in (2, 3) and all(type(number) is int and number >= 0 for number in numbers)
         if sizes and max(head.pixels_bytes, head.scene_bytes) <= checks.LARGEST_FRAME_BYTES:
             return head

@@ -1,10 +1,13 @@
 """What a child of `sandbox` does: `python -m hardware.recording.sandbox_child JOB ARGUMENTS`."""
 
 import json
+import os
 import pathlib
 import sys
 
 from hardware.errors import InputError
+from hardware.recording import checks
+from hardware.recording.mended import LONGEST_PADDING_BYTES
 from hardware.recording.part import Part
 from hardware.recording.parts import Parts
 from hardware.recording.sandbox import MEMORY_BYTES, SILENCE_S
@@ -30,7 +33,7 @@ def read(path: str, start: str) -> None:
     part = Part(pathlib.Path(path), damaged=True)
     has_scenes = part.scene_shape is not None
     facts = {"camera": part.facts.to_json(), "provenance": part.provenance, "shape": part.shape}
-    tell({**facts, "scene_shape": part.scene_shape, "frames": len(part)})
+    tell({**facts, "scene_shape": part.scene_shape, "frames": len(part), "recorded": max(len(part), _recorded(path))})
     for at in range(int(start), len(part)):
         try:
             row = part.rows(at, at + 1)
@@ -47,6 +50,13 @@ def read(path: str, start: str) -> None:
         content = row.tobytes() + pixels + scene
         tell({"at": at, "bytes": len(content)}, content)
     tell({"end": True})
+
+
+def _recorded(path: str) -> int:
+    """How many frames there were before a file was cut, as far as it says so and it can be."""
+    with checks.open_file(pathlib.Path(path), damaged=True) as file:
+        most_bytes = os.stat(path).st_size + LONGEST_PADDING_BYTES
+        return min(most_bytes // checks.chunk_bytes(file["frames"]), *(len(file[name]) for name in file))
 
 
 def tell(line: dict, content: bytes = b"") -> None:

@@ -7,6 +7,8 @@ import os
 import pathlib
 import random
 import shutil
+import subprocess
+import sys
 import time
 
 import pytest
@@ -41,7 +43,7 @@ def change(path: pathlib.Path, wanted: bytes) -> None:
     path.write_bytes(whole)
 
 
-def check(source, out, lost: list[int], frames: int = FRAMES):
+def check(source, out, lost: list[int], frames: int = FRAMES, said: str = "lost"):
     """Everything but frames `lost` was saved, with every fact, and those behind them say how many are missing."""
     before = content(source)
     report = repair(source, out)
@@ -49,7 +51,7 @@ def check(source, out, lost: list[int], frames: int = FRAMES):
     kept = [index for index in range(frames) if index not in lost]
     with Recording.open(out) as recording:
         assert recording.closed_in_order and recording.verify() == len(kept)
-        assert recording.provenance == {"seed": 1, "repaired_from": source.name}
+        assert recording.provenance == {"seed": 1, "repaired_from": {"recording": source.name, said: len(lost)}}
         missing = 0
         for at, index in enumerate(kept):
             read, written = recording[at], frame(index)
@@ -106,6 +108,55 @@ def test_a_file_that_was_cut_off_keeps_what_is_before_the_cut(folder, tmp_path):
     assert report.copied == len(numbers) and report.damaged == FRAMES - len(numbers)
 
 
+@pytest.mark.parametrize("keep", [0.3, 0.6, 0.9])
+def test_frames_behind_the_cut_of_a_file_are_counted(tmp_path, keep):
+    with create(tmp_path / "a.h5") as writer:
+        for index in range(60):
+            writer.append(frame(index), 0, scene(index))
+    whole = (tmp_path / "a.h5").read_bytes()
+    (tmp_path / "a.h5").write_bytes(whole[: int(keep * len(whole))])
+    report = repair(tmp_path / "a.h5", tmp_path / "b.h5")
+    assert report.copied + report.damaged == 60 and report.all_counted
+    assert str(report).startswith(f"{report.damaged} frames are lost: {report.copied} copied from")
+    assert report.damages[-1].last == 59
+    with Recording.open(tmp_path / "b.h5") as recording:
+        assert recording.provenance["repaired_from"] == {"recording": "a.h5", "lost": report.damaged}
+    with pytest.raises(InputError, match=r"; `lensless repair` saves the frames that are whole$"):
+        Recording.open(tmp_path / "a.h5")
+
+
+FULL_DISK = """
+import resource, signal, sys
+from hardware.errors import StorageError
+from hardware.recording.repair import repair
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    repair(sys.argv[1], sys.argv[2])
+except StorageError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize("out", ["b", "b.h5"])
+@pytest.mark.parametrize("most_bytes", [2048, 4096, 8192])
+def test_on_a_full_disk_a_copy_without_frames_leaves_nothing_and_any_other_is_told_of(tmp_path, out, most_bytes):
+    with create(tmp_path / "a.h5") as writer:
+        for index in range(6):
+            writer.append(frame(index), 0, scene(index))
+    command = [sys.executable, "-c", FULL_DISK, tmp_path / "a.h5", tmp_path / out, str(most_bytes)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 4 and not done.stderr and "File too large" in done.stdout, done
+    if most_bytes == 8192:
+        with Recording.open(tmp_path / out) as recording:
+            assert 0 < recording.verify() < 6
+            assert f"stopped, {len(recording)} frames were copied: File too large" in done.stdout
+    else:
+        assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+    assert most_bytes != 4096 or "no frames were copied" in done.stdout
+
+
 def test_a_killed_recording_that_was_copied_in_part_is_read_up_to_where_the_copy_ends(tmp_path):
     with start("append_for_ever", tmp_path / "a.h5") as child:
         child.stdin.write("go\n")
@@ -141,12 +192,15 @@ def test_missing_foreign_and_unreadable_parts_are_skipped_and_told_of(folder, tm
 def test_without_a_manifest_the_parts_are_enough(folder, tmp_path):
     (folder / manifest.NAME).unlink()
     report = check(folder, tmp_path / "b", [])
+    assert str(report).startswith("no frame is lost: 20 copied from")
     assert [damage.file for damage in report.damages] == [manifest.NAME]
     (folder / "part-00001.h5").unlink()
     report = repair(folder, tmp_path / "c")
-    assert report.copied == 14 and "at least" in str(report) and "?" in str(report)
+    assert report.copied == 14 and str(report).startswith("at least 0 frames are lost: 14 copied")
+    assert "?" in str(report)
     with Recording.open(tmp_path / "c") as recording:
         assert recording[6].meta.sequence == 12 and recording[6].meta.lost_before == 6
+        assert recording.provenance["repaired_from"] == {"recording": "a", "lost_at_least": 0}
 
 
 def test_a_frame_whose_reading_ends_the_child_is_skipped(folder, tmp_path, monkeypatch):
@@ -172,8 +226,8 @@ def test_a_frame_whose_reading_ends_the_child_is_skipped(folder, tmp_path, monke
 
 
 def test_where_nothing_can_be_saved_nothing_is_written(folder, tmp_path):
-    with pytest.raises(InputError, match=r"no frame can be saved.*No such file"):
-        repair(tmp_path / "nowhere.h5", tmp_path / "b")
+    with pytest.raises(InputError, match=r"^'[^']*nope' is not there; expected a recording: a file, or a folder of"):
+        repair(tmp_path / "nope", tmp_path / "b")
     for part in folder.glob("part-*"):
         part.write_bytes(b"")
     with pytest.raises(InputError, match="no frame can be saved"):
@@ -215,7 +269,7 @@ def check_kills(folder, tmp_path, kills: int) -> None:
                 partial += 1
             else:
                 assert not list(out.glob("part-*.h5")), found
-    print(f"\n{kills} repairs killed: source untouched, {whole} copies whole, {partial} in part, 0 wrong")
+    print(f"\nS1: {kills} repairs killed: source untouched, {whole} copies whole, {partial} in part, 0 wrong")
 
 
 def test_a_killed_repair_leaves_the_source_as_it_was(folder, tmp_path):
