@@ -64,19 +64,37 @@ def devices(sysfs: pathlib.Path = SYSFS, dev: pathlib.Path = DEV) -> list[VideoD
     Args:
         sysfs, dev: where to look.
     """
+    found = _claiming(sysfs, dev)
+    times = collections.Counter(device.camera_id for device in found)
+    return [_by_port(device) if times[device.camera_id] > 1 else device for device in found]
+
+
+def claimants(camera_id: str, sysfs: pathlib.Path = SYSFS, dev: pathlib.Path = DEV) -> list[VideoDevice]:
+    """The devices whose own serial number makes them this camera: more than one if their maker did not count."""
+    return [device for device in _claiming(sysfs, dev) if device.camera_id == camera_id]
+
+
+def find(camera_id: str, sysfs: pathlib.Path = SYSFS, dev: pathlib.Path = DEV) -> VideoDevice | None:
+    """The device that is this camera now, whatever its number; None if it is not plugged in.
+
+    What was once told apart by its port is found there, also if nothing else has its serial number now.
+    """
+    return next((named for device in devices(sysfs, dev) if (named := called(device, camera_id))), None)
+
+
+def called(device: VideoDevice, camera_id: str) -> VideoDevice | None:
+    """The device under this one of its names, by serial number or by port; None if it has no such name."""
+    return next((named for named in (device, _by_port(device)) if named.camera_id == camera_id), None)
+
+
+def _claiming(sysfs: pathlib.Path, dev: pathlib.Path) -> list[VideoDevice]:
+    """The capture devices as they call themselves, twins and all."""
     nodes = [node for node in sysfs.glob("video*") if node.name[5:].isdecimal()]
     # A UVC camera makes two nodes; the second one has no pictures, but metadata.
     nodes = sorted(
         (node for node in nodes if _read(node / "index") in ("0", None)), key=lambda node: int(node.name[5:])
     )
-    found = [_device(node, dev) for node in nodes]
-    times = collections.Counter(device.camera_id for device in found)
-    return [_by_port(device) if times[device.camera_id] > 1 else device for device in found]
-
-
-def find(camera_id: str, sysfs: pathlib.Path = SYSFS, dev: pathlib.Path = DEV) -> VideoDevice | None:
-    """The device that is this camera now, whatever its number; None if it is not plugged in."""
-    return next((device for device in devices(sysfs, dev) if device.camera_id == camera_id), None)
+    return [_device(node, dev) for node in nodes]
 
 
 def device_at(place: int | str, sysfs: pathlib.Path = SYSFS, dev: pathlib.Path = DEV) -> VideoDevice | None:

@@ -24,6 +24,7 @@ except ImportError:  # Windows
 
 WAITING_BYTES, MOST_SLOTS, FEWEST_SLOTS = 64 * 2**20, 64, 4
 MEMORY_OF_A_DECODER = 4 * 2**30
+NEWS_S = 1.0
 
 
 def serve(make: Callable[[], Camera]) -> NoReturn:
@@ -49,6 +50,7 @@ class _Server:
         self._outgrown: list[Slots] = []  # of frames that the parent may not have seen yet
         self._free: set[int] = set()
         self._generation, self._lost, self._done = 0, 0, False
+        self._told, self._tell_s = {}, 0.0  # the facts that the parent knows, and when to look whether they still hold
 
     def run(self) -> None:
         """Frames as they come, and orders between them."""
@@ -64,6 +66,8 @@ class _Server:
                 self._obey(order)
             elif self._frames is not None:
                 self._pass_on(next(self._frames, None))
+            if time.monotonic() > self._tell_s:
+                self._tell_news()
         for slots in filter(None, (*self._outgrown, self._slots)):
             slots.close()
 
@@ -87,6 +91,13 @@ class _Server:
                     self._parent.send(applied=dataclasses.asdict(applied), facts=self._facts())
             case "close":
                 self._done = True
+
+    def _tell_news(self) -> None:
+        """A twin of the camera, say, that was plugged in meanwhile."""
+        self._tell_s, facts = time.monotonic() + NEWS_S, self._facts()
+        if facts != self._told:
+            self._told = facts
+            self._parent.send(news=facts)
 
     def _facts(self) -> dict[str, object]:
         return getattr(self._camera, "facts", {})

@@ -42,7 +42,8 @@ class IsolatedCamera(Closing):
     four of them where they are larger; what comes after them is lost if the camera is live, and counted. A camera that
     is forgotten instead of closed is killed, too.
 
-    `facts` are what the camera in the child tells of its device besides its settings.
+    `facts` are what the camera in the child tells of its device besides its settings, kept up to date while frames are
+    fetched.
 
     Args:
         arguments: of the Python interpreter: a program that calls `hardware.driver_process.serve`.
@@ -102,7 +103,8 @@ class IsolatedCamera(Closing):
         self._child.send(do="configure", wanted=dataclasses.asdict(wanted))
         longest_s = max(self._settings.exposure_s or 0, wanted.exposure_s or 0)
         answer = self._answer("applied", CONFIGURE_S + 4 * longest_s, "apply settings")
-        applied, self.facts = from_plain(CameraSettings, answer["applied"]), answer["facts"]
+        applied = from_plain(CameraSettings, answer["applied"])
+        self.facts.update(answer["facts"])
         if applied != self._settings:
             while self._waiting:
                 self._drop(self._waiting.popleft())
@@ -197,6 +199,8 @@ class IsolatedCamera(Closing):
             if "alive" in message:
                 alive()
                 left_s = deadline(limit_s)
+            elif "news" in message:
+                self.facts.update(message["news"])
             elif "slots" in message:
                 self._slots[message["of"]] = Slots.attach(**message["slots"])
             else:

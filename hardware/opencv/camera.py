@@ -18,7 +18,7 @@ import numpy as np
 from hardware.alive import alive
 from hardware.camera import Camera, check_count, closed
 from hardware.closing import Closing
-from hardware.devices import DEV, SYSFS, Identity, device_at, devices, find
+from hardware.devices import DEV, SYSFS, Identity, VideoDevice, called, claimants, device_at, devices, find
 from hardware.errors import CameraError, ConfigurationError
 from hardware.frame import CameraSettings, Frame, FrameMeta
 from hardware.opencv.address import AS_IT_COMES, OpenCvOptions, parse_place
@@ -50,6 +50,7 @@ class OpenCvCamera(Closing):
     Args:
         device: index, "/dev/videoN", or a link in /dev/v4l.
         options: what is asked of it.
+        camera_id: the name under which it was found, where it has two (by serial number and by port).
         driver: the module cv2, which is loaded only now.
         system, sysfs, dev: where we are.
 
@@ -63,6 +64,7 @@ class OpenCvCamera(Closing):
         device: int | str,
         options: OpenCvOptions = AS_IT_COMES,
         *,
+        camera_id: str | None = None,
         driver: Driver = None,
         system: str = sys.platform,
         sysfs: pathlib.Path = SYSFS,
@@ -70,10 +72,13 @@ class OpenCvCamera(Closing):
     ):
         self._options, self._closed = options, threading.Event()
         self._backend = backend_for(options.backend, system)
-        known = device_at(device, sysfs, dev)
+        known = _known(device, camera_id, sysfs, dev)
+        if known is None and camera_id is not None:
+            raise CameraError(f"camera '{camera_id}' went when it was being opened; open it again")
         number = _number(known.path if known else device)
         self._camera_id = known.camera_id if known else f"opencv-{self._backend.name}-{number}"
         self._identity: Identity = known.identity if known else "none"
+        self._tree, self._twin_seen = (sysfs, dev), False
         self._where = f"camera '{self._camera_id}' (number {number}, {self._backend.name})"
         self._sequence, self._lost, self._last_ns = 0, 0, -1
         self._latest: np.ndarray | None = None
@@ -81,7 +86,7 @@ class OpenCvCamera(Closing):
         self.exposure_verified: bool | None = None
         self._handle = Handle(driver or load_cv2(), self._backend, number, self._where)
         try:
-            if device_at(number, sysfs, dev) != known:
+            if _known(number, camera_id, sysfs, dev) != known:
                 raise CameraError(f"{self._where}: another device took its number while it was opened; open it again")
             self._set_up()
         except BaseException:
@@ -111,7 +116,9 @@ class OpenCvCamera(Closing):
                 there = ", ".join(f"'{each.camera_id}'" for each in devices(sysfs, dev)) or "no camera"
                 raise CameraError(f"camera '{parsed.camera_id}' is not plugged in; there is {there}")
             device = _number(found.path)
-        return cls(device, parsed.options, driver=driver, system=system, sysfs=sysfs, dev=dev)
+        return cls(
+            device, parsed.options, camera_id=parsed.camera_id, driver=driver, system=system, sysfs=sysfs, dev=dev
+        )
 
     @property
     def camera_id(self) -> str:
@@ -134,7 +141,13 @@ class OpenCvCamera(Closing):
     @property
     def facts(self) -> dict[str, object]:
         """What is known of the device besides its settings, for records of where frames came from."""
-        return {"identity": self.identity, "controls": self.controls, "exposure_verified": self.exposure_verified}
+        self._twin_seen = self._twin_seen or len(claimants(self._camera_id, *self._tree)) > 1
+        return {
+            "identity": self.identity,
+            "twin": self._twin_seen,  # whether another device with its serial number was there
+            "controls": self.controls,
+            "exposure_verified": self.exposure_verified,
+        }
 
     def configure(self, wanted: CameraSettings) -> CameraSettings:
         """Exposure can be set; where it changes by half or more, the mean level of the frames has to follow.
@@ -307,6 +320,12 @@ class OpenCvCamera(Closing):
         frame = Frame(pixels, meta)
         self._sequence, self._lost, self._last_ns, self._latest = meta.sequence + 1, 0, meta.t_host_ns, frame.pixels
         return frame
+
+
+def _known(device: int | str, camera_id: str | None, sysfs: pathlib.Path, dev: pathlib.Path) -> VideoDevice | None:
+    """What is known of the device, under this name if it has it."""
+    known = device_at(device, sysfs, dev)
+    return known if known is None or camera_id is None else called(known, camera_id)
 
 
 def load_cv2() -> Driver:

@@ -28,6 +28,10 @@ class Fast(SimulatedCamera):
     live = True
     period_s = 0.002
 
+    @property
+    def facts(self) -> dict[str, int]:
+        return {"frames": self._sequence}
+
     def _next(self):
         time.sleep(self.period_s)
         return super()._next()

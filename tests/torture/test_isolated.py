@@ -147,6 +147,16 @@ def test_frames_that_wait_while_larger_ones_come_keep_their_pixels():
         assert len(source._slots) == 1
 
 
+def test_facts_that_change_while_it_runs_are_told():
+    with camera("fast") as live:
+        told, frames = live.facts, live.frames()
+        assert told == {"frames": 0}
+        deadline_s = time.monotonic() + 5
+        while told["frames"] < 2 and time.monotonic() < deadline_s:
+            next(frames)
+        assert told["frames"] >= 2
+
+
 def test_a_camera_that_is_forgotten_lets_its_device_go():
     forgotten = camera("fast")
     forgotten.snap(1)

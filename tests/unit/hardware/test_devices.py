@@ -3,7 +3,7 @@
 import pytest
 from fake_sysfs import Tree
 
-from hardware.devices import device_at, devices, find
+from hardware.devices import claimants, device_at, devices, find
 
 
 @pytest.fixture
@@ -38,6 +38,26 @@ def test_two_cameras_that_claim_one_number_are_told_apart_by_their_sockets(tree)
     tree.plug(2, port="1-3.1")
     assert [device.identity for device in devices(*tree.at)] == ["port", "port"]
     assert len({device.camera_id for device in devices(*tree.at)}) == 2
+
+
+def test_a_camera_that_was_opened_beside_its_twin_is_found_when_it_is_alone(tree):
+    tree.plug(0, port="1-2")
+    tree.plug(2, port="1-3.1")
+    mine = devices(*tree.at)[0].camera_id
+    tree.unplug(2)
+    found = find(mine, *tree.at)
+    assert (found.camera_id, found.identity, found.path) == (mine, "port", str(tree.at[1] / "video0"))
+    tree.unplug(0)
+    tree.plug(4, port="1-3.2")  # the twin, in another socket
+    assert find(mine, *tree.at) is None
+
+
+def test_all_that_claim_a_serial_number_are_known(tree):
+    mine = "usb-046d:0825-A1B2C3D4"
+    for number, port in enumerate(("1-2", "1-3", "1-4")):
+        assert len(claimants(mine, *tree.at)) == number
+        tree.plug(number, port=port, serial="A1B2C3D4" if number < 2 else "ANOTHER1")
+    assert len(claimants(mine, *tree.at)) == 2 and find(mine, *tree.at) is None
 
 
 def test_metadata_nodes_are_no_cameras(tree):

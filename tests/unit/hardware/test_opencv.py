@@ -203,6 +203,28 @@ def test_27294_10546_the_same_camera_is_opened_under_its_new_number(tree):
         OpenCvCamera.at("id:usb-046d:0825-A1B2C3D4", driver, "linux", *tree.at)
 
 
+def test_a_camera_that_was_opened_beside_its_twin_keeps_its_name_when_it_is_alone(tree):
+    tree.plug(0, port="1-2")
+    tree.plug(1, port="1-3")
+    driver = FakeCv2({0: FakeDevice(), 1: FakeDevice()})
+    with OpenCvCamera.at("0", driver, "linux", *tree.at) as camera:
+        mine = camera.camera_id
+        assert camera.identity == "port"
+    tree.unplug(1)
+    with OpenCvCamera.at(f"id:{mine}", driver, "linux", *tree.at) as again:
+        assert (again.camera_id, again.identity) == (mine, "port") and driver.devices[0].open_captures == 1
+
+
+def test_a_twin_that_came_once_is_told_for_ever(tree):
+    tree.plug(0, port="1-2")
+    with OpenCvCamera.at("0", FakeCv2({0: FakeDevice()}), "linux", *tree.at) as camera:
+        assert camera.facts["twin"] is False
+        tree.plug(1, port="1-3")
+        assert camera.facts["twin"] is True
+        tree.unplug(1)
+        assert camera.facts["twin"] is True
+
+
 def test_27294_10546_a_number_that_changes_hands_while_it_is_opened_is_not_taken(tree):
     tree.plug(0)
     driver = FakeCv2({0: FakeDevice()})
