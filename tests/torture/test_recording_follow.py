@@ -39,7 +39,7 @@ def check(path, seconds: float, rotate_frames: int, readers: int = 3) -> None:
         found = [child.communicate()[0] for child in children]
     assert found == [f"{index} {whole.hexdigest()} True\n"] * readers
     print(
-        f"\nS5: {readers} readers followed {index} frames for {seconds:.0f} s, 0 missed; slowest append {slowest_s:.3f} s"
+        f"\nS5: {readers} readers followed {index} frames for {seconds:g} s, 0 missed; slowest append {slowest_s:.3f} s"
     )
 
 
