@@ -63,10 +63,11 @@ class ReplayCamera(Closing):
         self._check_open()
         recorded = self._peek_meta().settings
         for name, value in wanted.asked().items():
-            if value != getattr(recorded, name):
+            if value != (had := getattr(recorded, name)):
+                asked, had = (f"{one:g}" if isinstance(one, float) else repr(one) for one in (value, had))
                 raise ConfigurationError(
-                    f"replay '{self._path}': {name} = {value!r} asked for, recorded with {getattr(recorded, name)!r}; "
-                    "a recording cannot be exposed again: ask for nothing, or record anew"
+                    f"replay '{self._path}': {name} = {asked} asked for, recorded with {had}; a recording cannot "
+                    "be exposed again: ask for nothing, or record anew"
                 )
         return recorded
 
@@ -138,22 +139,30 @@ def recordings_at(path: pathlib.Path) -> list[pathlib.Path]:
     """The recordings that `path` stands for, in the order of their names: itself, or those that lie in it.
 
     Raises:
-        InputError: there are none, or the folder holds a link: nothing outside a folder is opened because it says so.
+        InputError: there are none, or the folder holds a link: nothing outside a folder is opened because it says so;
+            or parts of one recording without their manifest, which would be played as if none were missing.
     """
-    from hardware.recording.manifest import NAME  # h5py is loaded by those who read, and by nobody else
+    from hardware.recording import Recording, manifest  # h5py is loaded by those who read, and by nobody else
 
-    if not os.path.isdir(path) or (path / NAME).exists():  # false for what can be no name, too
+    if not os.path.isdir(path) or (path / manifest.NAME).exists():  # false for what can be no name, too
         return [path]
     files = sorted(
         file
         for file in path.iterdir()
-        if not file.name.startswith(".") and (file.suffix == SUFFIX or (file / NAME).exists())
+        if not file.name.startswith(".") and (file.suffix == SUFFIX or (file / manifest.NAME).exists())
     )
     for file in files:
         if file.is_symlink():
             raise InputError(f"'{file}' is a link; expected recordings only: copy the file into the folder")
     if not files:
-        raise InputError(f"no recording in folder '{path}'; expected '{NAME}' and its parts, or files named *{SUFFIX}")
+        raise InputError(
+            f"no recording in folder '{path}'; expected '{manifest.NAME}' and its parts, or files named *{SUFFIX}"
+        )
+    for file in files:
+        if file.name.startswith("part-"):
+            with Recording.open(file) as recording:
+                if manifest.PART_KEY in recording.provenance:
+                    manifest.read(path)  # says what is missing, and what helps
     return files
 
 

@@ -99,9 +99,12 @@ def _file(where: str, place: str) -> pathlib.Path:
             f"camera address 'opencv:{place}': '{where}' is no camera and no file; expected an index, /dev/videoN, "
             "/dev/v4l/by-id/..., id:CAMERA_ID (see 'lensless devices'), or a video file without '%' in its name"
         )
-    if not os.path.isfile(path):  # false for what can be no name, too
+    if os.path.isdir(path):  # false for what can be no name, too
+        raise InputError(f"'{where}' is a folder; expected a video file; a folder of recordings is played by replay:")
+    if not os.path.isfile(path):
         raise InputError(
-            f"video file '{where}' is not there; expected an existing plain file, or the index of a camera"
+            f"video file '{where}' is not there; expected an existing plain file, or the index of a camera (see "
+            "'lensless devices')"
         )
     return path.resolve()
 

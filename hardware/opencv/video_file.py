@@ -72,10 +72,11 @@ class VideoFileCamera(Closing):
         """
         self._check_open()
         for name, value in wanted.asked().items():
-            if value != getattr(self._settings, name):
+            if value != (had := getattr(self._settings, name)):
+                asked, had = (f"{one:g}" if isinstance(one, float) else repr(one) for one in (value, had))
                 raise ConfigurationError(
-                    f"video '{self._path.name}': {name} = {value!r} asked for, it has "
-                    f"{getattr(self._settings, name)!r}; a file cannot be exposed again: ask for nothing"
+                    f"video '{self._path.name}': {name} = {asked} asked for, it has {had}; a file cannot be exposed "
+                    "again: ask for nothing"
                 )
         return self._settings
 

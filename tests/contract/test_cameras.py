@@ -264,6 +264,22 @@ def test_a_replay_plays_files_and_folders_of_parts_in_the_order_of_their_names(t
         ReplayCamera(tmp_path)
 
 
+def test_parts_without_their_manifest_are_refused_as_by_info_and_single_recordings_are_not(tmp_path):
+    with replay_of_parts(tmp_path):
+        pass
+    parts = tmp_path / "parts"
+    (parts / "recording.json").unlink()
+    for opened in (ReplayCamera, Recording.open):
+        with pytest.raises(InputError, match=r"holds no 'recording\.json'.*`lensless repair`"):
+            opened(parts)
+    (tmp_path / "plain").mkdir()
+    record(tmp_path / "plain" / "part-00000.h5", simulated(tmp_path).snap(3))
+    with ReplayCamera(tmp_path / "plain") as camera:
+        assert len(list(camera.frames())) == 3
+        with pytest.raises(ConfigurationError, match=r"exposure_s = 0\.0333333 asked for, recorded with 0\.01;"):
+            camera.configure(CameraSettings(exposure_s=1 / 30))
+
+
 def test_a_replay_of_nothing_of_links_and_of_two_cameras_is_refused(tmp_path):
     with pytest.raises(InputError, match="no recording in folder"):
         ReplayCamera(tmp_path)

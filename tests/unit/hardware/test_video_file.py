@@ -180,6 +180,8 @@ def test_what_is_no_video_is_refused_before_a_decoder_sees_it(tmp_path):
         OpenCvCamera.at(str(tmp_path / "head.mkv"))
     with pytest.raises(InputError, match="is not there"):
         OpenCvCamera.at(str(tmp_path / "nowhere.mkv"))
+    with pytest.raises(InputError, match=r"is a folder; expected a video file; .*replay:"):
+        OpenCvCamera.at(str(tmp_path))
 
 
 def test_a_compressed_colour_file_is_played_as_processed(tmp_path):
