@@ -24,6 +24,8 @@ class CameraSettings:
         pixel_format: as GenICam names it, e.g. "Mono8", "Mono12", "BayerRG12".
         region: (top, left, height, width) in pixels of the sensor.
         binning: (rows, columns) that are added up into one pixel.
+        controls: (name, number) of whatever else changes the pixels, in the driver's own numbers, e.g. its gain where
+            that has no unit. They change the `id`; settings are equal without them, as frames carry the `id` alone.
 
     Raises:
         ConfigurationError: a value that no camera could have.
@@ -34,6 +36,7 @@ class CameraSettings:
     pixel_format: str | None = None
     region: tuple[int, int, int, int] | None = None
     binning: tuple[int, int] | None = None
+    controls: tuple[tuple[str, float], ...] | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self):
         exposure_s, gain_db, region, binning = self.exposure_s, self.gain_db, self.region, self.binning
@@ -55,7 +58,10 @@ class CameraSettings:
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits that change with any value: frames of one id were taken alike."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        values = dataclasses.asdict(self)
+        if self.controls is None:
+            del values["controls"]  # ids of before there were any stay as they are
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def asked(self) -> dict[str, object]:
@@ -200,7 +206,11 @@ class Frame:
 
 def from_plain(kind: type[T], values: dict) -> T:
     """The facts that `dataclasses.asdict` made plain, on their way back through JSON, which knows no tuples."""
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    return kind(**{name: _tuples(value) for name, value in values.items()})
+
+
+def _tuples(value: object) -> object:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def dtype_of(bit_depth: int) -> np.dtype:

@@ -105,7 +105,7 @@ class IsolatedCamera(Closing):
         answer = self._answer("applied", CONFIGURE_S + 4 * longest_s, "apply settings")
         applied = from_plain(CameraSettings, answer["applied"])
         self.facts.update(answer["facts"])
-        if applied != self._settings:
+        if applied.id != self._settings.id:
             while self._waiting:
                 self._drop(self._waiting.popleft())
         self._settings = applied

@@ -70,11 +70,11 @@ class SimulatedCamera(Closing):
         """Exposure (to the nearest that the device can) and gain are free; the rest is as it is.
 
         Raises:
-            ConfigurationError: another pixel format, region or binning.
+            ConfigurationError: another pixel format, region or binning, or controls of a driver.
         """
         self._check_open()
         applied = wanted.onto(self._settings)
-        for name in ("pixel_format", "region", "binning"):
+        for name in ("pixel_format", "region", "binning", "controls"):
             if getattr(applied, name) != getattr(self._settings, name):
                 raise ConfigurationError(
                     f"camera {self._camera_id!r} cannot set {name} to {getattr(wanted, name)!r}; "

@@ -25,7 +25,15 @@ from hardware.opencv.address import AS_IT_COMES, OpenCvOptions, parse_place
 from hardware.opencv.backends import Driver, backend_for
 from hardware.opencv.handle import Handle
 from hardware.opencv.plausible import carries_noise, exposure_followed
-from hardware.opencv.setup import agree, set_exposure, set_gain, switch_off
+from hardware.opencv.setup import (
+    agree,
+    ask_for_controls,
+    picture_controls,
+    read_controls,
+    set_exposure,
+    set_gain,
+    switch_off,
+)
 from hardware.opencv.video_file import VideoFileCamera
 
 # The queue of the driver (OpenCV asks V4L2 for 4 buffers, and BUFFERSIZE is often ignored, #13145), a frame that is
@@ -46,6 +54,7 @@ class OpenCvCamera(Closing):
     equals the one before, where noise would not let it, is counted as lost; after 3 in a row the camera is lost.
 
     OpenCV's gain has no unit: gain_db is 0 and stands for `gain_raw` of the options, or for the gain as it was found.
+    Frames of another raw gain, brightness or so have another `settings_id`.
 
     Args:
         device: index, "/dev/videoN", or a link in /dev/v4l.
@@ -152,21 +161,26 @@ class OpenCvCamera(Closing):
     def configure(self, wanted: CameraSettings) -> CameraSettings:
         """Exposure can be set; where it changes by half or more, the mean level of the frames has to follow.
 
+        The driver's own controls (gain, brightness ...) are applied settings too; asked for again, as after the camera
+        was plugged out and in, they are set to those numbers.
+
         Afterwards `exposure_verified` is True, or None where the frames were too dark or too bright to tell.
 
         Raises:
-            ConfigurationError: another pixel format, region or binning (they stand in the address), any gain, or
-                exposure of a device without such a control.
+            ConfigurationError: another pixel format, region or binning (they stand in the address), any gain in dB,
+                exposure of a device without such a control, or a control that is read back otherwise.
             CameraError: the device did something else, or the frames contradict it (`exposure_verified` is False).
         """
         self._check_open()
         hints = {"gain_db": "gain has no unit here: ask for gain_raw=", "pixel_format": "ask for fourcc="}
         for name, value in wanted.asked().items():
-            if name != "exposure_s" and value != getattr(self._settings, name):
+            if name not in ("exposure_s", "controls") and value != getattr(self._settings, name):
                 raise ConfigurationError(
                     f"{self._where} cannot set {name} to {value!r}; it has {getattr(self._settings, name)!r} only; "
                     f"{hints.get(name, 'ask for width= and height=')} in its address"
                 )
+        if wanted.controls is not None:
+            self._ask_for_controls(dict(wanted.controls))
         if wanted.exposure_s not in (None, self._settings.exposure_s):
             self._expose(wanted.exposure_s)
         return self._settings
@@ -223,6 +237,7 @@ class OpenCvCamera(Closing):
         self._raw = self._wire.raw and not stays
         # Under automatic exposure cameras tell a default.
         self._settable = not stays and backend.raw_of is not None and handle.has("CAP_PROP_EXPOSURE")
+        self._pictured = picture_controls(handle)
         if options.gain_raw is not None:
             set_gain(handle, options.gain_raw)
         self._settle(self._exposure_now() if options.exposure_s is None else self._set_exposure(options.exposure_s))
@@ -241,6 +256,18 @@ class OpenCvCamera(Closing):
         if not self._settable:
             raise ConfigurationError(f"{self._where} has no exposure to be set; ask for none")
         return set_exposure(self._handle, self._backend, wanted_s)
+
+    def _ask_for_controls(self, wanted: dict[str, float]) -> None:
+        now = dict(self._settings.controls)
+        changed = {name: value for name, value in wanted.items() if now.get(name) != value}
+        if unknown := set(changed) - set(now):
+            raise ConfigurationError(f"{self._where} has no control {', '.join(sorted(unknown))}; ask for none of it")
+        if not changed:
+            return
+        refused = ask_for_controls(self._handle, changed)
+        self._settle(self._exposure_now())
+        if refused:
+            raise ConfigurationError(f"{self._where}: {', '.join(refused)}; ask for no controls to take it as it is")
 
     def _expose(self, wanted_s: float) -> None:
         was_s, before = self._settings.exposure_s, self._glance()
@@ -264,10 +291,14 @@ class OpenCvCamera(Closing):
         # Last, for any other control may have brought it back.
         self._handle.convert(self._wire.convert)
         self._settings = CameraSettings(
-            exposure_s=exposure_s, gain_db=0.0, pixel_format=self._wire.pixel_format, binning=(1, 1)
+            exposure_s=exposure_s,
+            gain_db=0.0,
+            pixel_format=self._wire.pixel_format,
+            binning=(1, 1),
+            controls=read_controls(self._handle, self._pictured),
         )
-        names = ("EXPOSURE", "AUTO_EXPOSURE", "GAIN", "AUTO_WB", "FPS")
-        self._controls = {name.lower(): self._handle.get(f"CAP_PROP_{name}") for name in names}
+        others = ("exposure", "auto_exposure", "gain", "auto_wb", "fps")
+        self._controls = dict(read_controls(self._handle, others)) | dict(self._settings.controls)
         self._drain()
 
     def _drain(self, until_ns: int = 0) -> None:

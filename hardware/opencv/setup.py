@@ -9,6 +9,8 @@ from hardware.opencv.plausible import FACTOR_TO_JUDGE
 
 PROPERTY = {"width": "CAP_PROP_FRAME_WIDTH", "height": "CAP_PROP_FRAME_HEIGHT", "fps": "CAP_PROP_FPS"}
 FPS_TOLERANCE = 0.02
+# What changes the pixels besides the exposure: "gain" is CAP_PROP_GAIN.
+PICTURE = ("gain", "brightness", "contrast", "saturation", "hue", "gamma", "sharpness", "wb_temperature", "backlight")
 
 
 def agree(handle: Handle, backend: Backend, options: OpenCvOptions) -> tuple[Wire, tuple[int, int]]:
@@ -107,3 +109,27 @@ def set_gain(handle: Handle, wanted: float) -> None:
             f"{handle.where}: gain_raw = {wanted:g} was asked for, {got:g} is read back; ask for what the device has "
             "(on Linux: v4l2-ctl --list-ctrls)"
         )
+
+
+def picture_controls(handle: Handle) -> tuple[str, ...]:
+    """Those of `PICTURE` that the device has."""
+    return tuple(name for name in PICTURE if handle.has(_property(name)))
+
+
+def read_controls(handle: Handle, names: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+    """(name, number) of each, as the driver says it."""
+    return tuple((name, handle.get(_property(name))) for name in names)
+
+
+def ask_for_controls(handle: Handle, wanted: dict[str, float]) -> list[str]:
+    """Set them; says of each that is not read back what is."""
+    got = {name: handle.set(_property(name), value) for name, value in wanted.items()}
+    return [
+        f"{name} = {value:g} was asked for, {got[name]:g} is read back"
+        for name, value in wanted.items()
+        if got[name] != value
+    ]
+
+
+def _property(name: str) -> str:
+    return f"CAP_PROP_{name.upper()}"

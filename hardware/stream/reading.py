@@ -81,19 +81,28 @@ class Reader:
                 f"attach {self.camera_id!r} again"
             )
         with connection.driver(self._configure_s):
-            applied = camera.configure(self._wanted)
+            applied = self._ask(camera)
         with self._changed:
             if connection.given_up:
                 return False
             if self.camera_id is None:
                 self.camera_id, self._wanted = camera.camera_id, applied
-            elif applied != self.applied:
-                connection.differs = f"{applied}, before {self.applied}"
+            elif applied.id != self.applied.id:
+                connection.differs = _differences(applied, self.applied)
             self.applied = applied
             self.numbering.begin()
             connection.live, connection.opened = camera.live, True
             self._changed.notify_all()
         return True
+
+    def _ask(self, camera: Camera) -> CameraSettings:
+        """Settings as they were; a driver that does not take its own numbers again is left as it is."""
+        try:
+            return camera.configure(self._wanted)
+        except ConfigurationError:
+            if self.camera_id is None or self._wanted.controls is None:
+                raise
+            return camera.configure(dataclasses.replace(self._wanted, controls=None))
 
     def _obey(self, connection: Connection, camera: Camera) -> None:
         """Ask for the settings that were left here."""
@@ -132,6 +141,13 @@ class Reader:
                 connection.delivers = True
                 self._changed.notify_all()
             return taken
+
+
+def _differences(now: CameraSettings, before: CameraSettings) -> str:
+    new, old = ({**vars(each), "controls": None, **dict(each.controls or ())} for each in (now, before))
+    return ", ".join(
+        f"{name}={new.get(name)!r} (before {old.get(name)!r})" for name in new | old if new.get(name) != old.get(name)
+    )
 
 
 class Numbering:

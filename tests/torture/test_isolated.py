@@ -126,7 +126,11 @@ def test_13145_frames_that_waited_in_the_queue_of_the_driver_are_not_delivered_a
         with camera("queues") as live:
             time.sleep(0.2)
             asked_ms = time.monotonic() * 1e3
-            assert [exposed_ms(frame) >= int(asked_ms) for frame in fetch(live)] == [True, True]
+            frames = fetch(live)
+            assert [exposed_ms(frame) >= int(asked_ms) for frame in frames] == [True, True]
+            applied = live.configure(CameraSettings())
+            assert applied.controls == (("gain", 16.0),) and live.configure(applied).id == applied.id
+            assert frames[0].meta.settings_id == applied.id
 
 
 def test_what_takes_long_and_says_so_is_not_taken_for_a_hang(monkeypatch):

@@ -1,6 +1,7 @@
 """Frames, settings and displays: what they hold, and what they refuse."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from shots import META
 
 from hardware import CameraSettings, Display, Frame, SimulatedDisplay
 from hardware.errors import CameraError, ConfigurationError
+from hardware.frame import from_plain
 
 
 def test_a_frame_keeps_its_own_read_only_pixels():
@@ -92,6 +94,16 @@ def test_the_id_of_settings_changes_with_each_value_and_only_then():
     ]
     assert len({each.id for each in settings}) == len(settings)
     assert CameraSettings(exposure_s=0.01).id == settings[1].id
+
+
+def test_ids_that_stand_in_recordings_stay_and_controls_change_them():
+    plain = CameraSettings(exposure_s=0.01, gain_db=0.0, pixel_format="Mono8", binning=(1, 1))
+    assert plain.id == "27fcd9d992ff"
+    with_controls = [dataclasses.replace(plain, controls=(("gain", number),)) for number in (0.0, 64.0)]
+    assert len({each.id for each in (plain, *with_controls)}) == 3
+    assert with_controls[0] == plain  # what a frame tells of its settings is as much
+    again = from_plain(CameraSettings, json.loads(json.dumps(dataclasses.asdict(with_controls[1]))))
+    assert again.id == with_controls[1].id and again.controls == (("gain", 64.0),)
 
 
 def test_asking_for_nothing_leaves_everything():

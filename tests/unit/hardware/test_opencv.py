@@ -20,6 +20,7 @@ from hardware.opencv.address import OpenCvOptions, parse_place
 from hardware.opencv.backends import BACKENDS, CONVERTED, GREY, MJPG, RAWEST_FIRST, UYVY, YUYV, backend_for
 from hardware.opencv.camera import OpenCvCamera, load_cv2
 from hardware.opencv.plausible import carries_noise, exposure_followed
+from hardware.stream import Ring, Stream
 
 FORMATS = {wire.pixel_format + wire.fourcc: wire for wire in RAWEST_FIRST}
 Y10, Y16 = (next(wire for wire in RAWEST_FIRST if wire.fourcc == code) for code in ("Y10", "Y16"))
@@ -455,6 +456,55 @@ def test_gain_has_no_unit_and_is_set_raw_and_read_back(opened):
     assert opened("0?gain_raw=20", FakeDevice()).controls["gain"] == 20
     with pytest.raises(CameraError, match="gain_raw = 200 was asked for, 64 is read back"):
         opened("0?gain_raw=200", FakeDevice(limits={"GAIN": (0, 64)}))
+
+
+def test_frames_of_another_gain_or_brightness_do_not_look_alike(opened):
+    controls = {"EXPOSURE": 100, "AUTO_EXPOSURE": 1, "GAIN": 16, "BRIGHTNESS": -4}
+    ids = []
+    for change in ({}, {}, {"GAIN": 17}, {"BRIGHTNESS": -1}):
+        camera = opened("0", FakeDevice(controls=controls | change))
+        applied = camera.configure(CameraSettings())
+        assert camera.configure(applied).id == applied.id == camera.snap(1)[0].meta.settings_id
+        ids.append(applied.id)
+    assert ids[0] == ids[1] and len(set(ids)) == 3
+    assert applied.controls == (("gain", 16.0), ("brightness", -1.0)) and camera.controls["brightness"] == -1
+
+
+def test_controls_are_set_again_or_refused(opened):
+    camera = opened("0", device := FakeDevice(limits={"GAIN": (0, 64)}))
+    before = camera.configure(CameraSettings())
+    after = camera.configure(CameraSettings(controls=(("gain", 20.0),)))
+    assert device.controls["GAIN"] == 20 and dict(after.controls)["gain"] == 20 and after.id != before.id
+    assert camera.configure(before).id == before.id and device.controls["GAIN"] == 16
+    with pytest.raises(ConfigurationError, match="gain = 200 was asked for, 64 is read back"):
+        camera.configure(CameraSettings(controls=(("gain", 200.0),)))
+    assert dict(camera.configure(CameraSettings()).controls)["gain"] == 64  # it is what it is, and says so
+    with pytest.raises(ConfigurationError, match="no control hue"):
+        camera.configure(CameraSettings(controls=(("hue", 1.0),)))
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_camera_that_comes_back_with_another_gain_gets_its_own_again_or_that_is_told(monkeypatch, tmp_path, takes):
+    monkeypatch.setattr("hardware.opencv.camera.SETTLE_S", 0.0)
+    device, told = FakeDevice(), []
+    driver = FakeCv2({0: device})
+    connect = lambda: OpenCvCamera(0, driver=driver, system="linux", sysfs=tmp_path, dev=tmp_path)  # noqa: E731
+    with Stream(connect, ring=Ring(1 << 20), on_event=told.append) as stream:
+        before = stream.get(5).meta.settings_id
+        device.unplugged = True
+        while not any(event.kind == "lost" for event in told):
+            time.sleep(0.005)
+        device.controls["GAIN"] = 64  # what it has when it is switched on
+        if not takes:
+            device.stuck.add("GAIN")
+        device.unplugged = False
+        while not any(event.kind == "back" for event in told):
+            time.sleep(0.005)
+        time.sleep(0.1)
+        assert (stream.newest(5).meta.settings_id == before) == takes
+        assert device.controls["GAIN"] == (16 if takes else 64)
+    differ = [event.text for event in told if event.kind == "settings differ"]
+    assert differ == [] if takes else "gain=64.0 (before 16.0)" in differ[0]
 
 
 def test_sizes_and_rates_are_read_back(opened):
