@@ -57,7 +57,8 @@ class RecordingProcess(Closing):
         schema.provenance_json({} if provenance is None else provenance)  # or it could not even be sent
         slot_bytes = like.pixels.nbytes + (scene_shape[0] * scene_shape[1] if scene_shape else 0)
         count = max(FEWEST_SLOTS, min(MOST_SLOTS, WAITING_BYTES // slot_bytes))
-        self._slots, self._free = Slots(count, slot_bytes), list(range(count))
+        self._slots = Slots(count, slot_bytes, FEWEST_SLOTS)
+        self._free = list(range(self._slots.count))
         self._child: Child | None = None
         options = {
             "provenance": provenance, "scene_shape": scene_shape, "durability": durability,

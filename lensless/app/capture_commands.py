@@ -66,7 +66,7 @@ def record(
         bool,
         typer.Option(
             "--sha256",
-            help="Name the SHA-256 of each part in the manifest: a second of a processor per GiB; the end waits for it.",
+            help="Name the SHA-256 of each part in the manifest: a second of a processor per GiB, the last at the end.",
         ),
     ] = False,
     json: o.Json = None,

@@ -165,6 +165,7 @@ def _tell(events: queue.SimpleQueue, screen: Screen) -> None:
 def _applied(wanted: CameraSettings, applied: CameraSettings) -> str:
     asked = wanted.asked()
     shown = {name: value for name, value in dataclasses.asdict(applied).items() if value is not None}
+    shown |= dict(shown.pop("controls", ()))
     words = [
         f"{name} {value}" + (f" (asked for {asked[name]})" if asked.get(name, value) != value else "")
         for name, value in shown.items()

@@ -62,8 +62,8 @@ def export(path: pathlib.Path, out: pathlib.Path, frames: str, screen: Screen) -
     vet(path)
     with Recording.open(path) as recording, screen.following(f"writing {out}", len(recording)) as watch:
         count = exporting.export(recording, out, _range(frames), lambda done, of: watch(done, f"of {of:,} frames"))
-    screen.say(f"{count:,} frames in {out}, their facts in {out.with_suffix('.json')}")
-    return {"file": str(out), "facts": str(out.with_suffix(".json")), "frames": count}
+    screen.say(f"{count:,} frames in {out}, their facts in {exporting.facts_path(out)}")
+    return {"file": str(out), "facts": str(exporting.facts_path(out)), "frames": count}
 
 
 def _range(text: str) -> slice:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lensless.train.loop import Progress as Step
 
 INTERRUPTED = 130
+_INTERRUPTION = "interrupted: what was written is whole; a training goes on when the same command is given again"
 # What a terminal would obey rather than show, but for the end of a line; marks that turn the direction of writing; and
 # halves of characters, which names of files can hold and nothing can print.
 _OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -170,11 +171,8 @@ def guarded(command: Callable) -> Callable:
             return command(*arguments, **options)
         except LenslessError as error:
             _fail(f"error: {error}", error.exit_code)
-        except KeyboardInterrupt:
-            _fail(
-                "interrupted: what was written is whole; a training goes on when the same command is given again",
-                INTERRUPTED,
-            )
+        except KeyboardInterrupt as interrupt:
+            _fail(str(interrupt) or _INTERRUPTION, INTERRUPTED)
         except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
