@@ -5,7 +5,8 @@ import pathlib
 
 import numpy as np
 
-from hardware import open_camera
+from hardware import Camera, open_camera
+from hardware.errors import CameraError, ConfigurationError, StorageError
 from lensless.app import check_flow, check_levels, check_numbers, check_raw, check_steady, text_file
 from lensless.app.check_capture import Burst, Taken, take
 from lensless.app.check_finding import FAILS, NOTE, Finding
@@ -45,9 +46,12 @@ def check(address: str, frames: int, page: pathlib.Path | None, screen: Screen) 
 
     Raises:
         CameraLost: it gives no frame, or stops.
-        ConfigurationError: no such camera.
+        ConfigurationError: no such camera, or a page by another name than FILE.html.
+        StorageError: the page cannot be written there.
     """
-    with open_camera(_still(address)) as camera:
+    if page is not None:
+        _check_page(page)
+    with _opened(address) as camera:
         with screen.working(f"frames of {address}"):
             taken = take(camera, frames)
         with screen.working("what they say"):
@@ -64,6 +68,24 @@ def check(address: str, frames: int, page: pathlib.Path | None, screen: Screen) 
         screen.say(f"look at it: {page.resolve()}")
     screen.result(facts(checked))
     return not checked.fails
+
+
+def _check_page(page: pathlib.Path) -> None:
+    """Before the work; /dev/null and pipes have no such name."""
+    if page.suffix.lower() not in (".html", ".htm") and (page.is_file() or not page.exists()):
+        raise ConfigurationError(f"--page {page}: expected a name that ends in .html")
+    if not page.absolute().parent.is_dir():
+        raise StorageError(f"--page {page}: its folder does not exist; make it, or name another")
+    text_file.check_place(page, "name another file with --page")
+
+
+def _opened(address: str) -> Camera:
+    try:
+        return open_camera(_still(address))
+    except CameraError as error:
+        if not address.startswith("opencv:") or "lensless devices" in str(error):
+            raise
+        raise type(error)(f"{error} (see 'lensless devices' for those that are there)") from error
 
 
 def judge(address: str, camera_id: str, taken: Taken, frames: int) -> Checked:
@@ -113,7 +135,7 @@ def _exposed(taken: Taken, line: check_levels.Line | None) -> list[Finding]:
         findings.append(check_levels.settings_read_back(taken.asked, taken.refusal))
     elif taken.refusal is not None:
         state = FAILS if taken.live else NOTE
-        findings.append(Finding("settings", state, f"exposures cannot be asked for: {taken.refusal}"))
+        findings.append(Finding("settings", state, f"no other exposure can be had: {taken.refusal}"))
     if line is None:
         text = "cannot be asked: it takes frames of three exposures or more"
         return [*findings, Finding("exposure", NOTE, text)]

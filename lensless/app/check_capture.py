@@ -21,6 +21,7 @@ SHORTEST, LONGEST_S = (
 )  # exposures tried: relative to the camera's own, and seconds unless its own is longer
 TRIES = 5
 UNUSUAL = 0.73  # of its own exposure: no recording has that by chance
+GIVEN = "its frames were exposed before, and have the exposures that they have"
 SETTLE = 3  # frames of a live camera that are left alone after each change: many take a few to come into effect
 MOST_PIXELS, MOST_BYTES = 2**21, 2**28  # kept of one frame, and of all frames of a burst
 
@@ -136,7 +137,7 @@ def _series(camera: Camera, found: Burst, count: int) -> tuple[list[tuple[float,
 
     # A recording grants the exposure that it has and no other; its frames must not be used up by trying.
     if not camera.live and ask(float(f"{own_s * UNUSUAL:.3g}")) is None:
-        return [], [], refusals[0]
+        return [], [], GIVEN
     seen = found
     for _ in range(TRIES):
         factor = wanted_factor(seen.pixels, found.meta.black_level_dn, found.meta.full_scale_dn)

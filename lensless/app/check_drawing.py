@@ -11,7 +11,7 @@ from lensless.app.check_numbers import Numbers
 from lensless.evaluate.drawing import ACCENT, INK, QUIET, SECOND, STYLE, svg
 
 GRID = "#e7e9ee"
-SIZE = (4.6, 3.0)
+SIZE, WIDE = (4.6, 3.0), (9.6, 3.0)
 MOST_BARS = 256
 
 
@@ -26,7 +26,7 @@ def histogram(numbers: Numbers, black_dn: float, full_scale_dn: int) -> str:
         axes.stairs(np.maximum(counts, 0.5), edges, fill=True, color=ACCENT, alpha=0.85, linewidth=0)
         axes.set_yscale("log")
         axes.set_ylim(0.7, 3 * max(counts.max(), 1))
-        axes.set_xlim(-0.01 * full_scale_dn, 1.01 * (full_scale_dn + 1))
+        axes.set_xlim(-0.04 * full_scale_dn, 1.04 * (full_scale_dn + 1))  # black and full scale stand off the frame
         for level, name in ((black_dn, "black"), (full_scale_dn, "full scale")):
             axes.axvline(level, color=SECOND, linewidth=1, linestyle="--")
             side = {"ha": "left"} if level < full_scale_dn / 2 else {"ha": "right"}
@@ -106,10 +106,10 @@ def noise_of_neighbours(found: Neighbours) -> str:
         return svg(figure)
 
 
-def levels_in_time(bursts: list[tuple[str, np.ndarray]]) -> str:
-    """Mean level of frame after frame, each burst relative to its own mean."""
+def levels_in_time(bursts: list[tuple[str, np.ndarray]], alone: bool = False) -> str:
+    """Mean level of frame after frame, each burst relative to its own mean; `alone` in its row it takes all of it."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes()
+        figure, axes = _axes(WIDE if alone else SIZE)
         colours = [ACCENT, *matplotlib.colormaps["YlOrBr"](np.linspace(0.35, 0.9, max(len(bursts) - 1, 1)))]
         for (name, levels), colour in zip(bursts, colours, strict=False):
             axes.plot(np.arange(1, len(levels) + 1), 100 * (levels / levels.mean() - 1), ".-", color=colour, label=name)
@@ -121,8 +121,8 @@ def levels_in_time(bursts: list[tuple[str, np.ndarray]]) -> str:
         return svg(figure)
 
 
-def _axes() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE, layout="constrained")
+def _axes(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.grid(color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)

@@ -22,6 +22,12 @@ class Finding:
     figures: dict[str, float | int | str | None] = dataclasses.field(default_factory=dict)
 
 
+def changed(share: float, places: int = 2) -> str:
+    """A change in percent with its sign, and none where it rounds to nothing."""
+    text = f"{share:+.{places}%}"
+    return text if text.strip("+-0.%") else text[1:]
+
+
 def graded(value: float, note_from: float, fails_from: float) -> str:
     """The state of a value that is better small."""
     return FAILS if value >= fails_from else NOTE if value >= note_from else OK

@@ -26,8 +26,9 @@ def frames_come(metas: tuple[FrameMeta, ...], shape: tuple[int, ...], wanted: in
     each_s = periods_s / (1 + np.array([one.lost_before for one in metas[1:]]))
     usual_s = float(np.median(each_s))
     late = int((each_s > GAP * usual_s).sum())
-    figures |= {"rate_hz": 1 / usual_s, "longest_gap_s": float(periods_s.max()), "late": late}
-    measured = f"{seen}, {1 / usual_s:.4g} a second"
+    rate_hz = len(periods_s) / float(periods_s.sum())
+    figures |= {"rate_hz": rate_hz, "longest_gap_s": float(periods_s.max()), "late": late}
+    measured = f"{seen}, {rate_hz:.4g} a second"
     if not live:
         return Finding("frames", OK, f"{measured} (this source waits for its reader)", figures)
     measured = f"{measured}, longest gap {periods_s.max() * 1e3:.3g} ms"

@@ -79,12 +79,12 @@ def _exposure(checked: Checked) -> str:
         caption = (
             "It must stand still while the settings do: a slope is automatic exposure or drift, waves mains light."
         )
-        parts.append((check_drawing.levels_in_time(levels), caption))
+        parts.append((check_drawing.levels_in_time(levels, alone=not parts), caption))
     if not parts:
         return ""
     text = "Is the exposure in effect, and is it the only thing that sets the level?"
     if taken.refusal is not None and not taken.asked:
-        text = f"{text} Exposures could not be asked for: {taken.refusal}"
+        text = f"{text} No other exposure could be had: {taken.refusal}."
     return report.section("Exposure and light", text, report.figures(parts))
 
 

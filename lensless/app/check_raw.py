@@ -6,7 +6,7 @@ import numpy as np
 
 from calibration.mosaic import split_planes
 from hardware import FrameMeta
-from lensless.app.check_finding import FAILS, NOTE, OK, Finding
+from lensless.app.check_finding import FAILS, NOTE, OK, Finding, changed
 from lensless.app.check_noise import BLOCK, PATCHES, UP_TO, Neighbours, Transfer
 
 # Of 60 simulated raw sensors none came above a quarter of these; gamma 2.2, smoothing and JPEG lie far beyond.
@@ -46,13 +46,15 @@ def linear_noise(transfer: Transfer | None, full_scale_dn: int, still: bool = Tr
     flat = transfer.rise() < RISE and top > BRIGHT * full_scale_dn
     seen = f"variance over {transfer.mean_dn.min():.0f} to {top:.0f} DN"
     if bent or flat:
-        how = f"hardly rises or falls ({transfer.rise():+.0%})" if flat else f"is bent by {transfer.bend:+.0%}"
+        rise, bend = changed(transfer.rise(), 0), changed(transfer.bend, 0)
+        how = f"hardly rises or falls ({rise})" if flat else f"is bent by {bend}"
         text = (
             f"{seen} {how}; that of counted electrons rises in a straight line: gamma, a tone curve or noise reduction "
             "is on; switch them off, or ask for a raw format"
         )
         return Finding(what, FAILS, text, figures)
-    text = f"{seen} rises in a straight line (bend {transfer.bend:+.1%}); gain about {e_per_dn:.3g} electrons per DN"
+    bend = changed(transfer.bend, 1)
+    text = f"{seen} rises in a straight line (bend {bend}); gain about {e_per_dn:.3g} electrons per DN"
     return Finding(what, OK, text, figures)
 
 

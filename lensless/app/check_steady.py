@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from lensless.app.check_finding import FAILS, NOTE, OK, Finding
+from lensless.app.check_finding import FAILS, NOTE, OK, Finding, changed
 from lensless.app.check_levels import DARK
 
 MOVED, SURE = 0.03, 5.0  # change within one burst that is too much, and in standard errors
@@ -70,12 +70,12 @@ def automatic_exposure(bursts: list[Steadiness], followed: float | None) -> Find
     sure = abs(moved.trend) > SURE * moved.trend_error
     if abs(moved.trend) > MOVED and sure:
         text = (
-            f"the level changes by {moved.trend:+.1%} within {len(moved.levels_dn)} frames of one setting: automatic "
-            "exposure or gain is on, or the light is not steady; switch them off (on Linux: v4l2-ctl --list-ctrls says "
-            "their names), and keep people and daylight away"
+            f"the level changes by {changed(moved.trend, 1)} within {len(moved.levels_dn)} frames of one setting: "
+            "automatic exposure or gain is on, or the light is not steady; switch them off (on Linux: v4l2-ctl "
+            "--list-ctrls says their names), and keep people and daylight away"
         )
         return Finding("automatic exposure", FAILS, text, figures)
-    measured = f"largest change within frames of one setting {moved.trend:+.2%}"
+    measured = f"largest change within frames of one setting {changed(moved.trend)}"
     if followed is None:
         return Finding("automatic exposure", NOTE, f"{measured}; whether it is off cannot be told", figures)
     if followed < FOLLOWED:
@@ -87,7 +87,9 @@ def automatic_exposure(bursts: list[Steadiness], followed: float | None) -> Find
 def steady_light(one: Steadiness, exposure_s: float) -> Finding:
     """Mains flicker and slow drift, in the frames as the camera was found."""
     figures = {"trend": one.trend, "scatter": one.scatter, "row_amplitude": one.rows, "row_waves": one.waves}
-    measured = f"level scatters by {one.scatter:.2%} and drifts by {one.trend:+.2%} over {len(one.levels_dn)} frames"
+    measured = (
+        f"level scatters by {one.scatter:.2%} and drifts by {changed(one.trend)} over {len(one.levels_dn)} frames"
+    )
     if one.rows > ROWS or one.scatter > SCATTER:
         bands = f"; bands over the rows of {one.rows:.1%}, {one.waves} to a frame" if one.rows > ROWS else ""
         text = (

@@ -14,9 +14,10 @@ from sensors import Sensor
 from hardware import CameraSettings, Recording, SimulatedCamera
 from hardware.camera import register_camera
 from hardware.errors import CameraError, CameraLost
-from lensless.app import check_flow, check_levels, check_numbers, check_raw, check_steady
+from lensless.app import check, check_flow, check_levels, check_numbers, check_raw, check_steady
 from lensless.app.check import Checked, judge
 from lensless.app.check_capture import middle, take
+from lensless.app.check_finding import changed
 from lensless.app.check_noise import neighbours, photon_transfer
 
 FRAMES = 24
@@ -170,6 +171,7 @@ def test_a_recording_cannot_be_exposed_again(lensless, tmp_path):
     assert by_name["settings"]["state"] == by_name["exposure"]["state"] == "note"
     assert "cannot be asked" in by_name["exposure"]["detail"]
     assert by_name["noise of neighbours"]["state"] == "ok"
+    assert "cannot be exposed again" not in by_name["settings"]["detail"]  # nobody but the check asked for it
     page = (tmp_path / "page.html").read_text()
     assert page.count("<svg") >= 3 and not re.search(r'(src|href)="(http|//)', page)
 
@@ -203,6 +205,31 @@ def test_an_unknown_camera_is_a_usage_error(lensless):
     assert result.exit_code == 2 and "no scheme 'nowhere'" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "code", "says"),
+    [("page.txt", 2, "ends in .html"), ("new/page.html", 4, "its folder does not exist"), (".html", 2, "ends in")],
+)
+def test_a_page_that_cannot_be_is_refused_before_the_work(monkeypatch, lensless, tmp_path, name, code, says):
+    monkeypatch.setattr(check, "open_camera", lambda address: pytest.fail(f"{address} was opened"))
+    result = lensless("check", "opencv:0", "--page", tmp_path / name)
+    assert result.exit_code == code and says in " ".join(result.stderr.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_camera_the_way_to_those_that_are_there_is_told(monkeypatch, lensless):
+    def nothing(address):
+        raise CameraError(f"{address} cannot be opened: is it plugged in?")
+
+    monkeypatch.setattr(check, "open_camera", nothing)
+    result = lensless("check", "opencv:0")
+    assert result.exit_code == 3 and "plugged in? (see 'lensless devices'" in " ".join(result.stderr.split())
+
+
+def test_a_change_that_rounds_to_nothing_has_no_sign():
+    assert [changed(share) for share in (-0.00001, 0.00001, -0.01, 0.01)] == ["0.00%", "0.00%", "-1.00%", "+1.00%"]
+    assert changed(-0.004, 0) == "0%"
+
+
 def metas(times_ms, lost=None, sequence=None):
     with sensors.raw(Sensor.drawn(0)) as camera:
         meta = camera.snap(1)[0].meta
@@ -228,6 +255,8 @@ def test_rate_and_regularity(times_ms, live, state, says):
     found = check_flow.frames_come(metas(times_ms), (4, 4), 5, live)
     assert found.state == state
     assert re.search(says, found.detail)
+    if state == "ok":
+        assert found.figures["rate_hz"] == pytest.approx(1e3 * (len(times_ms) - 1) / times_ms[-1])
 
 
 def test_a_gap_that_is_accounted_for_is_not_blamed_twice():
