@@ -70,10 +70,16 @@ class Geometry:
                 f"({a.shift_x_mm:g}, {a.shift_y_mm:g}) mm leave a part of the scene {float(z.min()):.4g} mm before the "
                 "face of the rod; expected all of it at more than 0 mm"
             )
-        x, y, z = self.pose.seen(torch.tensor([-half_x, half_x, 0, 0]), torch.tensor([0, 0, -half_y, half_y]))
-        steepest_deg = math.degrees(float(torch.atan2(torch.hypot(x, y), z).max()))
+        across, up = torch.tensor([-half_x, half_x, 0, 0]), torch.tensor([0, 0, -half_y, half_y])
+        x, y, z = self.pose.seen(across, up)
+        off_axis_deg = torch.rad2deg(torch.atan2(torch.hypot(x, y), z))
         accepted_deg = math.degrees(math.asin(min(1.0, self.rod.numerical_aperture)))
-        if steepest_deg > accepted_deg * (1 + 1e-6):
+        # A scene that is higher than wide may be dark above and below, as it always was; what tilts and shifts push out
+        # of the field is a mistake.
+        aligned_deg = torch.rad2deg(torch.atan2(torch.hypot(across, up), torch.tensor(self.rod.distance_mm)))
+        pushed_out = (off_axis_deg > accepted_deg * (1 + 1e-6)) & (aligned_deg <= accepted_deg)
+        if bool(pushed_out.any()):
+            steepest_deg = float(off_axis_deg[pushed_out].max())
             raise ConfigurationError(
                 f"Cannula: tilt_x_deg = {a.tilt_x_deg:g}, tilt_y_deg = {a.tilt_y_deg:g} and a shift by "
                 f"({a.shift_x_mm:g}, {a.shift_y_mm:g}) mm put a side of the scene {steepest_deg:.4g} degrees off the "

@@ -79,16 +79,18 @@ class Reader:
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPTICS_FREE_CACHE": str(cache)},
         )
+        process = self._process
         for kind, makers in GOOD.items():
             for make in makers if kind != "training" else []:
                 with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                     place = Place(pathlib.Path(folder), self.folder / "canary", self.folder / "trap")
                     what, changed = make(place)
-                    answer = self.ask(do="read", kind=kind, what=what)
+                    answer = self.ask(60.0, do="read", kind=kind, what=what)
                     assert answer["end"] == "read", answer
                     pathlib.Path(changed).write_bytes(b"damaged")
-                    self.ask(do="read", kind=kind, what=what)
-                    self.ask(do="read", kind=kind, what=f"{folder}/missing.png")
+                    for again in (what, f"{folder}/missing.png"):
+                        answer = self.ask(60.0, do="read", kind=kind, what=again)
+                        assert self._process is process, (kind, again, answer)
         self.ask(do="watch")
         return self._process
 
