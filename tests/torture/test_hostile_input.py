@@ -12,6 +12,7 @@ import os
 import pathlib
 import random
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,7 @@ class Reader:
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
         self._process: subprocess.Popen | None = None
+        self._words = tempfile.TemporaryFile()
 
     def ask(self, limit_s: float = 15.0, **order) -> dict:
         """The answer to an order; how the child ended, if it did."""
@@ -64,7 +66,9 @@ class Reader:
         if line:
             return json.loads(line)
         how = "said nothing" if not there else "fell"
-        return {"end": f"{how}, {self.close()}", "text": ""}
+        status = self.close()
+        self._words.seek(0)
+        return {"end": f"{how}, {status}", "text": self._words.read().decode(errors="replace")[-3000:]}
 
     def _start(self) -> subprocess.Popen:
         """A child that has opened every kind of good file, so that what is loaded late is loaded now."""
@@ -74,10 +78,16 @@ class Reader:
             [sys.executable, str(HERE / "hostile_child.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._words,
             text=True,
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPTICS_FREE_CACHE": str(cache)},
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONFAULTHANDLER": "1",
+                "OPTICS_FREE_CACHE": str(cache),
+            },
         )
         process = self._process
         for kind, makers in GOOD.items():
@@ -91,14 +101,15 @@ class Reader:
                     for again in (what, f"{folder}/missing.png"):
                         answer = self.ask(60.0, do="read", kind=kind, what=again)
                         assert self._process is process, (kind, again, answer)
-        self.ask(do="watch")
-        return self._process
+        answer = self.ask(do="watch")
+        assert self._process is process, answer
+        return process
 
     def close(self) -> int | None:
         if self._process is None:
             return None
         process, self._process = self._process, None
-        process.kill()
+        process.send_signal(signal.SIGABRT)  # it says where it was
         process.stdin.close()
         process.stdout.close()
         return process.wait()
@@ -109,6 +120,7 @@ def reader(tmp_path_factory):
     reader = Reader(tmp_path_factory.mktemp("reader"))
     yield reader
     reader.close()
+    reader._words.close()
 
 
 @pytest.fixture
