@@ -54,7 +54,7 @@ class Reader:
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
         self._process: subprocess.Popen | None = None
-        self._words = tempfile.TemporaryFile()
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the reader)
 
     def ask(self, limit_s: float = 15.0, **order) -> dict:
         """The answer to an order; how the child ended, if it did."""
