@@ -187,7 +187,13 @@ def watched(*paths: str) -> None:
         except LenslessError as error:
             errors.append(str(error))
         errors[-1] = [errors[-1], time.monotonic() - began_s]
-    say(json.dumps({"errors": errors, "events": sorted(events), "peak_kib": resource.getrusage(0).ru_maxrss}))
+    say(json.dumps({"errors": errors, "events": sorted(events), "peak_kib": peak_kib()}))
+
+
+def peak_kib() -> int:
+    """The most memory that this program has had; `ru_maxrss` may be that of the process which started it."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def read_mutants(whole: str, folder: str, count: str, seed: str) -> None:

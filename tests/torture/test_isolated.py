@@ -133,6 +133,7 @@ def test_13145_frames_that_waited_in_the_queue_of_the_driver_are_not_delivered_a
             assert frames[0].meta.settings_id == applied.id
 
 
+@pytest.mark.slow
 def test_what_takes_long_and_says_so_is_not_taken_for_a_hang(monkeypatch):
     with camera("settles", after=10**9, open_s=1.2) as slow:
         monkeypatch.setattr("hardware.isolated.CONFIGURE_S", 0.5)

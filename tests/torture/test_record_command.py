@@ -84,7 +84,11 @@ def test_ctrl_c_closes_in_order_and_every_frame_is_accounted_for(tmp_path):
         assert recording.closed_in_order
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+    ids=lambda number: number.name,
+)
 def test_what_waits_for_a_slow_disk_is_written_before_the_end(tmp_path, number):
     """The writer stands still when the signal comes: the frames that wait are behind it, and are not lost."""
     with start("record", "fake:fast", "--out", tmp_path / "a") as child:

@@ -250,6 +250,7 @@ hashlib.sha256 = Slow
 """
 
 
+@pytest.mark.slow
 def test_closing_waits_for_checksums_as_long_as_they_go_on(tmp_path, monkeypatch):
     """4 s for the SHA-256 of the last part, where 2 s of silence are too long."""
     (tmp_path / "sitecustomize.py").write_text(SLOW_PROCESSOR)

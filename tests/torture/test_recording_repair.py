@@ -273,7 +273,7 @@ def check_kills(folder, tmp_path, kills: int) -> None:
 
 
 def test_a_killed_repair_leaves_the_source_as_it_was(folder, tmp_path):
-    check_kills(folder, tmp_path, 4)
+    check_kills(folder, tmp_path, 2)
 
 
 @pytest.mark.slow
