@@ -20,8 +20,10 @@ _FACTS = "facts"
 # Of the end of a zip file: where the locator of a larger format would begin; magic, length of the list, of a comment.
 _END, _LONGEST_LIST_BYTES = struct.Struct("<4s16x4s8xI4xH"), 2**16
 # What zipfile, numpy and json raise between them for damaged bytes (zlib.error cannot come: nothing is compressed).
-_DAMAGED = (OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
-_DAMAGED += (OverflowError, MemoryError, tokenize.TokenError)  # places beyond 2^63; headers that never end
+_DAMAGED = (
+    *(OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile),
+    *(OverflowError, MemoryError, tokenize.TokenError),  # places beyond 2^63; headers that never end
+)
 
 
 def write(path: pathlib.Path, facts: dict, arrays: dict[str, np.ndarray], overwrite: bool) -> None:

@@ -45,6 +45,7 @@ class MendedFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
+        """The file as it is, but for its first block, and with zeros behind its end."""
         view = memoryview(buffer).cast("B")
         view = view[: max(0, self._size - self._at)]
         got = 0

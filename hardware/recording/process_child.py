@@ -14,6 +14,7 @@ from hardware.slots import Slots
 
 
 def main() -> NoReturn:
+    """Write what the parent sends until it has enough or is gone; an error is told to it."""
     parent, writer = Parent(), None
     try:
         first = parent.receive()

@@ -80,6 +80,7 @@ def limit_time() -> None:
 
 
 def main() -> None:
+    """Do the job of the command line within limits, and tell of it."""
     limit_memory()
     limit_time()
     job, *arguments = sys.argv[1:]

@@ -26,6 +26,8 @@ from hardware.frame import SETTINGS_ID_BYTES, Frame, FrameMeta
 FORMAT = "optics-free recording"
 SCHEMA_VERSION = 1
 UNKNOWN_LABEL = -1
+# Of the file, and of Linux: what is smaller lies within one page, what is larger begins where a page does.
+PAGE_BYTES = 4096
 
 # Longer text would leave the checksummed object header of HDF5.
 LONGEST_JSON_BYTES = 32_768

@@ -14,8 +14,6 @@ import numpy as np
 
 from hardware.recording import schema
 
-# Larger rows than this begin where a page does, see `RecordingWriter`.
-PAGE_BYTES = 4096
 _WINDOW_BYTES = 2**24
 
 
@@ -93,7 +91,7 @@ class Unindexed:
     ) -> Iterator[tuple[int, int]]:
         """Offsets outside of what is taken where one of the wanted rows lies, and its key."""
         size = _row_bytes(self._datasets[name])
-        step = PAGE_BYTES if size >= PAGE_BYTES else 1
+        step = schema.PAGE_BYTES if size >= schema.PAGE_BYTES else 1
         with self._path.open("rb") as file:
             for start, stop in _gaps(taken, self._path.stat().st_size):
                 offset = -(-start // step) * step

@@ -17,7 +17,6 @@ from hardware.lock import WriterLock
 from hardware.recording import checks, failure, handles, schema
 from hardware.recording.column import Column
 from hardware.recording.publish import sync_folder
-from hardware.recording.unindexed import PAGE_BYTES
 
 RESERVE_FRAMES = 64
 RESERVE_BYTES = 256 * 2**20
@@ -191,7 +190,7 @@ class RecordingWriter(Closing):
         try:
             # With pages no block of HDF5's own below 4 KiB lies across two pages, so that no kill can tear it (1 in 5
             # of its writes could be torn without, 1 in 12 with, and then only in files of more than 2,036 frames).
-            self._file = h5py.File(partial, "w", libver="latest", fs_strategy="page", fs_page_size=PAGE_BYTES)
+            self._file = h5py.File(partial, "w", libver="latest", fs_strategy="page", fs_page_size=schema.PAGE_BYTES)
             checks.read_apart(os.fstat(self._file.id.get_vfd_handle()))
             self._file.attrs["format"] = np.bytes_(schema.FORMAT)
             self._file.attrs["schema_version"] = np.int64(schema.SCHEMA_VERSION)

@@ -124,6 +124,7 @@ class Setting:
         return lambda pictures: simulator(pictures, generator)
 
     def facts(self) -> dict:
+        """What a card tells of where a network was trained."""
         spec = self.rig.spec
         return {
             "rig": {

@@ -34,7 +34,8 @@ class Cannula(DenseModel):
             columns * pitch_um = diameter * magnification.
         diameter_mm, length_mm: of the rod.
         distance_mm: from the scene to the front face.
-        fov_deg: full angle that the width of the scene fills, seen from the front face.
+        fov_deg: full angle that the width of the scene fills, seen from the front face; what lies above and below the
+            field of the rod, in a scene that is higher than wide, stays dark.
         core_index: refractive index of the rod, at 587.6 nm.
         numerical_aperture: of core and cladding; a ray that meets the wall more steeply leaves the rod. At most
             sqrt(core_index^2 - 1), that of a rod in air.

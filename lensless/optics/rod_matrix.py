@@ -57,8 +57,9 @@ class Geometry:
         return tuple(((1 + M) * lens - cell) * 1e-3 / M for lens, cell in zip(relay, sensor, strict=True))
 
     def check_sight(self) -> None:
-        """Refuse a pose in which a part of the scene lies beside or behind the front face of the rod, or the middle of
-        one of its sides outside of what the rod guides; corners may be.
+        """Refuse a pose in which a part of the scene lies beside or behind the front face of the rod, or that pushes
+        the middle of one of its sides out of what the rod guides. Corners may be dark, and so may top and bottom of a
+        scene that is higher than wide: the field is that of its width.
         """
         half_y, half_x = (n * self.pixel_mm / 2 for n in self.scene_shape)
         y, x = (torch.tensor(ends, dtype=torch.float64) for ends in ((-half_y, half_y), (-half_x, half_x)))
@@ -74,8 +75,6 @@ class Geometry:
         x, y, z = self.pose.seen(across, up)
         off_axis_deg = torch.rad2deg(torch.atan2(torch.hypot(x, y), z))
         accepted_deg = math.degrees(math.asin(min(1.0, self.rod.numerical_aperture)))
-        # A scene that is higher than wide may be dark above and below, as it always was; what tilts and shifts push out
-        # of the field is a mistake.
         aligned_deg = torch.rad2deg(torch.atan2(torch.hypot(across, up), torch.tensor(self.rod.distance_mm)))
         pushed_out = (off_axis_deg > accepted_deg * (1 + 1e-6)) & (aligned_deg <= accepted_deg)
         if bool(pushed_out.any()):
