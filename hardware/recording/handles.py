@@ -10,8 +10,6 @@ import os
 import weakref
 from typing import Protocol
 
-import h5py
-
 
 class Holder(Protocol):
     """What holds an open file."""
@@ -37,15 +35,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-def point_at_nothing(file: h5py.File) -> None:
+def point_at_nothing(descriptor: int, known: os.stat_result) -> None:
     """Whatever HDF5 still does with this file goes nowhere: neither to the disk nor to a lock that a parent has.
 
-    A file that is read through Python writes nothing and has no lock.
+    Args:
+        descriptor: by which HDF5 has it open; left alone where it is closed, or another's by now.
+        known: which file it is, by `os.fstat` of the descriptor when it was opened.
     """
-    if file.driver == "fileobj":
+    try:
+        if not os.path.samestat(os.fstat(descriptor), known):
+            return
+    except OSError:  # closed
         return
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        os.dup2(null, file.id.get_vfd_handle())
+        os.dup2(null, descriptor)
     finally:
         os.close(null)

@@ -1,5 +1,6 @@
 """Reading one file of a recording: every frame is checked from end to end, or refused."""
 
+import os
 import pathlib
 import zlib
 from collections.abc import Iterator
@@ -122,7 +123,10 @@ class Part:
     def after_fork(self) -> None:
         """In the child of a fork: this process opens a handle of its own."""
         if self._file is not None:
-            handles.point_at_nothing(self._file)
+            # A file that is read through Python has no lock, and nothing to be written.
+            if self._file.driver != checks.OF_A_KILLED_WRITER:
+                descriptor = self._file.id.get_vfd_handle()
+                handles.point_at_nothing(descriptor, os.fstat(descriptor))
             self.release()
 
     def _open(self) -> dict[str, h5py.Dataset]:

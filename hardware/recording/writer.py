@@ -144,13 +144,11 @@ class RecordingWriter(Closing):
                 column.cut(self._length)
             if self._power:
                 self._file.flush()
-                os.fsync(self._file.id.get_vfd_handle())
-            handle = self._file.id.get_vfd_handle()
-            failure.check_superblock(handle)
-            known = os.fstat(handle)
+                os.fsync(self._descriptor)
+            failure.check_close(self._file, self._descriptor)
             self._file.close()
             self._file = None
-            checks.read_apart(known, False)
+            checks.read_apart(self._known, False)
         except (OSError, RuntimeError, ValueError) as error:
             self._abandon(error)
             raise StorageError(self._failure) from error
@@ -163,7 +161,7 @@ class RecordingWriter(Closing):
         if self._file is not None:
             self._failure = f"recording '{self.path}' is written by the parent process; write there, or in a new file"
             file, self._file = self._file, None
-            failure.leave_alone(file, self._datasets())
+            failure.leave_alone(file, self._datasets(), self._descriptor, self._known)
 
     def _commit(self, frames: Sequence[Frame], rows: list[bytes], scenes: Sequence[np.ndarray | None]) -> None:
         packed = np.frombuffer(b"".join(rows), schema.ROW)
@@ -174,7 +172,7 @@ class RecordingWriter(Closing):
                 self._write("scenes", [np.ascontiguousarray(scene) for scene in scenes])
             self._write("sequence", [np.array(one.meta.sequence, "<i8") for one in frames])  # last: now they count
             if self._power:
-                os.fsync(self._file.id.get_vfd_handle())
+                os.fsync(self._descriptor)
         except (OSError, RuntimeError, ValueError) as error:
             self._abandon(error)
             raise StorageError(self._failure) from error
@@ -191,7 +189,9 @@ class RecordingWriter(Closing):
             # With pages no block of HDF5's own below 4 KiB lies across two pages, so that no kill can tear it (1 in 5
             # of its writes could be torn without, 1 in 12 with, and then only in files of more than 2,036 frames).
             self._file = h5py.File(partial, "w", libver="latest", fs_strategy="page", fs_page_size=schema.PAGE_BYTES)
-            checks.read_apart(os.fstat(self._file.id.get_vfd_handle()))
+            self._descriptor = self._file.id.get_vfd_handle()
+            self._known = os.fstat(self._descriptor)
+            checks.read_apart(self._known)
             self._file.attrs["format"] = np.bytes_(schema.FORMAT)
             self._file.attrs["schema_version"] = np.int64(schema.SCHEMA_VERSION)
             self._file.attrs["camera"] = np.bytes_(self.facts.to_json().encode())
@@ -230,7 +230,7 @@ class RecordingWriter(Closing):
         file, self._file = self._file, None
         if file is None:
             return
-        failure.leave_alone(file, self._datasets())
+        failure.leave_alone(file, self._datasets(), self._descriptor, self._known)
         self._unlock()
 
     def _unlock(self) -> None:

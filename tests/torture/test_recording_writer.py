@@ -47,8 +47,8 @@ def test_a_full_disk_ends_in_order_and_costs_no_acknowledged_frame(tmp_path, lim
     assert frames > 0 or limit_bytes < 100_000
 
 
-# In turn: no room for a manifest, for a first part, for its frames, for a manifest that lists many parts.
-@pytest.mark.parametrize(("limit_bytes", "rotate_frames"), [(300, 3), (3000, 3), (9000, 50), (14_000, 3)])
+# In turn: no room for a manifest, for a first part, to finish it, for its frames, for a manifest that lists many parts.
+@pytest.mark.parametrize(("limit_bytes", "rotate_frames"), [(300, 3), (3000, 3), (5988, 1), (9000, 50), (14_000, 3)])
 def test_a_full_disk_ends_a_folder_of_parts_in_order(tmp_path, limit_bytes, rotate_frames):
     frames = end_in_order(tmp_path / "a", "fill_disk", limit_bytes, rotate_frames)
     if frames:
