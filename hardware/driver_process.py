@@ -137,7 +137,7 @@ def _opencv(place: str) -> Camera:
 
 def _video(place: str) -> Camera:
     """Nobody vouches for a file: its decoder gets little memory, and leaves no core dump."""
-    from hardware.opencv.camera import load_cv2
+    from hardware.opencv.handle import load_cv2
 
     load_cv2()
     alive()  # only from here on a delay speaks against the file

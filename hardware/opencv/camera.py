@@ -5,7 +5,6 @@ processed on their way say so. OpenCV's own threads (`cv2.setNumThreads`) stay a
 OpenCV, and the process is not forked.
 """
 
-import logging
 import os
 import pathlib
 import sys
@@ -13,9 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 
-import numpy as np
-
-from hardware.alive import alive
 from hardware.camera import Camera, check_count, closed
 from hardware.closing import Closing
 from hardware.devices import DEV, SYSFS, Identity, VideoDevice, called, claimants, device_at, devices, find
@@ -23,8 +19,9 @@ from hardware.errors import CameraError, ConfigurationError
 from hardware.frame import CameraSettings, Frame, FrameMeta
 from hardware.opencv.address import AS_IT_COMES, OpenCvOptions, parse_place
 from hardware.opencv.backends import Driver, backend_for
-from hardware.opencv.handle import Handle
-from hardware.opencv.plausible import carries_noise, exposure_followed
+from hardware.opencv.fresh import FreshFrames
+from hardware.opencv.handle import Handle, load_cv2
+from hardware.opencv.plausible import exposure_followed
 from hardware.opencv.setup import (
     agree,
     ask_for_controls,
@@ -36,14 +33,7 @@ from hardware.opencv.setup import (
 )
 from hardware.opencv.video_file import VideoFileCamera
 
-# The queue of the driver (OpenCV asks V4L2 for 4 buffers, and BUFFERSIZE is often ignored, #13145), a frame that is
-# being read out, and one that is being exposed.
-STALE_FRAMES = 6
-SETTLE_S = 0.1
-REPEATS_OF_THE_DEAD = 3
 LONGEST_WAIT_S = 60.0
-
-log = logging.getLogger(__name__)
 
 
 class OpenCvCamera(Closing):
@@ -89,9 +79,7 @@ class OpenCvCamera(Closing):
         self._identity: Identity = known.identity if known else "none"
         self._tree, self._twin_seen = (sysfs, dev), False
         self._where = f"camera '{self._camera_id}' (number {number}, {self._backend.name})"
-        self._sequence, self._lost, self._last_ns = 0, 0, -1
-        self._latest: np.ndarray | None = None
-        self._noted = False
+        self._sequence, self._last_ns = 0, -1
         self.exposure_verified: bool | None = None
         self._handle = Handle(driver or load_cv2(), self._backend, number, self._where)
         try:
@@ -199,7 +187,7 @@ class OpenCvCamera(Closing):
             )
         self._closed.wait(max(0.0, ahead_s))
         # What arrives from then on was exposed after that time.
-        self._drain(not_before_ns + round(self._settings.exposure_s * 1e9))
+        self._fresh.drain(not_before_ns + round(self._settings.exposure_s * 1e9))
         return [self._next() for _ in range(n)]
 
     def frames(self) -> Iterator[Frame]:
@@ -226,7 +214,8 @@ class OpenCvCamera(Closing):
         handle, backend, options = self._handle, self._backend, self._options
         for name, value in backend.first:
             handle.set(name, value)
-        self._wire, (self._rows, self._columns) = agree(handle, backend, options)
+        self._wire, (rows, columns) = agree(handle, backend, options)
+        self._fresh = FreshFrames(handle, self._wire, rows, columns, self._check_open)
         stays = switch_off(handle, backend)
         if stays and options.auto != "allow":
             raise CameraError(
@@ -270,20 +259,20 @@ class OpenCvCamera(Closing):
             raise ConfigurationError(f"{self._where}: {', '.join(refused)}; ask for no controls to take it as it is")
 
     def _expose(self, wanted_s: float) -> None:
-        was_s, before = self._settings.exposure_s, self._glance()
+        was_s, before = self._settings.exposure_s, self._fresh.glance()
         try:
             is_s = self._set_exposure(wanted_s)
         except CameraError:
             self._settle(self._exposure_now())
             raise
         self._settle(is_s)
-        verdict = exposure_followed(before, self._latest, is_s / was_s, 2**self._wire.bit_depth - 1)
+        verdict = exposure_followed(before, self._fresh.latest, is_s / was_s, 2**self._wire.bit_depth - 1)
         self.exposure_verified = {"followed": True, "contradicted": False, "undecided": None}[verdict]
         if verdict == "contradicted":
             raise CameraError(
                 f"{self._where}: exposure went from {was_s:g} to {wanted_s:g} s ({is_s:g} s read back), but the mean "
-                f"level from {before.mean():.1f} to {self._latest.mean():.1f} DN; the control has no effect, or the "
-                "light changed: keep the light steady and try again, or take another backend="
+                f"level from {before.mean():.1f} to {self._fresh.latest.mean():.1f} DN; the control has no effect, or "
+                "the light changed: keep the light steady and try again, or take another backend="
             )
 
     def _settle(self, exposure_s: float) -> None:
@@ -299,39 +288,11 @@ class OpenCvCamera(Closing):
         )
         others = ("exposure", "auto_exposure", "gain", "auto_wb", "fps")
         self._controls = dict(read_controls(self._handle, others)) | dict(self._settings.controls)
-        self._drain()
-
-    def _drain(self, until_ns: int = 0) -> None:
-        count, until_ns = 0, max(until_ns, time.monotonic_ns() + round(SETTLE_S * 1e9))
-        while count < STALE_FRAMES or time.monotonic_ns() < until_ns:
-            self._glance()
-            count += 1
-
-    def _glance(self) -> np.ndarray:
-        """Pixels of a frame that is thrown away on purpose: it is not lost."""
-        lost = self._lost
-        alive()
-        self._latest = self._fresh()[0].copy()
-        self._lost = lost
-        return self._latest
-
-    def _fresh(self) -> tuple[np.ndarray, int]:
-        """(pixels of a new frame, when it arrived); until it is delivered it counts as lost."""
-        for _ in range(REPEATS_OF_THE_DEAD):
-            self._check_open()
-            pixels, arrived_ns = self._handle.read(), time.monotonic_ns()
-            self._lost += 1
-            pixels, flat = self._wire.unpack(pixels, self._rows, self._columns, self._where)
-            if flat and not self._noted:  # opencv #27166
-                self._noted = True
-                log.warning("%s: frames come as flat rows; they are given their shape", self._where)
-            if not (np.array_equal(pixels, self._latest) and carries_noise(pixels)):
-                return pixels, arrived_ns
-        raise self._handle.lose(f"it repeats its last frame ({REPEATS_OF_THE_DEAD} times)")
+        self._fresh.drain()
 
     def _next(self) -> Frame:
-        pixels, arrived_ns = self._fresh()
-        lost, stamp_ms = self._lost - 1, self._handle.get("CAP_PROP_POS_MSEC") if self._backend.stamps else 0
+        pixels, arrived_ns, lost = self._fresh.next()
+        stamp_ms = self._handle.get("CAP_PROP_POS_MSEC") if self._backend.stamps else 0
         meta = FrameMeta(
             sequence=self._sequence + lost,
             # No exposure begins before the last one, however coarse the clock or long the exposure.
@@ -349,7 +310,8 @@ class OpenCvCamera(Closing):
             lost_before=lost,
         )
         frame = Frame(pixels, meta)
-        self._sequence, self._lost, self._last_ns, self._latest = meta.sequence + 1, 0, meta.t_host_ns, frame.pixels
+        self._fresh.delivered(frame.pixels)
+        self._sequence, self._last_ns = meta.sequence + 1, meta.t_host_ns
         return frame
 
 
@@ -357,21 +319,6 @@ def _known(device: int | str, camera_id: str | None, sysfs: pathlib.Path, dev: p
     """What is known of the device, under this name if it has it."""
     known = device_at(device, sysfs, dev)
     return known if known is None or camera_id is None else called(known, camera_id)
-
-
-def load_cv2() -> Driver:
-    """The module cv2.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
-    try:
-        import cv2  # its import takes longer than all of `hardware`
-    except ImportError as error:
-        raise ConfigurationError(
-            f"cameras behind 'opencv:' need OpenCV: pip install opencv-python ({error})"
-        ) from error
-    return cv2
 
 
 def _number(device: int | str) -> int:

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-from hardware.errors import CameraError, CameraLost
+from hardware.errors import CameraError, CameraLost, ConfigurationError
 from hardware.opencv.backends import Backend, Driver
 
 
@@ -36,7 +36,8 @@ class Handle:
             raise CameraError(
                 f"{where} cannot be opened through {backend.name}"
                 + (f"; {got} opened it" if got else "")
-                + ": is it plugged in, is another program using it, may you read it (on Linux: group 'video')?"
+                + ": is it plugged in ('lensless devices' lists what is), is another program using it, may you read it "
+                "(on Linux: group 'video')?"
             )
 
     def get(self, name: str) -> float:
@@ -116,3 +117,18 @@ class Handle:
     def _check_thread(self) -> None:
         if self._thread != threading.get_ident():
             raise CameraError(f"{self.where} was opened in another thread; open, read and close it in one")
+
+
+def load_cv2() -> Driver:
+    """The module cv2.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    try:
+        import cv2  # its import takes longer than all of `hardware`
+    except ImportError as error:
+        raise ConfigurationError(
+            f"cameras behind 'opencv:' need OpenCV: pip install opencv-python ({error})"
+        ) from error
+    return cv2

@@ -18,7 +18,8 @@ from hardware.alive import heard_by
 from hardware.errors import CameraError, CameraLost, ConfigurationError
 from hardware.opencv.address import OpenCvOptions, parse_place
 from hardware.opencv.backends import BACKENDS, CONVERTED, GREY, MJPG, RAWEST_FIRST, UYVY, YUYV, backend_for
-from hardware.opencv.camera import OpenCvCamera, load_cv2
+from hardware.opencv.camera import OpenCvCamera
+from hardware.opencv.handle import load_cv2
 from hardware.opencv.plausible import carries_noise, exposure_followed
 from hardware.stream import Ring, Stream
 
@@ -29,7 +30,7 @@ Y10, Y16 = (next(wire for wire in RAWEST_FIRST if wire.fourcc == code) for code 
 @pytest.fixture
 def opened(monkeypatch, tmp_path):
     """Opens the camera behind an address, on a fake driver of these devices, and closes it when the test ends."""
-    monkeypatch.setattr("hardware.opencv.camera.SETTLE_S", 0.0)
+    monkeypatch.setattr("hardware.opencv.fresh.SETTLE_S", 0.0)
     cameras = []
 
     def open_(place: str, *devices: FakeDevice, system: str = "linux") -> OpenCvCamera:
@@ -188,7 +189,7 @@ def test_27294_10546_another_camera_under_the_old_number_is_not_taken(opened, tm
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch) -> Tree:
-    monkeypatch.setattr("hardware.opencv.camera.SETTLE_S", 0.0)
+    monkeypatch.setattr("hardware.opencv.fresh.SETTLE_S", 0.0)
     return Tree(tmp_path)
 
 
@@ -485,7 +486,7 @@ def test_controls_are_set_again_or_refused(opened):
 
 @pytest.mark.parametrize("takes", [True, False])
 def test_a_camera_that_comes_back_with_another_gain_gets_its_own_again_or_that_is_told(monkeypatch, tmp_path, takes):
-    monkeypatch.setattr("hardware.opencv.camera.SETTLE_S", 0.0)
+    monkeypatch.setattr("hardware.opencv.fresh.SETTLE_S", 0.0)
     device, told = FakeDevice(), []
     driver = FakeCv2({0: device})
     connect = lambda: OpenCvCamera(0, driver=driver, system="linux", sysfs=tmp_path, dev=tmp_path)  # noqa: E731
