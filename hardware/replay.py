@@ -149,7 +149,7 @@ def recordings_at(path: pathlib.Path) -> list[pathlib.Path]:
     files = sorted(
         file
         for file in path.iterdir()
-        if not file.name.startswith(".") and (file.suffix == SUFFIX or (file / manifest.NAME).exists())
+        if not file.name.startswith(".") and (file.suffix == SUFFIX or manifest.is_wanted(file))
     )
     for file in files:
         if file.is_symlink():

@@ -69,6 +69,11 @@ def part_name(number: int) -> str:
     return f"part-{number:05d}.h5"
 
 
+def is_wanted(folder: pathlib.Path) -> bool:
+    """Whether `folder` holds a manifest, or parts that lack it, which must not be passed over in silence."""
+    return os.path.isdir(folder) and any((*folder.glob(NAME), *folder.glob("part-*.h5")))
+
+
 def marked(provenance: dict, recording_id: str, number: int) -> dict:
     """The provenance of a part: that of the recording, and where it belongs."""
     return {**provenance, PART_KEY: {"recording": recording_id, "number": number}}

@@ -59,19 +59,19 @@ class Part:
 
     def frame(self, at: int) -> Frame:
         row = self.rows(at, at + 1)[0]
-        with self._errors():
+        with self._errors(f"frame {at}: "):
             pixels = self._values("frames", at, at + 1)[0]
             if zlib.crc32(pixels) != row["pixels_crc32"]:
                 raise checks.refusal(self.path, f"checksum of frame {at} does not fit its pixels")
             return Frame(pixels, schema.unpack(row, self.facts))
 
     def meta(self, at: int) -> FrameMeta:
-        with self._errors():
+        with self._errors(f"frame {at}: "):
             return schema.unpack(self.rows(at, at + 1)[0], self.facts)
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows `start` to `stop` of the facts, each checked."""
-        with self._errors():
+        with self._errors(f"facts of {_which(start, stop)}: "):
             rows, sequence = self._values("rows", start, stop), self._values("sequence", start, stop)
             numbers = rows["sequence"]
             wrong = (numbers != sequence) | (schema.rows_crc32(rows, self._facts_crc) != rows["row_crc32"])
@@ -89,7 +89,7 @@ class Part:
     def scenes(self, start: int, stop: int) -> np.ndarray:
         """The pictures (N, h, w) that were shown, each checked; only where there are some."""
         rows = self.rows(start, stop)
-        with self._errors():
+        with self._errors(f"scenes of {_which(start, stop)}: "):
             scenes = self._values("scenes", start, stop)
         for at, scene in enumerate(scenes):
             if zlib.crc32(scene) != rows[at]["scene_crc32"]:
@@ -187,11 +187,15 @@ class Part:
         return length
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """What HDF5 and JSON raise for damaged bytes, as one kind of error."""
+    def _errors(self, of: str = "") -> Iterator[None]:
+        """What HDF5 and JSON raise for damaged bytes, as one kind of error that says what could not be read."""
         try:
             yield
         except (InputError, ConfigurationError):
             raise
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, CameraError) as error:
-            raise checks.refusal(self.path, f"{type(error).__name__}: {error}") from error
+            raise checks.refusal(self.path, f"{of}{type(error).__name__}: {error}") from error
+
+
+def _which(start: int, stop: int) -> str:
+    return f"frame {start}" if stop - start == 1 else f"frames {start} to {stop - 1}"

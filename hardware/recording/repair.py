@@ -247,7 +247,8 @@ class _Copy(Closing):
 def _short(reason: str) -> str:
     """Without the name of the file and the advice around it."""
     before, behind = "is damaged|whole recording|stopped after [0-9]+ frames", "use another|record again|they stay|free"
-    return re.sub(f"^.*({before}): |; ({behind}) .*$", "", reason)
+    which = r"((facts|scenes) of )?frames? \d+( to \d+)?: "  # told beside it
+    return re.sub(f"^.*({before}): ({which})?|; ({behind}) .*$", "", reason)
 
 
 def _alike(reason: str) -> str:

@@ -272,6 +272,8 @@ def test_parts_without_their_manifest_are_refused_as_by_info_and_single_recordin
     for opened in (ReplayCamera, Recording.open):
         with pytest.raises(InputError, match=r"holds no 'recording\.json'.*`lensless repair`"):
             opened(parts)
+    with pytest.raises(InputError, match=r"parts' holds no 'recording\.json'"):
+        ReplayCamera(tmp_path)  # nor is the folder passed over by who plays all that lie beside it
     (tmp_path / "plain").mkdir()
     record(tmp_path / "plain" / "part-00000.h5", simulated(tmp_path).snap(3))
     with ReplayCamera(tmp_path / "plain") as camera:

@@ -79,13 +79,14 @@ def test_vetting_outlives_changed_bytes_of_200_mutants(tmp_path):
 def test_each_changed_byte_of_a_row_or_a_frame_is_found(tmp_path):
     path = make(tmp_path / "a.h5", 1)
     whole = path.read_bytes()
-    for content in (frame(0).pixels.tobytes(), scene(0).tobytes(), b"CHILD", b'"seed": 1'):
+    told = {frame(0).pixels.tobytes(): "frame 0: ", scene(0).tobytes(): "scenes of frame 0: "}
+    for content, what in {**told, b"CHILD": "", b'"seed": 1': ""}.items():
         at = whole.index(content)
         for step in range(0, len(content), max(1, len(content) // 8)):
             mutant = bytearray(whole)
             mutant[at + step] ^= 1
             path.write_bytes(mutant)
-            with pytest.raises(InputError), Recording.open(path) as recording:
+            with pytest.raises(InputError, match=what or "damaged"), Recording.open(path) as recording:
                 recording[0], recording.scene(0)
 
 
