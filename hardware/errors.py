@@ -3,8 +3,10 @@
     LenslessError                 1   anything of ours
       TrainingDiverged            1   the loss or a weight is no longer a finite number
       ConfigurationError          2   an option, a rig file or a geometry that cannot be
-      CameraError                     a device did not do what was asked
-        CameraLost                3   and it will not come back
+      DeviceError                 3   a device did not do what was asked
+        DeviceLost                3   it is gone: unplugged, switched off
+        CameraError               3   a camera did not
+          CameraLost              3   and it will not come back
       Unrecognisable              3   a lost camera that could not be told from another is not waited for
       StorageError                4   disk full, not writable, or already being written
         Overrun                   4   frames came faster than they could be taken, and none may be dropped
@@ -30,8 +32,18 @@ class ConfigurationError(LenslessError):
     exit_code = 2
 
 
-class CameraError(LenslessError):
+class DeviceError(LenslessError):
+    """A device did not do what was asked."""
+
     exit_code = 3
+
+
+class DeviceLost(DeviceError):
+    """A device is gone: unplugged, or switched off."""
+
+
+class CameraError(DeviceError):
+    """A camera did not do what was asked."""
 
 
 class CameraLost(CameraError):
