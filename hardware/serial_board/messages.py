@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import math
 import struct
 
 from hardware.frame import dtype_of
-from hardware.serial_board.packet import VERSION
+from hardware.serial_board.packet import LONGEST_BODY_BYTES, VERSION
 
 HELLO_WANTED, CONFIGURE, STREAM, SHOW = b"hcsp"
 HELLO, APPLIED, STREAMING, SHOWN, REFUSED, BEGIN, DATA, END = b"HCSPXBDE"
@@ -13,6 +14,7 @@ HELLO, APPLIED, STREAMING, SHOWN, REFUSED, BEGIN, DATA, END = b"HCSPXBDE"
 FOR_EVER_FRAMES = 0xFFFFFFFF  # as the count of frames that are asked for
 LARGEST_FRAME_BYTES = 2**26
 MOST_MODES = 32
+MOST_LAMPS = LONGEST_BODY_BYTES - 4
 UNCHANGED_MODE, UNCHANGED_US, UNCHANGED_MDB = 0xFF, 0, -(2**31)
 UNKNOWN_TEMPERATURE = -(2**15)
 
@@ -99,7 +101,8 @@ class Hello:
             low, high = getattr(self, name)
             _expect(least <= low <= high <= most, name, "(lowest, highest)")
         _expect(0 <= self.black_level_dn <= 0xFFFF, "black_level_dn", "0 to 65535")
-        _expect(self.matrix is None or all(1 <= side <= 256 for side in self.matrix), "matrix", "(rows, columns)")
+        fits = self.matrix is None or (min(self.matrix) >= 1 and math.prod(self.matrix) <= MOST_LAMPS)
+        _expect(fits, "matrix", f"(rows, columns) of at most {MOST_LAMPS} lamps")
 
     def to_json(self) -> bytes:
         return json.dumps(dataclasses.asdict(self), separators=(",", ":")).encode()
