@@ -53,11 +53,11 @@ class Terminal(Closing):
         """What the program has sent, as soon as there is something; b"" after `timeout_s`, or when unplugged."""
         until_s = time.monotonic() + timeout_s
         with self._reading:
-            while self.plugged:
+            while (device := self._device) is not None:  # which is closed only when this is not being done
                 left_s = max(0.0, until_s - time.monotonic())
-                state = _ready(self._device, select.POLLIN, left_s, self._wake[0])
+                state = _ready(device, select.POLLIN, left_s, self._wake[0])
                 with contextlib.suppress(OSError):  # the program has closed it in this moment
-                    if state & select.POLLIN and (data := os.read(self._device, AT_ONCE_BYTES)):
+                    if state & select.POLLIN and (data := os.read(device, AT_ONCE_BYTES)):
                         return data
                 if not left_s:
                     break
@@ -72,13 +72,13 @@ class Terminal(Closing):
         """
         view, sent = memoryview(data), 0
         with self._writing:
-            while self.plugged and sent < len(view):
-                state = _ready(self._device, select.POLLOUT, 1.0, self._wake[0])
+            while (device := self._device) is not None and sent < len(view):
+                state = _ready(device, select.POLLOUT, 1.0, self._wake[0])
                 if state & select.POLLHUP:
                     break
                 if state & select.POLLOUT:
                     with contextlib.suppress(OSError):
-                        sent += os.write(self._device, view[sent : sent + AT_ONCE_BYTES])
+                        sent += os.write(device, view[sent : sent + AT_ONCE_BYTES])
         return sent
 
     def unplug(self) -> None:
