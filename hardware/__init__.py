@@ -6,8 +6,10 @@ from hardware.camera import Camera, open_camera, register_camera
 from hardware.display import Display, SimulatedDisplay
 from hardware.frame import CameraSettings, Frame, FrameMeta
 from hardware.isolated import opencv_camera
+from hardware.pattern_source import PatternSource
 from hardware.replay import ReplayCamera
 from hardware.rig import RigSpec
+from hardware.serial_board import serial_camera
 from hardware.simulated import SimulatedCamera
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ __all__ = [
     "Display",
     "Frame",
     "FrameMeta",
+    "PatternSource",
     "Recording",
     "ReplayCamera",
     "RigSpec",
@@ -30,6 +33,7 @@ __all__ = [
 
 register_camera("replay", ReplayCamera)
 register_camera("opencv", opencv_camera)
+register_camera("serial", serial_camera)
 
 
 def __getattr__(name: str) -> object:

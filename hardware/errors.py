@@ -7,6 +7,7 @@
         DeviceLost                3   it is gone: unplugged, switched off
         CameraError               3   a camera did not
           CameraLost              3   and it will not come back
+        StageError                3   a stage did not
       Unrecognisable              3   a lost camera that could not be told from another is not waited for
       StorageError                4   disk full, not writable, or already being written
         Overrun                   4   frames came faster than they could be taken, and none may be dropped
@@ -48,6 +49,10 @@ class CameraError(DeviceError):
 
 class CameraLost(CameraError):
     """The device is gone for good, or did not come back within the stated tries."""
+
+
+class StageError(DeviceError):
+    """A stage did not do what was asked, or does not know where it stands."""
 
 
 class Unrecognisable(LenslessError):

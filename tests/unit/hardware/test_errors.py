@@ -13,8 +13,11 @@ EXIT_CODES = {
     "LenslessError": 1,
     "TrainingDiverged": 1,
     "ConfigurationError": 2,
+    "DeviceError": 3,
+    "DeviceLost": 3,
     "CameraError": 3,
     "CameraLost": 3,
+    "StageError": 3,
     "Unrecognisable": 3,
     "StorageError": 4,
     "Overrun": 4,
@@ -27,7 +30,7 @@ KINDS = dict(inspect.getmembers(errors, inspect.isclass))
 
 def drawn() -> list[tuple[str, str, str]]:
     """(name, parent, code or "") of each line of the drawing; the parent is the last name one step further left."""
-    lines = re.findall(r"^( {4,8})(\w+) +(\d?) ", errors.__doc__, re.MULTILINE)
+    lines = re.findall(r"^( {4,12})(\w+) +(\d?) ", errors.__doc__, re.MULTILINE)
     found, path = [], ["LenslessError"]
     for indent, name, code in lines:
         depth = (len(indent) - 4) // 2
