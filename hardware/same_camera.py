@@ -11,7 +11,8 @@ class SameCamera:
     """Opens a camera by its address, and from then on that physical camera, wherever it is plugged in.
 
     What `Stream` takes as `connect`. Numbers such as 0 in `opencv:0` go to whatever was plugged in first, so the second
-    time a camera is looked for by its identity, where its `facts` name one: `opencv:id:CAMERA_ID`. A serial number is
+    time a camera is looked for by its identity, where its `facts` name one: `opencv:id:CAMERA_ID`, or by the `address`
+    that they tell. A serial number is
     none any more when two devices have been seen with it.
 
     Args:
@@ -37,11 +38,14 @@ class SameCamera:
             camera, "facts", {}
         )  # not a copy: an isolated camera tells here of a twin that comes later
         if self._camera_id is None and self.facts.get("identity") in ("serial", "port"):
-            scheme, _, place = self.address.partition(":")
-            options = "".join(place.partition("?")[1:])
-            self.address = f"{scheme}:id:{camera.camera_id}{options}"
+            self.address = str(self.facts.get("address") or self._by_identity(camera.camera_id))
         self._camera_id = camera.camera_id
         return camera
+
+    def _by_identity(self, camera_id: str) -> str:
+        scheme, _, place = self.address.partition(":")
+        options = "".join(place.partition("?")[1:])
+        return f"{scheme}:id:{camera_id}{options}"
 
     def _check_recognisable(self) -> None:
         if self.facts.get("identity") == "none":

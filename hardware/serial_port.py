@@ -105,12 +105,16 @@ class SerialPort(Closing):
         except GONE as error:
             self._lose(error)
 
-    def throw_away(self) -> None:
-        """Forget what has come and was not read."""
-        try:
-            self._serial.reset_input_buffer()
-        except GONE as error:
-            self._lose(error)
+    def say_last(self, data: bytes) -> None:
+        """Send `data` if that can be done; for what is said before a port is closed, which may be gone."""
+        if not self._closed.is_set():
+            with contextlib.suppress(*GONE):
+                self._serial.write(data)
+
+    def check_open(self) -> None:
+        """Raises DeviceError if it was closed."""
+        if self._closed.is_set():
+            raise self._was_closed()
 
     def close(self) -> None:
         """Let the device go; a second call does nothing."""
@@ -120,8 +124,11 @@ class SerialPort(Closing):
 
     def _lose(self, error: Exception) -> NoReturn:
         if self._closed.is_set():
-            raise DeviceError(f"serial port '{self.place}' is closed; open it again to use it") from error
+            raise self._was_closed() from error
         raise DeviceLost(f"serial port '{self.place}' is gone: {_why(error)}") from error
+
+    def _was_closed(self) -> DeviceError:
+        return DeviceError(f"serial port '{self.place}' is closed; open it again to use it")
 
 
 def device_of(place: str, listing: Callable[[], Iterable[Any]] = ports) -> str:

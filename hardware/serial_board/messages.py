@@ -9,7 +9,9 @@ from hardware.frame import dtype_of
 from hardware.serial_board.packet import LONGEST_BODY_BYTES, VERSION
 
 HELLO_WANTED, CONFIGURE, STREAM, SHOW = b"hcsp"
+REQUESTS = frozenset(b"hcsp")
 HELLO, APPLIED, STREAMING, SHOWN, REFUSED, BEGIN, DATA, END = b"HCSPXBDE"
+ANSWERS = frozenset(b"CSPX")
 
 FOR_EVER_FRAMES = 0xFFFFFFFF  # as the count of frames that are asked for
 LARGEST_FRAME_BYTES = 2**26

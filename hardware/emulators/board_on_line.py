@@ -1,0 +1,134 @@
+"""An emulated board on a pseudo-terminal, with faults on demand."""
+
+import queue
+import threading
+import time
+
+import numpy as np
+
+from hardware.closing import Closing
+from hardware.emulators.board import EmulatedBoard
+from hardware.emulators.terminal import Terminal
+from hardware.errors import ConfigurationError
+
+IDLE_S = 0.02
+# Name: what stands behind it, what it does.
+FAULTS = {
+    "noise": ("SHARE", "change this share of all bytes from now on, at random; 0: none"),
+    "loss": ("SHARE", "lose this share of all bytes from now on, at random; 0: none"),
+    "stall": ("SECONDS", "say nothing for so long, and answer nothing"),
+    "unplug": ("", "vanish, in the middle of whatever goes on"),
+    "replug": ("", "come back under another name, started anew; the link follows"),
+    "restart": ("", "start anew in the middle of a frame, plugged in"),
+    "mode": ("", "change to the other resolution by itself"),
+}
+
+
+class BoardOnLine(Closing):
+    """Runs a board on a terminal, in a thread, until it is closed.
+
+    Args:
+        board: what speaks; its camera is left open.
+        terminal: where; closed with this.
+        fps: frames per second, at most; None: as fast as they come and are taken.
+        baud: bits per second of the line, 10 to a byte; None: without a limit.
+        seed: of the noise.
+    """
+
+    def __init__(
+        self,
+        board: EmulatedBoard,
+        terminal: Terminal,
+        *,
+        fps: float | None = None,
+        baud: int | None = None,
+        seed: int = 0,
+    ):
+        self.board, self.terminal = board, terminal
+        self._period_s, self._byte_s = 0.0 if fps is None else 1 / fps, 0.0 if baud is None else 10 / baud
+        self._random = np.random.default_rng(seed)
+        self._shares = {"noise": 0.0, "loss": 0.0}
+        self._orders: queue.Queue[tuple[str, float, threading.Event]] = queue.Queue()
+        self._closed, self._due_s = threading.Event(), 0.0
+        self._thread = threading.Thread(target=self._run, name="board emulator", daemon=True)
+        self._thread.start()
+
+    def do(self, fault: str) -> None:
+        """One of `FAULTS`, e.g. "noise 0.001" or "unplug"; returns when it has happened (of a stall: begun).
+
+        Raises:
+            ConfigurationError: no such fault, or not its number.
+        """
+        name, _, text = fault.strip().partition(" ")
+        known = "; ".join(f"{one} {FAULTS[one][0]}".strip() for one in FAULTS)
+        if name not in FAULTS or bool(text) != bool(FAULTS[name][0]):
+            raise ConfigurationError(f"board emulator: no fault {fault!r}; expected one of: {known}")
+        try:
+            value = float(text or 0)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= (1 if FAULTS[name][0] == "SHARE" else 3600):
+            raise ConfigurationError(
+                f"board emulator: {fault!r}; expected {FAULTS[name][0]} from 0 on; one of: {known}"
+            )
+        done = threading.Event()
+        self._orders.put((name, value, done))
+        while not done.wait(0.1) and self._thread.is_alive():
+            pass
+
+    def close(self) -> None:
+        """End; a second call does nothing."""
+        self._closed.set()
+        self.terminal.close()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            self._obey_orders()
+            if not self.terminal.plugged:
+                self._closed.wait(IDLE_S)
+                continue
+            ahead_s = max(0.0, self._due_s - time.monotonic()) if self.board.begins_frame else 0.0
+            busy = self.board.in_frame or self.board.begins_frame
+            if data := self.terminal.read(min(ahead_s, IDLE_S) if busy else IDLE_S):
+                self._write(self.board.take(self._disturbed(data)))
+            elif busy and not ahead_s:
+                if self.board.begins_frame:
+                    self._due_s = max(self._due_s + self._period_s, time.monotonic())
+                self._write(self.board.next_packet())
+
+    def _obey_orders(self) -> None:
+        # A restart waits until a frame is under way, if there are any.
+        while not self._orders.empty() and not (self._orders.queue[0][0] == "restart" and self.board.begins_frame):
+            name, value, done = self._orders.get()
+            match name:
+                case "noise" | "loss":
+                    self._shares[name] = value
+                case "stall":
+                    done.set()
+                    self._closed.wait(value)
+                case "unplug":
+                    self.terminal.unplug()
+                case "replug":
+                    self.board.restart()
+                    self.terminal.replug()
+                case "restart":
+                    self._write(self.board.restart())
+                case "mode":
+                    self.board.switch_mode()
+            done.set()
+
+    def _write(self, data: bytes) -> None:
+        if data:
+            self.terminal.write(self._disturbed(data))
+            if self._byte_s:
+                self._closed.wait(len(data) * self._byte_s)
+
+    def _disturbed(self, data: bytes) -> bytes:
+        """`data` after the noise of the line."""
+        if not any(self._shares.values()):
+            return data
+        damaged = np.frombuffer(data, np.uint8).copy()
+        hit = self._random.random(len(damaged)) < self._shares["noise"]
+        damaged[hit] = self._random.integers(0, 256, int(hit.sum()))
+        return damaged[self._random.random(len(damaged)) >= self._shares["loss"]].tobytes()
