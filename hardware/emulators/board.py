@@ -150,7 +150,7 @@ class EmulatedBoard:
             self._mode, mode.rows, mode.columns, mode.bit_depth, exposure_us, gain_mdb, start_us, meta.temperature_c
         )
         head, content = messages.begin_body(begin), pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
-        self._sending.append(self._say(messages.BEGIN, number, head))
+        self._sending.append(b"\0" + self._say(messages.BEGIN, number, head))
         for at in range(0, len(content), self._packet_bytes):
             body = messages.OFFSET.pack(at) + content[at : at + self._packet_bytes]
             self._sending.append(self._say(messages.DATA, number, body))

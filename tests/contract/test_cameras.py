@@ -1,7 +1,9 @@
 """One battery that every camera passes. A new back end adds one line to CAMERAS."""
 
+import contextlib
 import dataclasses
 import itertools
+import os
 import pathlib
 import time
 
@@ -20,6 +22,9 @@ from hardware import (
     open_camera,
     register_camera,
 )
+from hardware.emulators.board import EmulatedBoard
+from hardware.emulators.board_on_line import BoardOnLine
+from hardware.emulators.terminal import Terminal
 from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError
 from hardware.isolated import IsolatedCamera
 from hardware.opencv import OpenCvCamera
@@ -93,6 +98,20 @@ def webcam(folder) -> Camera:
     return OpenCvCamera.at("0", driver, "linux", folder, folder)
 
 
+@contextlib.contextmanager
+def sensor_board(folder):
+    """The same sensor behind a real pseudo-terminal; the board looks through it once before its frame 0."""
+    sensor = SimulatedCamera(
+        lambda settings, sequence: expose(settings, max(0, sequence - 1)),
+        camera_id="SENSOR", shape=SHAPE, bit_depth=BIT_DEPTH, black_level_dn=64, exposure_s=0.01,
+    )  # fmt: skip
+    with (
+        BoardOnLine(EmulatedBoard(sensor, "1"), Terminal(folder / "board")),
+        open_camera(f"serial:{folder / 'board'}") as camera,
+    ):
+        yield camera
+
+
 @dataclasses.dataclass(frozen=True)
 class Expected:
     """What one camera is known for; `computed`: its pixels are those of `expose`."""
@@ -115,6 +134,8 @@ CAMERAS = {
     video_file: Expected(name="file-", shape=EVEN, bit_depth=16, raw=False),  # nothing proves what a file has been
     webcam: Expected(name="opencv-v4l2-0", computed=False),
 }
+if os.name == "posix":  # others have no pseudo-terminals
+    CAMERAS[sensor_board] = Expected(name="board-1")
 
 
 @pytest.fixture(params=CAMERAS, ids=lambda make: make.__name__)
