@@ -30,6 +30,7 @@ BAUD = 115_200
 WRITE_S = 4.0
 SLICE_S = 0.1
 AT_ONCE_BYTES = 65_536
+_SEE = "See 'lensless devices'"
 _DEVICE = re.compile(r"/dev/(tty[\w.-]+|cu\.[\w.-]+|pts/\d+)|COM\d{1,3}")
 
 
@@ -140,20 +141,18 @@ def device_of(place: str, listing: Callable[[], Iterable[Any]] = ports) -> str:
     """
     if place.startswith("id:"):
         return _by_number(place.removeprefix("id:"), listing)
-    real = place if place.startswith("COM") else os.path.realpath(place)
-    if "\0" in place or not _DEVICE.fullmatch(real):
-        raise ConfigurationError(
-            f"serial port {place!r:.200} is not the path of a device; expected e.g. /dev/ttyACM0, "
-            "/dev/serial/by-id/..., COM3 or id:SERIAL_NUMBER; see 'lensless devices'"
-        )
-    if real.startswith("COM"):
-        return real
+    if place.startswith("COM") and _DEVICE.fullmatch(place):
+        return place
     try:
+        real = os.path.realpath(place)
         kind = pathlib.Path(real).stat().st_mode
-    except OSError:
-        raise DeviceError(f"serial port '{place}' is not there; is it plugged in? See 'lensless devices'") from None
-    if not stat.S_ISCHR(kind):
-        raise ConfigurationError(f"'{place}' is not a device; expected a serial port; see 'lensless devices'")
+    except (OSError, ValueError):  # ValueError: a NUL
+        raise DeviceError(f"serial port {place!r:.200} is not there; is it plugged in? {_SEE}") from None
+    if not (stat.S_ISCHR(kind) and _DEVICE.fullmatch(real)):
+        raise ConfigurationError(
+            f"serial port {place!r:.200} is not a serial device; expected e.g. /dev/ttyACM0, "
+            f"/dev/serial/by-id/..., COM3 or id:SERIAL_NUMBER. {_SEE}"
+        )
     return real
 
 

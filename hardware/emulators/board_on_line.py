@@ -9,7 +9,7 @@ import numpy as np
 from hardware.closing import Closing
 from hardware.emulators.board import EmulatedBoard
 from hardware.emulators.terminal import Terminal
-from hardware.errors import ConfigurationError
+from hardware.errors import ConfigurationError, LenslessError
 
 IDLE_S = 0.02
 # Name: what stands behind it, what it does.
@@ -50,6 +50,7 @@ class BoardOnLine(Closing):
         self._shares = {"noise": 0.0, "loss": 0.0}
         self._orders: queue.Queue[tuple[str, float, threading.Event]] = queue.Queue()
         self._closed, self._due_s = threading.Event(), 0.0
+        self._failure: LenslessError | None = None
         self._thread = threading.Thread(target=self._run, name="board emulator", daemon=True)
         self._thread.start()
 
@@ -76,6 +77,11 @@ class BoardOnLine(Closing):
         while not done.wait(0.1) and self._thread.is_alive():
             pass
 
+    def check(self) -> None:
+        """Raises what the board's camera has ended with, if it has."""
+        if self._failure is not None:
+            raise self._failure
+
     def close(self) -> None:
         """End; a second call does nothing."""
         self._closed.set()
@@ -83,6 +89,13 @@ class BoardOnLine(Closing):
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._speak()
+        except LenslessError as error:  # of its camera: a recording has an end
+            self._failure = error
+            self.terminal.unplug()
+
+    def _speak(self) -> None:
         while not self._closed.is_set():
             self._obey_orders()
             if not self.terminal.plugged:

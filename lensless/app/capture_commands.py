@@ -13,7 +13,8 @@ from lensless.app.screen import Screen, guarded
 Camera = Annotated[
     str,
     typer.Argument(
-        help="Address: opencv:0, opencv:/dev/v4l/by-id/NAME, opencv:clip.mkv, simulated:RIG, replay:RECORDING; "
+        help="Address: opencv:0, opencv:/dev/v4l/by-id/NAME, opencv:clip.mkv, serial:/dev/ttyACM0, simulated:RIG, "
+        "replay:RECORDING; "
         "`lensless devices` lists them.",
         metavar="CAMERA",
     ),
@@ -136,6 +137,37 @@ def devices(json: o.Json = None) -> None:
 
 
 @guarded
+def board_emulator(
+    camera: Annotated[
+        str, typer.Argument(help="What its sensor sees: simulated:RIG, replay:RECORDING ...", metavar="CAMERA")
+    ] = "simulated:bare-v1",
+    link: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Symbolic link that follows the device when it is plugged in again, as in /dev/serial/by-id."
+        ),
+    ] = None,
+    serial: Annotated[str, typer.Option(help="The board's own number.")] = "EMULATED-1",
+    fps: Annotated[float, typer.Option(help="Frames per second at most.", min=0.01, max=10_000)] = 10.0,
+    baud: Annotated[
+        int | None, typer.Option(help="Bits per second of the line; without a limit by default.", min=300)
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help='To begin with, e.g. "noise 0.0001"; more can be typed while it runs.')
+    ] = None,
+    matrix: Annotated[str | None, typer.Option(help="Lamps that it has, as ROWSxCOLUMNS.", metavar="8x8")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long; until Ctrl-C by default.", min=0.1)] = None,
+    json: o.Json = None,
+) -> None:
+    """Be a sensor board without hardware, on a pseudo-terminal, with faults on demand."""
+    from lensless.app import board_emulator as job
+
+    screen = Screen(json)
+    lamps = None if matrix is None else job.lamps_of(matrix)
+    screen.result(job.run(screen, camera, link, serial, fps, baud, fault or [], lamps, seconds))
+
+
+@guarded
 def check(
     camera: Camera,
     frames: Annotated[
@@ -151,4 +183,4 @@ def check(
         raise typer.Exit(1)
 
 
-COMMANDS = (devices, check, record, info, repair, export)
+COMMANDS = (board_emulator, devices, check, record, info, repair, export)
