@@ -70,6 +70,7 @@ class FrameAssembler:
         sequence = self._carried_on(next_number)
         if sequence >= self.next:
             self._skip_to(sequence)
+        if self._open is not None and self._open[0] < sequence:
             self._open = None
 
     def _carried_on(self, number: int) -> int:

@@ -133,10 +133,13 @@ class SerialCamera(Closing):
         asked_ns = time.monotonic_ns()
         self._end_stream()
         frames: list[Frame] = []
+        in_vain = 0
         while len(frames) < n:
-            self._begin_stream(n - len(frames))
+            self._begin_stream((n - len(frames)) << in_vain)  # more of them where the line lets none through
+            in_vain += 1
             while len(frames) < n and (frame := self._next(asked_ns)) is not None:
                 frames.append(frame)
+                in_vain = 0
             self._check_open()
         return frames
 
@@ -193,8 +196,8 @@ class SerialCamera(Closing):
         self._until = first + count  # by the board's count
 
     def _end_stream(self) -> None:
-        if self._streaming:
-            self._streaming = False
+        if self._streaming or self._link.assembler.next < self._until:
+            self._streaming, self._until = False, 0
             self._device(lambda: self._link.stream(0, self._patience_s()))
         self._link.frames.clear()  # older than what is asked for now
 

@@ -169,7 +169,8 @@ class BoardLink(Closing):
         while self._answer is None:
             now_s = time.monotonic()
             if now_s >= until_s:
-                raise DeviceLost(f"it has not answered '{chr(kind)}' for {answer_s:.1f} s")
+                noise = f" ({self.damaged} damaged packets came)" if self.damaged else ""
+                raise DeviceLost(f"it has not answered '{chr(kind)}' for {answer_s:.1f} s{noise}")
             if now_s >= again_s:
                 self.port.write(request)
                 again_s = now_s + AGAIN_S

@@ -102,6 +102,7 @@ class Hello:
         for name, least, most in (("exposure_us", 1, 2**32 - 1), ("gain_db", -2e6, 2e6)):
             low, high = getattr(self, name)
             _expect(least <= low <= high <= most, name, "(lowest, highest)")
+        _expect(type(self.raw) is bool, "raw", "true or false")
         _expect(0 <= self.black_level_dn <= 0xFFFF, "black_level_dn", "0 to 65535")
         fits = self.matrix is None or (min(self.matrix) >= 1 and math.prod(self.matrix) <= MOST_LAMPS)
         _expect(fits, "matrix", f"(rows, columns) of at most {MOST_LAMPS} lamps")

@@ -1,0 +1,427 @@
+"""A sensor board as a camera, through real pseudo-terminals: what it promises, and what it says when it cannot."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import re
+import socket
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hardware import CameraSettings, SimulatedCamera, open_camera
+from hardware.emulators.board import EmulatedBoard
+from hardware.emulators.board_on_line import BoardOnLine
+from hardware.emulators.terminal import Terminal
+from hardware.errors import CameraError, CameraLost, ConfigurationError, DeviceError
+from hardware.same_camera import SameCamera
+from hardware.serial_board import messages
+from hardware.serial_board.address import BoardOptions, parse_place
+from hardware.serial_board.camera import SerialCamera
+from hardware.serial_board.clock import DRIFT, BoardClock
+from hardware.serial_board.packet import Packet, PacketReader, encode
+from hardware.stream import Ring, Stream
+
+if os.name != "posix":
+    pytest.skip("no pseudo-terminals here", allow_module_level=True)
+
+SHAPE = (24, 32)
+PROTOCOL = pathlib.Path(__file__).resolve().parents[3] / "hardware" / "firmware" / "PROTOCOL.md"
+
+
+def expose(settings: CameraSettings, sequence: int) -> np.ndarray:
+    return np.random.default_rng(sequence).integers(0, 4096, SHAPE).astype(np.uint16)
+
+
+def sensor() -> SimulatedCamera:
+    return SimulatedCamera(
+        expose, camera_id="S", shape=SHAPE, bit_depth=12, black_level_dn=5, exposure_s=0.001,
+        exposure_range_s=(1e-4, 0.01),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def plug(tmp_path):
+    """Plugs a board in; returns it and its port. `packet_bytes` is small, so that what happens happens in mid-frame."""
+    with contextlib.ExitStack() as plugged:
+
+        def put(board: EmulatedBoard | None = None, name: str = "board", **options) -> tuple[BoardOnLine, str]:
+            board = board or EmulatedBoard(sensor(), packet_bytes=100)
+            line = BoardOnLine(board, Terminal(tmp_path / name), **options)
+            plugged.enter_context(line)
+            return line, str(tmp_path / name)
+
+        yield put
+
+
+@pytest.fixture
+def talker(tmp_path):
+    """A device that is no board: each piece that it gets is given to `says`, whose answer it sends."""
+    with contextlib.ExitStack() as plugged:
+
+        def put(says) -> str:
+            terminal, ended = plugged.enter_context(Terminal(tmp_path / "talker")), threading.Event()
+
+            def run() -> None:
+                while not ended.is_set():
+                    terminal.write(says(terminal.read(0.02)))
+
+            thread = threading.Thread(target=run, daemon=True)
+            thread.start()
+            plugged.callback(thread.join)
+            plugged.callback(ended.set)
+            return str(tmp_path / "talker")
+
+        yield put
+
+
+def test_frames_are_those_of_the_sensor_with_the_facts_that_the_board_tells(plug):
+    _, port = plug()
+    with open_camera(f"serial:{port}?exposure_s=0.002&gain_db=3.5") as camera:
+        before_ns = time.monotonic_ns()
+        frames = camera.snap(4)
+        for frame in frames:
+            assert (frame.pixels == expose(None, frame.meta.sequence + 1)).all()
+            assert before_ns <= frame.meta.t_host_ns <= time.monotonic_ns()
+        meta = frames[0].meta
+        assert (meta.exposure_s, meta.gain_db, meta.black_level_dn, meta.bit_depth) == (0.002, 3.5, 5, 12)
+        assert meta.raw and meta.t_device_ns > 0 and camera.camera_id == "board-EMULATED-1"
+        assert camera.facts["sensor"] == "S" and camera.facts["mode"] == "32x24 Mono12"
+
+
+def test_settings_are_what_the_board_has_read_back(plug):
+    _, port = plug()
+    with open_camera(f"serial:{port}") as camera:
+        applied = camera.configure(CameraSettings(exposure_s=0.5))  # the sensor can do 10 ms
+        assert applied.exposure_s == pytest.approx(0.01) and camera.snap(1)[0].meta.exposure_s == applied.exposure_s
+        with pytest.raises(ConfigurationError, match=r"region.*mode= in its address"):
+            camera.configure(CameraSettings(region=(0, 0, 4, 4)))
+
+
+def test_another_mode_is_asked_for_by_the_address(plug):
+    _, port = plug()
+    with open_camera(f"serial:{port}?mode=1") as camera:
+        assert camera.snap(1)[0].shape == (12, 16)
+    with pytest.raises(ConfigurationError, match=r"no mode 7; it has 0: 32x24 Mono12, 1: 16x12 Mono12"):
+        open_camera(f"serial:{port}?mode=7")
+
+
+def test_frames_that_the_line_loses_are_counted_in_the_next(plug):
+    line, port = plug()
+    with open_camera(f"serial:{port}") as camera:
+        line.do("noise 0.0003")
+        frames = camera.snap(40) + list(itertools.islice(camera.frames(), 40))
+        assert [frame.meta.sequence for frame in frames] == sorted({frame.meta.sequence for frame in frames})
+        lost, expected = 0, 0
+        for frame in frames:
+            assert frame.meta.sequence == expected + frame.meta.lost_before
+            assert (frame.pixels == expose(None, frame.meta.sequence + 1)).all()
+            lost, expected = lost + frame.meta.lost_before, frame.meta.sequence + 1
+        assert lost > 0
+        line.do("noise 0")
+        assert camera.snap(1)[0].meta.sequence + 1 == line.board.taken
+
+
+def test_a_quiet_line_loses_nothing_however_frames_are_asked_for(plug):
+    _, port = plug()
+    with open_camera(f"serial:{port}") as camera:
+        frames = [frame for count in (1, 1, 3, 1, 7) * 8 for frame in camera.snap(count)]
+        assert [frame.meta.sequence for frame in frames] == list(range(104))
+        assert camera.facts["lost_frames"] == camera.facts["damaged_packets"] == 0
+
+
+def test_a_line_that_lets_no_frame_through_is_lost_with_its_numbers(plug):
+    line, port = plug()
+    with open_camera(f"serial:{port}") as camera:
+        line.do("noise 0.005")
+        with pytest.raises(CameraLost, match=r"frames in a row came damaged.*\d+ damaged packets.*shorter cable"):
+            camera.snap(1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("unplug", "pulled out"),
+        ("restart", "started anew"),
+        ("mode", "from 32x24 Mono12 to 16x12 Mono12 by itself"),
+        ("stall 4", "has not answered"),
+    ],
+)
+def test_a_fault_in_mid_stream_is_one_clear_error_within_2_s(plug, fault, says):
+    line, port = plug()
+    with open_camera(f"serial:{port}") as camera:
+        running = camera.frames()
+        last = next(running).meta.sequence
+        line.do(fault)
+        began_s = time.monotonic()
+        with pytest.raises(CameraLost, match=rf"is lost after frame \d+: .*{says}.*open it anew"):
+            for frame in running:
+                assert frame.meta.sequence == last + 1 + frame.meta.lost_before
+                last = frame.meta.sequence
+        assert time.monotonic() - began_s < 2.2
+        with pytest.raises(CameraLost):
+            camera.snap(1)
+
+
+def test_a_stream_goes_on_with_the_same_board_under_another_name_and_with_no_other(plug):
+    line, port = plug(fps=200)
+    first_name = line.terminal.path
+    with Stream(
+        SameCamera(f"serial:{port}"), ring=Ring(2**20, "drop-oldest"), wanted=CameraSettings(exposure_s=0.004)
+    ) as stream:
+        frames = stream.frames()
+        before = next(frames)
+        line.do("unplug")
+        line.do("replug")
+        while (after := next(frames)).meta.t_device_ns <= before.meta.t_device_ns or stream.camera_id is None:
+            before = after
+        assert line.terminal.path != first_name and after.meta.exposure_s == 0.004
+        assert after.meta.sequence > before.meta.sequence
+        line.board.hello = dataclasses.replace(line.board.hello, serial="ANOTHER")
+        line.do("restart")
+        time.sleep(1.0)
+        assert stream.camera_id == "board-EMULATED-1" and stream.state != "running"
+
+
+def test_it_is_known_by_its_usb_serial_number(plug):
+    line, _ = plug()
+
+    def listing():
+        return [SimpleNamespace(device=line.terminal.path, serial_number="E66", description="Pico")]
+
+    with SerialCamera(line.terminal.path, listing=listing) as camera:
+        assert camera.facts["address"] == "serial:id:E66"
+    line.do("replug")
+    with SerialCamera("id:E66?exposure_s=0.003", listing=listing) as camera:
+        assert camera.facts["address"] == "serial:id:E66?exposure_s=0.003" and camera.snap(1)
+    with pytest.raises(CameraError, match=r"no serial port with serial number 'E67'.*there is 'E66'"):
+        SerialCamera("id:E67", listing=listing)
+    with pytest.raises(ConfigurationError, match=r"is that of .* and .*by-path"):
+        SerialCamera("id:E66", listing=lambda: listing() * 2)
+
+
+def test_a_port_in_use_is_refused_and_its_user_goes_on(plug):
+    _, port = plug()
+    with open_camera(f"serial:{port}") as camera:
+        with pytest.raises(CameraError, match="another program has it open"):
+            open_camera(f"serial:{port}")
+        assert camera.snap(1)
+
+
+def test_a_silent_port_and_one_that_is_no_board_are_told_apart(talker):
+    place = talker(lambda data: b"")
+    with pytest.raises(CameraError, match=r"is silent: no board has answered for 0 s.*firmware"):
+        SerialCamera(place, hello_s=0.3)
+    place = talker(lambda data: b"$GPGGA,12\r\n" if data else b"")
+    with pytest.raises(CameraError, match=r"is no sensor board, or of another speed: \d+ bytes came.*baud="):
+        SerialCamera(place, hello_s=0.4)
+
+
+def test_a_board_of_a_newer_protocol_says_so(plug):
+    _, port = plug(EmulatedBoard(sensor(), version=2))
+    with pytest.raises(CameraError, match=r"it speaks protocol 2, this program 1; update"):
+        open_camera(f"serial:{port}")
+
+
+def test_a_board_that_is_reset_by_the_opening_is_waited_for(talker):
+    """Deaf for a while, as in a boot loader, then it says hello by itself."""
+    board, opened = EmulatedBoard(sensor()), []
+
+    def says(data: bytes) -> bytes:
+        opened.extend([time.monotonic()] if data and not opened else [])
+        if not opened or time.monotonic() < opened[0] + 0.7:
+            return b"boot ROM v3\r\n" if data else b""
+        return board.take(data) + b"".join(iter(board.next_packet, b""))
+
+    with SerialCamera(talker(says), hello_s=3) as camera:
+        assert camera.snap(2)
+
+
+def test_a_board_that_starts_again_and_again_says_so(talker):
+    board, reader = EmulatedBoard(sensor()), PacketReader()
+
+    def says(data: bytes) -> bytes:
+        asked = [packet.kind for packet in reader.feed(data)]
+        return board.restart() if asked and messages.HELLO_WANTED not in asked else board.take(data)
+
+    with pytest.raises(CameraError, match=r"started again 3 times.*power.*dtr=off"):
+        SerialCamera(talker(says), hello_s=2)
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        b"", b"[" * 4000, b"[]", b"{}", b'{"protocol": "1"}', b"\xff\xfe", b'{"protocol": 1e999}', b'{"protocol": 1}',
+        *(
+            ("protocol", value) for value in (0, -1, None, True)
+        ),
+        ("serial", ""), ("serial", "a\x1b[2J"), ("serial", "a" * 65), ("modes", 7), ("modes", [7]), ("modes", [{}]),
+        ("modes", [{"rows": 60000, "columns": 60000, "bit_depth": 16, "pixel_format": "Mono16"}]),
+        ("modes", [{"rows": True, "columns": 4, "bit_depth": 8, "pixel_format": "Mono8"}]),
+        ("modes", [{"rows": 4, "columns": 4, "bit_depth": 0, "pixel_format": "Mono8"}]),
+        ("exposure_us", [5, 1]), ("exposure_us", "ab"), ("gain_db", [0, float("nan")]), ("black_level_dn", -1),
+        ("raw", "yes"), ("matrix", [1000, 1000]), ("matrix", [0.5, 3]), ("matrix", 5), ("black_level_dn", "8"),
+    ],
+)  # fmt: skip
+def test_a_hello_of_nonsense_is_one_clear_error(talker, hello):
+    good = json.loads(EmulatedBoard(sensor()).hello.to_json())
+    body = hello if isinstance(hello, bytes) else json.dumps(good | {hello[0]: hello[1]}).encode()
+    reader = PacketReader()
+
+    def says(data: bytes) -> bytes:
+        return b"".join(encode(Packet(messages.HELLO, 7, packet.number, body)) for packet in reader.feed(data))
+
+    with pytest.raises(CameraError, match=r"is not understood: .+; update its firmware"):
+        SerialCamera(talker(says), hello_s=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (messages.BEGIN, messages.begin_body(messages.Begin(0, 65535, 65535, 16, 1000, 0, 0, None))),
+        (messages.BEGIN, b"short"),
+        (messages.BEGIN, messages.begin_body(messages.Begin(9, *SHAPE, 12, 1000, 0, 0, None))),
+        (messages.BEGIN, messages.begin_body(messages.Begin(0, *SHAPE, 12, 0, 0, 0, None))),
+        (messages.STREAMING, b"x"),
+    ],
+)
+def test_a_board_that_sends_what_no_board_may_is_told_of(talker, kind, body):
+    board, reader = EmulatedBoard(sensor()), PacketReader()
+
+    def says(data: bytes) -> bytes:
+        asked = b"".join(
+            encode(Packet(kind, board.boot, 0, body)) for one in reader.feed(data) if one.kind == messages.STREAM
+        )
+        return board.take(data) + asked * (board.begins_frame)
+
+    with SerialCamera(talker(says)) as camera, pytest.raises(CameraError, match=r"is not understood: .+update"):
+        camera.snap(1)
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("", "is not a serial device"),
+        ("/dev/nothing-here", "is not there"),
+        ("/dev/null", "is not a serial device"),
+        ("/etc/passwd", "is not a serial device"),
+        ("spy:///dev/null?file=/tmp/x", "no option 'file'"),
+        ("socket://127.0.0.1:9", "is not there"),
+        ("loop://", "is not there"),
+        ("rfc2217://127.0.0.1:9", "is not there"),
+        ("/dev/ttyACM0?mode=x", "expected a number from 0 on"),
+        ("/dev/ttyACM0?mode=1&mode=2", "stands twice"),
+        ("/dev/ttyACM0?exposure=1", r"did you mean exposure_s="),
+        ("/dev/ttyACM0?baud=0", "expected bits per second"),
+        ("/dev/ttyACM0?exposure_s=-1", "expected a number above 0"),
+        ("/dev/ttyACM0?exposure_s=1e999", "expected a number above 0"),
+        ("/dev/ttyACM0?dtr=maybe", "expected on or off"),
+    ],
+)
+def test_an_address_that_cannot_be_is_one_clear_error(place, says):
+    with pytest.raises((CameraError, ConfigurationError), match=says):
+        open_camera(f"serial:{place}")
+
+
+def test_nothing_is_ever_opened_as_a_url(tmp_path):
+    """pyserial's `spy://` writes the file that it is given, `socket://` connects."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        server.settimeout(0.2)
+        spied = tmp_path / "spied"
+        for place in (f"spy:///dev/null?file={spied}", f"socket://127.0.0.1:{server.getsockname()[1]}"):
+            with pytest.raises((CameraError, ConfigurationError)):
+                open_camera(f"serial:{place}")
+        assert not spied.exists()
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_options_of_an_address():
+    asked = parse_place("/dev/ttyACM0?mode=1&exposure_s=1e-3&gain_db=-2.5&baud=921600&dtr=off")
+    assert asked == ("/dev/ttyACM0", BoardOptions(mode=1, exposure_s=1e-3, gain_db=-2.5, baud=921_600, dtr="off"))
+
+
+def test_close_from_another_thread_ends_a_reader_and_tells_the_board_to_stop(plug):
+    line, port = plug()
+    camera = open_camera(f"serial:{port}")
+    got = []
+    thread = threading.Thread(target=lambda: got.extend(camera.frames()))
+    thread.start()
+    while not got:
+        time.sleep(0.001)
+    camera.close()
+    thread.join(2)
+    assert not thread.is_alive()
+    until_s = time.monotonic() + 2
+    while line.board.in_frame or line.board.begins_frame:
+        assert time.monotonic() < until_s, "the board goes on"
+        time.sleep(0.01)
+
+
+def test_a_host_that_was_killed_leaves_a_board_that_the_next_one_can_use(plug):
+    _, port = plug()
+    first = open_camera(f"serial:{port}")
+    next(first.frames())
+    first._link.port.close()  # without a word: the board goes on sending
+    with open_camera(f"serial:{port}") as camera:
+        numbers = [frame.meta.sequence for frame in camera.snap(3)]
+        assert numbers == [0, 1, 2] and camera.snap(1)[0].meta.lost_before == 0
+
+
+def test_the_clock_of_a_board_is_known_as_well_as_its_answers_allow():
+    offset_ns = 5_000_000_123
+    clock = BoardClock(offset_ns - 400_000, 0, offset_ns + 600_000)
+    assert abs(clock.host_ns(0) - offset_ns) <= 500_000
+    for second in range(1, 100):  # a crystal that is 80 parts in a million slow, and frames that take 2 to 3 ms to come
+        truth_ns = offset_ns + second * 10**9
+        clock_us = round(second * 1e6 * (1 - 80e-6))
+        clock.arrived(clock_us, truth_ns + 2_000_000 + (second * 7919 % 1000) * 1000)
+        if second % 10 == 0:
+            clock.answered(truth_ns - 200_000, clock_us, truth_ns + 300_000)
+            assert abs(clock.host_ns(clock_us) - truth_ns) <= 500_000
+        assert abs(clock.host_ns(clock_us) - truth_ns) <= 500_000 + 10 * DRIFT * 1e9
+
+
+def test_lamps_on_a_board_of_their_own_are_no_camera(plug):
+    board = EmulatedBoard(sensor(), matrix=(8, 8))
+    board.hello = dataclasses.replace(board.hello, modes=())
+    _, port = plug(board)
+    with pytest.raises(ConfigurationError, match="has no sensor; it shows patterns only"):
+        open_camera(f"serial:{port}")
+
+
+def test_a_fault_that_is_none_is_refused(plug):
+    line, _ = plug()
+    for fault in ("explode", "noise", "noise x", "noise 2", "unplug 3", "stall -1", ""):
+        with pytest.raises(ConfigurationError, match="expected"):
+            line.do(fault)
+
+
+def test_vectors_of_the_written_protocol_are_what_is_sent():
+    text = PROTOCOL.read_text()
+    lines = [bytes.fromhex(line) for line in re.findall(r"^    ((?:[0-9a-f]{2} )+00)$", text, re.M)]
+    packets = [packet for line in lines for packet in PacketReader().feed(line)]
+    assert [chr(packet.kind) for packet in packets] == ["h", "c", "B", "D", "E"]
+    assert b"".join(lines) == b"".join(map(encode, packets))
+    wanted, begin = messages.configure_of(packets[1].body), messages.begin_of(packets[2].body)
+    assert wanted == messages.Settings(1, 10_000, None)
+    assert begin == messages.Begin(0, 2, 3, 8, 5000, 0, 123_456, 23.5)
+
+
+def test_a_device_error_is_not_swallowed_when_a_port_is_closed_while_it_is_asked(plug):
+    line, port = plug()
+    camera = open_camera(f"serial:{port}")
+    line.do("stall 1")
+    thread = threading.Thread(target=lambda: (time.sleep(0.2), camera.close()))
+    thread.start()
+    with pytest.raises((CameraError, DeviceError), match="closed"):
+        camera.snap(1)
+    thread.join()
