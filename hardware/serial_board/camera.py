@@ -14,6 +14,7 @@ from hardware.frame import CameraSettings, Frame, FrameMeta
 from hardware.serial_board import messages
 from hardware.serial_board.address import parse_place
 from hardware.serial_board.assembly import BoardFrame
+from hardware.serial_board.led_matrix import LedMatrix
 from hardware.serial_board.link import ANSWER_S, HELLO_S, BoardLink
 from hardware.serial_board.messages import Settings
 from hardware.serial_port import SerialPort, ports
@@ -98,6 +99,15 @@ class SerialCamera(Closing):
             "damaged_packets": self._link.damaged,
             "lost_frames": self._link.assembler.lost,
         }
+
+    @property
+    def lamps(self) -> LedMatrix:
+        """The lamps of this board; used between `snap`s, in the thread of the camera.
+
+        Raises:
+            ConfigurationError: it has none.
+        """
+        return LedMatrix(self._link, own=False)
 
     def configure(self, wanted: CameraSettings) -> CameraSettings:
         """Exposure and gain, as the board has read them back from its sensor.

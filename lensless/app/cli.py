@@ -305,6 +305,16 @@ def bench_record(
     screen.result(record.run(screen, folder, minutes))
 
 
+@bench.command("serial")
+@guarded
+def bench_serial(json: o.Json = None) -> None:
+    """How fast bytes of a sensor board become frames, also hostile bytes, and how late frames come (20 seconds)."""
+    from lensless.app.bench import serial
+
+    screen = Screen(json)
+    screen.result(serial.run(screen))
+
+
 @app.command()
 @guarded
 def doctor(json: o.Json = None) -> None:

@@ -19,12 +19,13 @@ from hardware import CameraSettings, SimulatedCamera, open_camera
 from hardware.emulators.board import EmulatedBoard
 from hardware.emulators.board_on_line import BoardOnLine
 from hardware.emulators.terminal import Terminal
-from hardware.errors import CameraError, CameraLost, ConfigurationError, DeviceError
+from hardware.errors import CameraError, CameraLost, ConfigurationError, DeviceError, DeviceLost
 from hardware.same_camera import SameCamera
 from hardware.serial_board import messages
 from hardware.serial_board.address import BoardOptions, parse_place
 from hardware.serial_board.camera import SerialCamera
 from hardware.serial_board.clock import DRIFT, BoardClock
+from hardware.serial_board.led_matrix import LedMatrix
 from hardware.serial_board.packet import Packet, PacketReader, encode
 from hardware.stream import Ring, Stream
 
@@ -396,6 +397,28 @@ def test_lamps_on_a_board_of_their_own_are_no_camera(plug):
     _, port = plug(board)
     with pytest.raises(ConfigurationError, match="has no sensor; it shows patterns only"):
         open_camera(f"serial:{port}")
+
+
+def test_lamps_show_what_they_are_given_beside_the_sensor_or_alone(plug):
+    line, port = plug(EmulatedBoard(sensor(), matrix=(2, 3)))
+    picture = np.array([[0, 0.5, 1], [0.1, 0, 0.25]])
+    with open_camera(f"serial:{port}") as camera:
+        camera.lamps.show(picture)
+        assert line.board.lamps == bytes([0, 128, 255, 26, 0, 64])
+        assert camera.snap(1)
+        camera.lamps.clear()
+        assert line.board.lamps == bytes(6)
+    with LedMatrix.at(port) as lamps:
+        lamps.show(picture)
+        assert line.board.lamps[2] == 255
+        line.do("restart")
+        with pytest.raises(DeviceLost, match=r"lamps at '.*' are lost: it has started anew; connect them again"):
+            lamps.clear()
+    _, dark = plug(name="no-lamps")
+    with pytest.raises(ConfigurationError, match="has no lamps"):
+        LedMatrix.at(dark)
+    with open_camera(f"serial:{dark}") as camera, pytest.raises(ConfigurationError, match="has no lamps"):
+        camera.lamps.clear()
 
 
 def test_a_fault_that_is_none_is_refused(plug):
