@@ -14,6 +14,9 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lensless needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --editable '.[dev]'
+	@npm install --silent --no-audit --no-fund --prefix $(VENV)/micropython \
+		@micropython/micropython-webassembly-pyscript@1.27.0 >/dev/null 2>&1 \
+		|| echo 'MicroPython is not there: its tests are skipped'
 	@touch $@
 
 demo: install
