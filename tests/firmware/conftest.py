@@ -33,10 +33,10 @@ def arduino_command(tmp_path_factory) -> list[str]:
 @pytest.fixture(scope="session")
 def micropython_command() -> list[str]:
     node = shutil.which("node")
-    if node is None or not MICROPYTHON.is_file():
-        pytest.skip(
-            f"no {'node' if node is None else 'MicroPython'}; with npm there, 'make install' brings MicroPython"
-        )
+    if node is None:
+        pytest.skip("no node to run MicroPython with")
+    if not MICROPYTHON.is_file():
+        pytest.skip("no MicroPython; 'make install' brings it where npm is")
     return [node, str(HERE / "run_micropython.mjs"), str(MICROPYTHON)]
 
 

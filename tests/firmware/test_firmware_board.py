@@ -161,6 +161,16 @@ def test_frames_that_the_host_did_not_take_keep_their_numbers(firmware):
         assert np.array_equal(frame.pixels, pixels(0, frame.sequence))
 
 
+def test_a_frame_that_was_cut_short_is_not_gone_on_with(firmware):
+    stall, go = ("W", struct.pack("<I", 100)), ("W", struct.pack("<I", 2**32 - 1))
+    requests = [("N", struct.pack("<II", BOOT, 0)), ask(messages.STREAM, 1, count(2)), turns(5), stall, turns(1), go]
+    answers = firmware.answers([*requests, turns(100)])
+    before, behind = (kinds(list(PacketReader().feed(answers[at]))) for at in (2, 6))
+    assert before.startswith("SB")
+    assert behind.startswith("BD")
+    assert behind.endswith("ES")
+
+
 def test_a_stop_is_at_once_and_the_frame_that_is_given_up_keeps_its_number(firmware):
     """Wherever in the frame it comes: while it is exposed, between its packets, behind them."""
     stream, stop, one = (ask(messages.STREAM, at, count(n)) for at, n in enumerate((messages.FOR_EVER_FRAMES, 0, 1), 1))
@@ -173,6 +183,8 @@ def test_a_stop_is_at_once_and_the_frame_that_is_given_up_keeps_its_number(firmw
         assert assembler.next == stopped + 1
         assert frames[-1].sequence == stopped
         assert assembler.accepted + assembler.lost == assembler.next
+        for frame in frames:
+            assert np.array_equal(frame.pixels, pixels(0, frame.sequence))
 
 
 def test_settings_take_effect_between_two_frames(firmware):
