@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Self
 
 from hardware import CameraSettings, Frame
@@ -129,18 +130,26 @@ class _Signals:
         self.came += 1
         if self.came > 1:
             raise KeyboardInterrupt
-        # Not by way of the screen, which may be in the middle of a line.
-        os.write(2, b"\nstopping: writing the frames that wait; once more gives them up\n")
+        # Not by way of the screen, which may be in the middle of a line; a terminal that was closed takes nothing.
+        with suppress(OSError):
+            os.write(2, b"\nstopping: writing the frames that wait; once more gives them up\n")
 
 
 def _wanted(
     stream: Stream, ring: Ring, wish: Wish, screen: Screen, signals: _Signals, events: queue.SimpleQueue
 ) -> Iterator[Frame]:
-    """The frames that are to be recorded; keeps people informed. The end comes behind all that was captured."""
+    """The frames that are to be recorded; keeps people informed. The end comes behind all that was captured.
+
+    Raises:
+        LenslessError: what ended the stream, before there was enough.
+        KeyboardInterrupt: it was asked to end.
+    """
     taken, began_s = 0, None
     with screen.following(f"recording {wish.address}", wish.frames) as watch:
-        while (wish.frames is None or taken < wish.frames) and not ring.ended:
-            frame = stream.get(MOST_SILENT_S)
+        while wish.frames is None or taken < wish.frames:
+            frame = stream.get(MOST_SILENT_S)  # behind the last frame it raises, or there is none
+            if frame is None and ring.ended:
+                break
             _tell(events, screen)
             if frame is not None and began_s is None:
                 began_s = time.monotonic()  # a simulated rig traces its rays before the first one

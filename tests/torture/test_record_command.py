@@ -159,6 +159,22 @@ def test_a_camera_that_hangs_and_does_not_come_back_in_time_is_exit_code_3_and_k
     assert "recorded 20" in said and check_whole(tmp_path / "b") == 20
 
 
+def test_what_ends_a_recording_early_is_its_error_with_frames_still_waiting_for_the_disk(tmp_path):
+    assert "allow losses" in run("record", "fake:large", "--out", tmp_path / "a", "--ring-mib", 1, code=4)  # Overrun
+    write_ffv1(tmp_path / "clip.mkv", noise(60, (40, 50)))
+    whole = (tmp_path / "clip.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    said = run("record", f"opencv:{tmp_path / 'cut.mkv'}", "--out", tmp_path / "cut", code=5)
+    assert "recorded" in said and 0 < check_whole(tmp_path / "cut") < 60
+    run("record", f"opencv:{tmp_path / 'clip.mkv'}", "--out", tmp_path / "b.h5")
+    with Recording.open(tmp_path / "b.h5") as recording:
+        pixels = recording[25].pixels.tobytes()
+    damaged = (tmp_path / "b.h5").read_bytes().replace(pixels, pixels[:-1] + bytes([pixels[-1] ^ 1]))
+    (tmp_path / "b.h5").write_bytes(damaged)
+    assert "frame 25" in run("record", f"replay:{tmp_path / 'b.h5'}", "--out", tmp_path / "c", code=5)
+    assert check_whole(tmp_path / "c") == 25
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
