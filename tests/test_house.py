@@ -33,7 +33,7 @@ NEIGHBOURS = {("lensless.sharing", "lensless.nn")}
 # Who may import what, as patterns of paths ("*" also stands for "/"); everybody else may not.
 FENCES = {
     "cv2": ("hardware/opencv/handle.py", "hardware/display.py", "lensless/app/*encode*.py"),
-    "serial": ("hardware/serial_board.py", "hardware/stage.py"),
+    "serial": ("hardware/serial_port.py",),
     "h5py": ("hardware/recording/*.py", "lensless/app/bench/record.py"),  # what ours is measured beside
     "tomllib": ("lensless/app/*.py",),
     "pydantic": ("lensless/app/*.py",),

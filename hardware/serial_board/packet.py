@@ -95,11 +95,13 @@ def stuff(data: bytes) -> bytes:
 
 
 def unstuff(line: bytes) -> bytes | None:
-    """What was stuffed into `line`, which holds no zero; None if its lengths do not add up."""
+    """What was stuffed into `line`; None if it holds a zero, or its lengths do not add up."""
     # Each length byte becomes the zero that it stands for; those that stand for none, after a full run, are taken out.
     out, at, end, without = bytearray(line), 0, len(line), []
     while at < end:
         run = out[at]
+        if not run:
+            return None
         out[at] = 0
         at += run
         if run == 255:

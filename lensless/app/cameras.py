@@ -3,9 +3,10 @@
 import dataclasses
 import os
 import sys
+from typing import Any
 
-from hardware.devices import VideoDevice
 from hardware.devices import devices as video_devices
+from hardware.serial_port import ports
 from lensless.app.screen import Screen
 
 _RESTS_ON = {
@@ -22,28 +23,47 @@ def devices(screen: Screen) -> dict:
         rows = [[f"opencv:id:{one.camera_id}", one.name, one.path, _RESTS_ON[one.identity]] for one in found]
         screen.table("Cameras", ["address", "name", "now at", "known by"], rows)
         for one in found:
-            if problem := _problem(one):
+            if problem := _problem(one.path, "video"):
                 screen.say(problem)
         screen.say(f"Look at one with: lensless check opencv:id:{found[0].camera_id}")
     else:
         screen.say(_why_none())
+    boards = [_board(port) for port in ports()]
+    if boards:
+        rows = [
+            [one["address"], one["name"], one["path"], one["usb_serial"] or "its name, which may change"]
+            for one in boards
+        ]
+        screen.table("Serial ports, with a sensor board or without", ["address", "name", "now at", "known by"], rows)
+        for one in boards:
+            if problem := _problem(one["path"], "dialout"):
+                screen.say(problem)
     screen.table(
         "Without a device",
         ["address", "", "needs"],
         [
             ["simulated:cannula-v1", "a simulated rig before a display; also bare-v1, or a rig file", "nothing"],
             ["replay:RECORDING", "what `lensless record` wrote", "a recording"],
+            ["serial:PORT", "`lensless board-emulator`, a sensor board on a pseudo-terminal", "nothing"],
             ["opencv:FILE.mkv", "a video file, best a lossless one (FFV1)", "a video file"],
         ],
     )
-    return {"cameras": [dataclasses.asdict(one) | {"address": f"opencv:id:{one.camera_id}"} for one in found]}
+    cameras = [dataclasses.asdict(one) | {"address": f"opencv:id:{one.camera_id}"} for one in found]
+    return {"cameras": cameras, "serial_ports": boards}
 
 
-def _problem(device: VideoDevice) -> str | None:
-    if os.access(device.path, os.R_OK | os.W_OK):
+def _board(port: Any) -> dict[str, str | None]:
+    """A serial port as pyserial lists it."""
+    unique = port.serial_number if port.serial_number else None
+    address = f"serial:id:{unique}" if unique else f"serial:{port.device}"
+    return {"address": address, "name": port.description, "path": port.device, "usb_serial": unique}
+
+
+def _problem(path: str, group: str) -> str | None:
+    if os.access(path, os.R_OK | os.W_OK):
         return None
     return (
-        f"{device.path} may not be opened by this user; on most systems: sudo usermod -aG video $USER, "
+        f"{path} may not be opened by this user; on most systems: sudo usermod -aG {group} $USER, "
         "then log out and in again"
     )
 
