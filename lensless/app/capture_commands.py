@@ -79,7 +79,7 @@ def record(
     wish = job.Wish(
         camera, out, frames, seconds, settings, policy.value, ring_mib, retries, durability.value, rotate_frames, sha256
     )
-    screen = Screen(json)
+    screen = Screen(json, lasting=True)
     screen.result(job.record(wish, screen))
 
 
@@ -105,7 +105,7 @@ def repair(
     """Copy every frame that can be verified from a killed or damaged recording into a new one."""
     from lensless.app import recordings
 
-    screen = Screen(json)
+    screen = Screen(json, lasting=True)
     screen.result(recordings.repair(recording, out, screen))
 
 
@@ -123,7 +123,7 @@ def export(
     """Write the raw frames of a recording as TIFF or NPY, unchanged, for other programs."""
     from lensless.app import recordings
 
-    screen = Screen(json)
+    screen = Screen(json, lasting=True)
     screen.result(recordings.export(recording, out, frames, screen))
 
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -39,17 +39,20 @@ class Screen:
     Args:
         json_to: where the result goes as JSON: a file, "-" for standard output (people's text then goes to standard
             error), None for nowhere.
+        lasting: whether the work goes on when nothing can be shown any more (`| head`, a terminal that was closed); a
+            capture must not end for that.
 
     Raises:
         StorageError: JSON is to go where a folder stands; said at once, and not after hours of work.
     """
 
-    def __init__(self, json_to: str | None = None):
+    def __init__(self, json_to: str | None = None, lasting: bool = False):
         if json_to is not None and pathlib.Path(json_to).is_dir():
             raise StorageError(f"cannot write {json_to}: it is a folder; name a file with --json")
         self.json_to = json_to
         # Names of files and classes are shown as they are: "[red]" is no colour in them, ":key:" no picture.
-        self.console = Console(stderr=json_to == "-", highlight=False, markup=False, emoji=False)
+        to = _Lasting(json_to == "-") if lasting else None
+        self.console = Console(file=to, stderr=json_to == "-", highlight=False, markup=False, emoji=False)
 
     def say(self, text: str) -> None:
         self.console.print(plain(text), soft_wrap=True)  # a path that is broken into lines cannot be copied
@@ -155,6 +158,48 @@ class Screen:
         with self.console.status(plain(what)) if self.console.is_terminal else contextlib.nullcontext():
             yield
         self.say(f"{what}: {time.perf_counter() - began_s:.1f} s")
+
+
+class _Lasting:
+    """Standard output, or standard error: where that takes no more, it says so once, and then writes nowhere."""
+
+    def __init__(self, stderr: bool):
+        self._stderr = stderr
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._lose(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lose(error)
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        return self._stream.encoding
+
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._stderr else sys.stdout
+
+    def _lose(self, error: OSError) -> None:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+        if not self._stderr:
+            text = f"nothing more can be shown (standard output: {error.strerror}); the work goes on\n"
+            with contextlib.suppress(OSError):  # standard error may be the same pipe: there is nowhere left to say it
+                os.write(sys.stderr.fileno(), text.encode())
 
 
 def plain(text: str) -> str:

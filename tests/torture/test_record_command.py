@@ -19,10 +19,10 @@ from hardware import Recording, open_camera
 CHILD = pathlib.Path(__file__).with_name("command_child.py")
 
 
-def start(*arguments: object) -> subprocess.Popen:
+def start(*arguments: object, to: tuple = (subprocess.PIPE, subprocess.PIPE)) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))}
     command = [sys.executable, str(CHILD), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stdout=to[0], stderr=to[1], text=True, env=environment)
 
 
 def run(*arguments: object, code: int = 0) -> str:
