@@ -16,10 +16,10 @@ def check_place(path: pathlib.Path, next_step: str) -> None:
     """
     if path.exists() and not path.is_file() and not path.is_dir():  # a pipe or /dev/null
         return
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".lensless-"):
             pass
     except OSError as error:

@@ -53,6 +53,6 @@ def test_a_place_is_tried_and_left_as_it_was(tmp_path):
     text_file.check_place(tmp_path / "new folder" / "page.html", "")
     text_file.check_place(pathlib.Path("/dev/null"), "")
     assert os.listdir(tmp_path) == []
-    for wrong in (tmp_path, pathlib.Path(__file__) / "page.html"):
+    for wrong in (tmp_path, pathlib.Path("/"), pathlib.Path(__file__) / "page.html"):
         with pytest.raises(StorageError, match=r"cannot write .*name another"):
             text_file.check_place(wrong, "name another")
