@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from hardware import PatternSource, SimulatedDisplay
+from hardware import PatternSource, SimulatedCamera, SimulatedDisplay
+from hardware.emulators.board import EmulatedBoard
+from hardware.emulators.board_on_line import BoardOnLine
 from hardware.emulators.grbl import Grbl
+from hardware.emulators.terminal import Terminal
 from hardware.errors import ConfigurationError
 from hardware.lamp_on_stage import LampOnStage
+from hardware.serial_board.led_matrix import LedMatrix
 from hardware.stage import Stage
 
 SHAPE = (3, 4)
@@ -40,7 +44,20 @@ def lamp_on_stage() -> Iterator[tuple[PatternSource, Shown]]:
         yield lamp, shown
 
 
-SOURCES = [simulated, lamp_on_stage]
+@contextlib.contextmanager
+def led_matrix() -> Iterator[tuple[PatternSource, Shown]]:
+    sensor = SimulatedCamera(
+        lambda settings, sequence: np.zeros((4, 4), np.uint8),
+        camera_id="S", shape=(4, 4), bit_depth=8, black_level_dn=0, exposure_s=0.01,
+    )  # fmt: skip
+    with (
+        BoardOnLine(EmulatedBoard(sensor, matrix=SHAPE), Terminal()) as line,
+        LedMatrix.at(line.terminal.path) as lamps,
+    ):
+        yield lamps, lambda: np.frombuffer(line.board.lamps, np.uint8).reshape(SHAPE) / 255
+
+
+SOURCES = [simulated, lamp_on_stage, led_matrix]
 
 
 @pytest.fixture(params=SOURCES, ids=lambda make: make.__name__)

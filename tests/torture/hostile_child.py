@@ -4,6 +4,7 @@ It knows one way to open each kind of file, the one that the commands take. Betw
 tells what it did besides.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -188,4 +189,7 @@ def serve() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    # What a camera loads when it is opened, before that is watched.
+    with contextlib.suppress(LenslessError):
+        open_camera("serial:id:none")
     serve()
