@@ -20,8 +20,8 @@ from hardware.serial_board.messages import Settings
 from hardware.serial_port import SerialPort, ports
 
 # Unplugged is to be said within 2 s.
-STALL_S = 1.0
-SURE_S = 0.75
+STALL_S = 0.9
+SURE_S = 0.6
 SLICE_S = 0.1
 LONGEST_WAIT_S = 60.0
 # A line that lets none of so many frames through is as good as none.
