@@ -24,6 +24,27 @@ FAULTS = {
 }
 
 
+def fault_of(text: str) -> tuple[str, float]:
+    """(name, number) of a fault such as "noise 0.001" or "unplug".
+
+    Raises:
+        ConfigurationError: no such fault, or not its number.
+    """
+    name, _, number = text.strip().partition(" ")
+    known = "; ".join(f"{one} {FAULTS[one][0]}".strip() for one in FAULTS)
+    if name not in FAULTS or bool(number) != bool(FAULTS[name][0]):
+        raise ConfigurationError(f"board emulator: no fault {text!r:.100}; expected one of: {known}")
+    try:
+        value = float(number or 0)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= (1 if FAULTS[name][0] == "SHARE" else 3600):
+        raise ConfigurationError(
+            f"board emulator: {text!r:.100}; expected {FAULTS[name][0]} from 0 on; one of: {known}"
+        )
+    return name, value
+
+
 class BoardOnLine(Closing):
     """Runs a board on a terminal, in a thread, until it is closed.
 
@@ -60,18 +81,7 @@ class BoardOnLine(Closing):
         Raises:
             ConfigurationError: no such fault, or not its number.
         """
-        name, _, text = fault.strip().partition(" ")
-        known = "; ".join(f"{one} {FAULTS[one][0]}".strip() for one in FAULTS)
-        if name not in FAULTS or bool(text) != bool(FAULTS[name][0]):
-            raise ConfigurationError(f"board emulator: no fault {fault!r}; expected one of: {known}")
-        try:
-            value = float(text or 0)
-        except ValueError:
-            value = -1.0
-        if not 0 <= value <= (1 if FAULTS[name][0] == "SHARE" else 3600):
-            raise ConfigurationError(
-                f"board emulator: {fault!r}; expected {FAULTS[name][0]} from 0 on; one of: {known}"
-            )
+        name, value = fault_of(fault)
         done = threading.Event()
         self._orders.put((name, value, done))
         while not done.wait(0.1) and self._thread.is_alive():

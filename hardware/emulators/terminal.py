@@ -30,8 +30,8 @@ class Terminal(Closing):
 
     def __init__(self, link: str | os.PathLike[str] | None = None):
         self.link = None if link is None else pathlib.Path(link)
-        if self.link and self.link.exists() and not self.link.is_symlink():
-            raise ConfigurationError(f"'{self.link}' is there and is no link; name another place for the device's link")
+        if self.link:
+            check_link(self.link)
         self._reading, self._writing, self._changing = threading.Lock(), threading.Lock(), threading.RLock()
         self._wake = os.pipe()
         self._device: int | None = None
@@ -119,6 +119,16 @@ class Terminal(Closing):
                 self._closed = True
                 for end in self._wake:
                     os.close(end)
+
+
+def check_link(link: pathlib.Path) -> None:
+    """Raises ConfigurationError unless a device's link can stand at `link`."""
+    if link.exists() and not link.is_symlink():
+        raise ConfigurationError(f"'{link}' is there and is no link; name another place for the device's link")
+    if not link.parent.is_dir():
+        raise ConfigurationError(f"link '{link}': its folder does not exist; make it, or name another place")
+    if not os.access(link.parent, os.W_OK):
+        raise ConfigurationError(f"link '{link}': its folder cannot be written; name another place")
 
 
 def _opened() -> tuple[int, str]:

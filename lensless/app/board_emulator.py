@@ -41,10 +41,16 @@ def run(
         ConfigurationError: a camera, link or fault that cannot be; or there are no pseudo-terminals here.
     """
     try:
-        from hardware.emulators.board_on_line import FAULTS, BoardOnLine
-        from hardware.emulators.terminal import Terminal
+        from hardware.emulators.board_on_line import FAULTS, BoardOnLine, fault_of
+        from hardware.emulators.terminal import Terminal, check_link
     except ImportError as error:  # tty
         raise ConfigurationError("emulated boards need pseudo-terminals: Linux or macOS") from error
+    if not 1 <= len(serial) <= 64 or not serial.isprintable():
+        raise ConfigurationError(f"--serial {serial!r:.100}; expected 1 to 64 printable characters")
+    if link is not None:
+        check_link(link)
+    for fault in faults:
+        fault_of(fault)
     with contextlib.ExitStack() as open_things:
         with screen.working(f"opening {camera}"):
             sensor = open_things.enter_context(open_camera(camera))
