@@ -8,6 +8,7 @@ import numpy as np
 
 from hardware import Recording
 from hardware.errors import ConfigurationError
+from hardware.lock import is_written
 from hardware.recording import export as exporting
 from hardware.recording import repair as repairing
 from hardware.recording.vetting import vet
@@ -30,10 +31,12 @@ def info(path: pathlib.Path, verify: bool, screen: Screen) -> dict:
                 recording.verify(lambda done, of: watch(done, f"of {of:,} frames"))
         facts = _facts(recording) | ({"verified": True} if verify else {})
         screen.table("", ["", ""], [list(row) for row in _rows(recording, facts)])
-        if not recording.closed_in_order:
+        if facts["being_written"]:
+            screen.say("It is being written now: more frames may come. Every frame counted here is whole.")
+        elif not facts["closed_in_order"]:
             screen.say(
-                "Its writer has not closed it: it is being written now, or was killed. Every frame counted here is "
-                f"whole; a copy that is closed: lensless repair {path} --out NEW"
+                "Its writer was ended before it closed it. Every frame counted here is whole; a copy that is closed: "
+                f"lensless repair {path} --out NEW"
             )
         return facts
 
@@ -106,10 +109,16 @@ class _Steps:
 
 def _facts(recording: Recording) -> dict:
     """What stands in a recording, for programs; reads no pixels."""
+    # In this order: what is counted after it was closed is all there is, and parts are counted as frames are.
+    being_written, closed = is_written(recording.path), recording.closed_in_order
+    length, parts = recording.refresh(), recording.parts
     steps, frames, labelled, lost = _Steps(), 0, 0, 0
     lost_before: list[tuple[int, int]] = []
     settings: dict[str, set[float]] = {"exposure_s": set(), "gain_db": set()}
     for rows in recording.rows():
+        rows = rows[: length - frames]
+        if not len(rows):
+            break
         steps.add(rows["t_host_ns"])
         for name, values in settings.items():
             values.update(np.unique(rows[name]).tolist())
@@ -118,14 +127,15 @@ def _facts(recording: Recording) -> dict:
         frames, lost = frames + len(rows), lost + int(gaps["lost_before"].sum())
         labelled += int((rows["label"] >= 0).sum())
     return {
-        "path": str(recording.path), "frames": frames, "closed_in_order": recording.closed_in_order,
-        "shape": list(recording.shape), "camera": dataclasses.asdict(recording.facts),
+        "path": str(recording.path), "frames": frames, "closed_in_order": closed,
+        "being_written": being_written and not closed, "shape": list(recording.shape),
+        "camera": dataclasses.asdict(recording.facts),
         "duration_s": (steps.last_ns - steps.first_ns) * NS if frames else 0.0,
         "frames_per_second": 1 / steps.median_s if steps.median_s > 0 else None, "longest_gap_s": steps.longest_s,
         "lost": lost, "lost_before": lost_before,
         "exposures_s": sorted(settings["exposure_s"]), "gains_db": sorted(settings["gain_db"]),
         "scenes": recording.has_scenes, "labelled": labelled,
-        "parts": [dataclasses.asdict(part) for part in recording.parts], "provenance": recording.provenance,
+        "parts": [dataclasses.asdict(part) for part in parts], "provenance": recording.provenance,
     }  # fmt: skip
 
 
@@ -152,7 +162,7 @@ def _rows(recording: Recording, facts: dict):
     yield "parts", f"{len(facts['parts'])}" + (f", {hashed} with their SHA-256" if hashed else "")
     for name, value in facts["provenance"].items():
         yield name, _short(value)
-    yield "closed in order", "yes" if facts["closed_in_order"] else "no"
+    yield "closed in order", "yes" if facts["closed_in_order"] else "not yet" if facts["being_written"] else "no"
     if facts.get("verified"):
         yield "verified", "every frame and checksum"
 

@@ -19,6 +19,8 @@ from hardware import Recording
 from hardware.errors import InputError, StorageError
 from hardware.recording import manifest, salvage, sandbox
 from hardware.recording.repair import repair
+from lensless.app import recordings
+from lensless.app.screen import Screen
 
 FRAMES = 20
 
@@ -82,6 +84,30 @@ def test_what_a_killed_writer_left_becomes_a_closed_recording(tmp_path):
         check(tmp_path / name, tmp_path / f"whole-{name}", [], frames)
 
 
+@pytest.mark.parametrize("name", ["a", "a.h5"])
+def test_what_is_being_written_is_not_taken_for_killed(tmp_path, name):
+    """Frames that come while it is copied would be missing in the copy, or be told of as lost."""
+    with Recording.create(tmp_path / name, frame(0)) as writer:
+        writer.append(frame(0))
+        facts = recordings.info(tmp_path / name, False, Screen())
+        assert facts["being_written"] and not facts["closed_in_order"]
+        for source in {tmp_path / name, next(tmp_path.rglob("*.h5"))}:
+            with pytest.raises(StorageError, match=r"is being written.*end its recording first"):
+                repair(source, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    facts = recordings.info(tmp_path / name, False, Screen())
+    assert facts["closed_in_order"] and not facts["being_written"]
+    assert repair(tmp_path / name, tmp_path / "b").copied == 1
+
+
+def test_nothing_is_written_into_the_recording_that_is_repaired(folder):
+    before = content(folder)
+    for out in (folder / "rep.h5", folder / "new" / "b", folder / ".." / "a" / "b"):
+        with pytest.raises(StorageError, match="outside of it"):
+            repair(folder, out)
+    assert content(folder) == before
+
+
 def test_damaged_pixels_facts_and_scenes_cost_one_frame_each(folder, tmp_path):
     change(folder / "part-00000.h5", frame(0).pixels.tobytes())
     change(folder / "part-00001.h5", frame(8).pixels.tobytes())
@@ -129,6 +155,8 @@ FULL_DISK = """
 import resource, signal, sys
 from hardware.errors import StorageError
 from hardware.recording.repair import repair
+from lensless.app import recordings
+from lensless.app.screen import Screen
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 try:
