@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import zlib
+from collections.abc import Callable
 from typing import Literal, NoReturn
 
 import numpy as np
@@ -15,14 +16,14 @@ from hardware.recording import schema
 from hardware.slots import Slots
 
 WAITING_BYTES, MOST_SLOTS, FEWEST_SLOTS = 64 * 2**20, 64, 4
-CREATE_S, PATIENCE_S = 30.0, 30.0
+CREATE_S, PATIENCE_S, SILENCE_S = 30.0, 30.0, 3.0
 UNKNOWN_LABEL = -1
 
 
 class RecordingProcess(Closing):
     """Writes a recording in a process of its own. `append` returns before the frame is on the disk; `acknowledged` says
     how many are. At most 64 frames wait for the disk, in at most 64 MiB, or 4 where these are more; `append` waits for
-    a place among them.
+    a place among them. `on_silence` is called when the disk has taken nothing for 3 s while somebody waits for it.
 
     Args:
         path: of the recording: a file (.h5), or a folder of parts.
@@ -53,7 +54,8 @@ class RecordingProcess(Closing):
     ):
         self.path = pathlib.Path(path)
         self.acknowledged = 0
-        self._sent, self._failure, self._finished = 0, None, False
+        self.on_silence: Callable[[float], None] = lambda silent_s: None
+        self._taken, self._failure, self._finished = 0, None, False
         schema.provenance_json({} if provenance is None else provenance)  # or it could not even be sent
         slot_bytes = like.pixels.nbytes + (scene_shape[0] * scene_shape[1] if scene_shape else 0)
         count = max(FEWEST_SLOTS, min(MOST_SLOTS, WAITING_BYTES // slot_bytes))
@@ -83,7 +85,7 @@ class RecordingProcess(Closing):
 
     def __len__(self) -> int:
         """Frames that were taken, acknowledged or not."""
-        return self._sent
+        return self._taken
 
     def append(self, frame: Frame, label: int = UNKNOWN_LABEL, scene: np.ndarray | None = None) -> int:
         """Send a frame on its way; returns the index that it will have.
@@ -93,12 +95,13 @@ class RecordingProcess(Closing):
             ConfigurationError: a frame, this one or one before, does not belong here.
         """
         self._check()
+        if frame.pixels.nbytes + (0 if scene is None else scene.nbytes) > self._slots.slot_bytes:
+            self._refuse(frame, scene)
+        self._taken += 1  # also where it then fails: an error tells of it as not acknowledged
         while self._receive(0):
             pass
         while not self._free:
             self._receive(PATIENCE_S)
-        if frame.pixels.nbytes + (0 if scene is None else scene.nbytes) > self._slots.slot_bytes:
-            self._refuse(frame, scene)
         slot = self._free.pop()
         # Computed here, so that the check covers the way through shared memory, and while the other process writes.
         crc32 = zlib.crc32(frame.pixels)
@@ -112,8 +115,7 @@ class RecordingProcess(Closing):
             crc32=crc32,
             scene=shown,
         )
-        self._sent += 1
-        return self._sent - 1
+        return self._taken - 1
 
     def flush(self) -> None:
         """Wait until every frame is acknowledged.
@@ -122,7 +124,7 @@ class RecordingProcess(Closing):
             StorageError, ConfigurationError: as `append`.
         """
         self._check()
-        while self.acknowledged < self._sent:
+        while self.acknowledged < self._taken:
             self._receive(PATIENCE_S)
 
     def close(self) -> None:
@@ -150,14 +152,19 @@ class RecordingProcess(Closing):
     def _receive(self, patience_s: float) -> bool:
         """Take a message of the writer in, if there is one; raises its errors, and StorageError if it stays silent."""
         try:
-            message = self._child.receive(patience_s)
+            message = self._child.receive(min(patience_s, SILENCE_S))
+            if message is None and patience_s > SILENCE_S:
+                self.on_silence(SILENCE_S)
+                message = self._child.receive(patience_s - SILENCE_S)
         except ChildEnded as error:
-            self._fail(StorageError(self._stopped(f"its writer is gone ({error})")))
+            why = f"its writer is gone ({error})"
+            self._fail(StorageError(self._stopped(why, "see what ended it (memory that is full, a person)")))
         except LenslessError as error:
             self._fail(error)
         if message is None:
             if patience_s:
-                self._fail(StorageError(self._stopped(f"the disk has not answered for {patience_s:.0f} s")))
+                why = f"the disk has not answered for {patience_s:.0f} s"
+                self._fail(StorageError(self._stopped(why, "look at the disk")))
             return False
         self.acknowledged = message["acknowledged"]
         self._free.extend(message["free"])
@@ -190,8 +197,8 @@ class RecordingProcess(Closing):
         finally:
             self._slots.close()
 
-    def _stopped(self, why: str) -> str:
+    def _stopped(self, why: str, next_step: str) -> str:
         return (
-            f"recording '{self.path}' stopped after {self.acknowledged} acknowledged frames of {self._sent}: {why}; "
-            "they stay readable; look at the disk, and go on in a new recording"
+            f"recording '{self.path}' stopped after {self.acknowledged} acknowledged frames of {self._taken}: {why}; "
+            f"they stay readable; {next_step}, and go on in a new recording"
         )

@@ -10,14 +10,16 @@ from hardware.child import Parent, error_message, leave
 from hardware.errors import ConfigurationError, LenslessError, StorageError
 from hardware.frame import Frame, FrameMeta, dtype_of, from_plain
 from hardware.recording import FolderWriter, Recording, RecordingWriter
+from hardware.recording.rotation import remove_empty
 from hardware.slots import Slots
 
 
 def main() -> NoReturn:
     """Write what the parent sends until it has enough or is gone; an error is told to it."""
-    parent, writer = Parent(), None
+    parent, writer, made = Parent(), None, False
     try:
         first = parent.receive()
+        made = not pathlib.Path(first["path"]).exists()
         slots, writer = Slots.attach(**first["slots"]), _create(first)
         if isinstance(writer, FolderWriter):
             writer.on_progress = lambda: _acknowledge(parent, writer)
@@ -29,9 +31,9 @@ def main() -> NoReturn:
     except EOFError:  # the parent is gone; what it sent was written, and the file was closed in order
         leave()
     except LenslessError as error:
-        _tell(parent, writer, error)
+        _tell(parent, writer, error, made)
     except Exception as error:  # told to the parent, who alone can tell a person
-        _tell(parent, writer, StorageError(f"the writer fell with {type(error).__name__}: {error}"))
+        _tell(parent, writer, StorageError(f"the writer fell with {type(error).__name__}: {error}"), made)
     leave()  # and not through HDF5's own end, which crashes after an error of the disk
 
 
@@ -49,9 +51,11 @@ def _acknowledge(parent: Parent, writer: RecordingWriter | FolderWriter, **more:
     parent.send(**{"acknowledged": len(writer), "free": [], "finished": False} | more)
 
 
-def _tell(parent: Parent, writer: RecordingWriter | FolderWriter | None, error: LenslessError) -> None:
-    """An error, and before it what was written all the same."""
+def _tell(parent: Parent, writer: RecordingWriter | FolderWriter | None, error: LenslessError, made: bool) -> None:
+    """An error, and before it what was written all the same; `made` says whether the folder is new."""
     if writer is not None:
+        if not len(writer):
+            remove_empty(writer, made)
         _acknowledge(parent, writer)
     parent.send(**error_message(error))
 

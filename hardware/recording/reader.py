@@ -17,7 +17,18 @@ from hardware.recording.schema import CameraFacts
 from hardware.recording.writer import RecordingWriter
 
 SUFFIX = ".h5"
+_MEANT = (".h5", ".hdf5", ".hdf", ".he5", ".h5py")
 POLL_S = 0.01
+
+
+def check_name(path: str | pathlib.Path) -> None:
+    """Raises ConfigurationError for a new recording whose name means one file, and would become a folder."""
+    path = pathlib.Path(path)
+    if path.suffix != SUFFIX and path.suffix.lower() in _MEANT:
+        raise ConfigurationError(
+            f"recording '{path}': a recording in one file ends in '{SUFFIX}', any other name is a folder of parts; "
+            f"name it '{path.with_suffix(SUFFIX).name}', or without '{path.suffix}'"
+        )
 
 
 class Recording(Closing):
@@ -74,6 +85,7 @@ class Recording(Closing):
             StorageError: it exists, another writer has it, or the disk is full or cannot be written.
             ConfigurationError: an argument that cannot be.
         """
+        check_name(path)
         if pathlib.Path(path).suffix != SUFFIX:
             return FolderWriter(
                 path, like, provenance, scene_shape, durability, reserve_bytes, rotate_frames, rotate_bytes, sha256

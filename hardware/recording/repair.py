@@ -6,15 +6,15 @@ import pathlib
 import re
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 from hardware.closing import Closing
 from hardware.errors import InputError, StorageError
 from hardware.frame import Frame
+from hardware.lock import SUFFIX, is_written
 from hardware.recording import manifest, salvage
 from hardware.recording.manifest import Manifest
-from hardware.recording.reader import Recording
-from hardware.recording.rotation import FolderWriter
+from hardware.recording.reader import Recording, check_name
+from hardware.recording.rotation import FolderWriter, remove_empty
 from hardware.recording.salvage import Head, Lost, Saved
 from hardware.recording.writer import RecordingWriter
 
@@ -84,10 +84,12 @@ def repair(
 
     Raises:
         InputError: not there, or not a single frame can be saved; nothing is written.
-        StorageError: `out` exists, or the disk is full or cannot be written; the message says how many frames were
-            copied. Nothing is left of a copy that holds none.
+        StorageError: `source` is being written, `out` exists or lies in it, or the disk is full or cannot be written;
+            the message says how many frames were copied. Nothing is left of a copy that holds none.
     """
     source, out = pathlib.Path(source), pathlib.Path(out)
+    check_name(out)
+    _check_source(source, out)
     if not os.path.exists(source):  # false for what can be no name, too
         raise InputError(f"'{source}' is not there; expected a recording: a file, or a folder of parts")
     _check_free(out)
@@ -101,7 +103,7 @@ def repair(
         if copy.writer is None:
             raise
         if not copy.copied:
-            _remove(copy.writer, made)
+            remove_empty(copy.writer, made)
         if isinstance(error, StorageError):
             raise StorageError(
                 f"repair of '{source}' stopped, {copy.copied or 'no'} frames were copied: {_short(str(error))}; free "
@@ -110,21 +112,27 @@ def repair(
         raise
 
 
+def _check_source(source: pathlib.Path, out: pathlib.Path) -> None:
+    """What is being written is not lost, and what lies in a recording is taken for a part of it."""
+    if not os.path.exists(source):
+        return
+    whole = source.resolve()
+    for path in (whole, whole.parent):  # a part of a folder is not finished before the folder is
+        if is_written(path):
+            raise StorageError(
+                f"'{source}' is being written: what comes while it is copied would be missing, or count as lost; end "
+                f"its recording first, or read along with Recording.follow (if no program writes it, remove "
+                f"'{path}{SUFFIX}')"
+            )
+    if source.is_dir() and "\0" not in str(out) and whole in out.resolve().parents:
+        raise StorageError(f"'{out}' lies in the recording that is repaired, '{source}'; name a place outside of it")
+
+
 def _check_free(out: pathlib.Path) -> None:
     """Before all is read; what a killed writer left is judged by the next."""
     names = os.listdir(out) if os.path.isdir(out) else [out.name] if os.path.lexists(out) else []
     if any(not name.startswith(".") and not name.endswith(".lock") and name != manifest.NAME for name in names):
         raise StorageError(f"'{out}' exists; nothing is ever overwritten: choose another name")
-
-
-def _remove(writer: RecordingWriter | FolderWriter, folder_too: bool) -> None:
-    """A recording without a frame would only block its name."""
-    folder = isinstance(writer, FolderWriter)
-    with suppress(OSError):  # the disk has failed once already
-        for path in (writer.path / manifest.part_name(0), writer.path / manifest.NAME) if folder else (writer.path,):
-            path.unlink(missing_ok=True)
-        if folder and folder_too:
-            writer.path.rmdir()
 
 
 def _read(source: pathlib.Path, copy: "_Copy") -> Report:

@@ -234,3 +234,13 @@ class FolderWriter(Closing):
             return not manifest.read(self.path).parts
         except InputError:
             return False  # somebody else's
+
+
+def remove_empty(writer: RecordingWriter | FolderWriter, folder_too: bool) -> None:
+    """A recording without a frame, whose writer has failed, would only block its name."""
+    folder = isinstance(writer, FolderWriter)
+    with suppress(OSError):  # the disk has failed once already
+        for path in (writer.path / manifest.part_name(0), writer.path / manifest.NAME) if folder else (writer.path,):
+            path.unlink(missing_ok=True)
+        if folder and folder_too:
+            writer.path.rmdir()

@@ -16,6 +16,7 @@ from hardware.frame import Frame
 from hardware.lock import WriterLock
 from hardware.recording import checks, failure, handles, schema
 from hardware.recording.column import Column
+from hardware.recording.manifest import PART_KEY
 from hardware.recording.publish import sync_folder
 
 RESERVE_FRAMES = 64
@@ -50,6 +51,8 @@ class RecordingWriter(Closing):
         if scene_shape is not None and not (len(scene_shape) == 2 and min(scene_shape) > 0):
             raise ConfigurationError(f"scene_shape = {scene_shape!r}; expected (rows, columns)")
         self.path = pathlib.Path(path).resolve()
+        # Of a part the folder is told: the count of frames is that of the whole.
+        self._name = self.path.parent if PART_KEY in (provenance or {}) else self.path
         self.facts = schema.CameraFacts.of(like.meta)
         self._facts = schema.facts_of(like.meta)
         self._shape, self._scene_shape, self._power = like.shape, scene_shape, durability == "power"
@@ -224,7 +227,7 @@ class RecordingWriter(Closing):
     def _abandon(self, error: Exception) -> None:
         """Give the file up after a failed write, as it stands on the disk; what was acknowledged lies safe in it."""
         self._failure = (
-            f"recording '{self.path}' stopped after {self._before + self._length} frames: {failure.reason(error)}; "
+            f"recording '{self._name}' stopped after {self._before + self._length} frames: {failure.reason(error)}; "
             "they stay readable; free some space or choose another disk, and go on in a new file"
         )
         file, self._file = self._file, None
@@ -266,8 +269,9 @@ class RecordingWriter(Closing):
         except OSError as error:
             raise StorageError(f"recording '{self.path}': {error.strerror}; is the disk still there?") from error
         if free_bytes < self._reserve_bytes + wanted_bytes:
+            needed = f"the next {wanted_bytes / 2**20:.2g} MiB" if wanted_bytes else "a beginning"
             raise StorageError(
-                f"recording '{self.path}' stopped after {self._before + self._length} frames: "
-                f"{free_bytes / 2**20:.0f} MiB free, {self._reserve_bytes / 2**20:.0f} MiB are kept in reserve; "
-                "free some space, and go on in a new file"
+                f"recording '{self._name}' stopped after {self._before + self._length} frames: "
+                f"{free_bytes / 2**20:.0f} MiB are free, of which {self._reserve_bytes / 2**20:.0f} MiB are kept in "
+                f"reserve: too little for {needed}; free some space or choose another disk, and record anew"
             )

@@ -157,7 +157,8 @@ class Watchdog:
             # It waits for its reader and would begin again from its start; it may just be slow.
             self._since_s = time.monotonic()
             self._enter("stalled")
-            self._tell("stalled", f"{self._name} {self._silent(exceeded_s)}; still waiting")
+            silent = self._silent(exceeded_s)
+            self._tell("stalled", f"{self._name} {silent}; it may be slow, and loses nothing: still waiting")
 
     def _lose(self, cause: CameraError) -> float:
         """The camera is lost: returns the seconds to wait before the next try, or raises CameraLost after the last."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import math
 import os
 import pathlib
 import queue
@@ -16,10 +17,11 @@ from typing import Self
 from hardware import CameraSettings, Frame
 from hardware.errors import CameraError, ConfigurationError, LenslessError, StorageError
 from hardware.recording.process import RecordingProcess
+from hardware.recording.reader import check_name
 from hardware.recording.writer import RESERVE_BYTES
 from hardware.same_camera import SameCamera
 from hardware.stream import Event, Stream
-from hardware.stream.ring import MIB, Counts, Policy, Ring
+from hardware.stream.ring import MIB, STOPPED, UNFETCHED, Counts, Policy, Ring
 from lensless.app import text_file
 from lensless.app.screen import Screen
 from lensless.app.version import code_version
@@ -63,6 +65,7 @@ def record(wish: Wish, screen: Screen) -> dict:
         CameraLost: the camera did not come back within the tries.
         ConfigurationError: no such camera or setting.
     """
+    _check_end(wish)
     _check_place(wish)
     ring, connect = Ring(wish.ring_mib * MIB, wish.policy), SameCamera(wish.address)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -77,6 +80,7 @@ def record(wish: Wish, screen: Screen) -> dict:
                 for frame in _wanted(stream, ring, wish, screen, signals, events):
                     if writer is None:
                         writer = _writer(wish, frame, stream.applied, connect.facts)
+                        writer.on_silence = lambda silent_s: screen.say(_silent(wish.out, silent_s))
                     writer.append(frame)
             _wait_for_camera()
         except BaseException as error:  # raised when all is closed and accounted for
@@ -85,8 +89,21 @@ def record(wish: Wish, screen: Screen) -> dict:
         return _finish(wish, writer, ring.counts, time.monotonic() - began_s, failure, signals.came > 1, screen)
 
 
+def _check_end(wish: Wish) -> None:
+    if wish.seconds is not None and not math.isfinite(wish.seconds):
+        raise ConfigurationError(
+            f"--seconds {wish.seconds}: expected a number of seconds; leave it away to record until Ctrl-C"
+        )
+    if wish.address.startswith("simulated:") and wish.frames is None and wish.seconds is None:
+        raise ConfigurationError(
+            f"camera {wish.address!r} never ends by itself, and fills the disk as fast as it can: "
+            "name --frames or --seconds"
+        )
+
+
 def _check_place(wish: Wish) -> None:
     """Say at once what would end the recording at its first frame."""
+    check_name(wish.out)
     folder = wish.out.resolve().parent
     if wish.out.exists():
         raise StorageError(f"'{wish.out}' exists; nothing is ever overwritten: choose another name with --out")
@@ -182,6 +199,10 @@ def _applied(wanted: CameraSettings, applied: CameraSettings) -> str:
     return f"settings: {', '.join(words)}"
 
 
+def _silent(out: pathlib.Path, silent_s: float) -> str:
+    return f"the disk of {out} has taken nothing for {silent_s:.0f} s; frames wait in memory"
+
+
 def _wait_for_camera() -> None:
     """A simulated rig cannot be stopped within a frame, and torch aborts the process if one is left at its end."""
     for thread in threading.enumerate():
@@ -224,21 +245,55 @@ def _finish(
         except (LenslessError, KeyboardInterrupt) as error:
             failure = failure or error
         recorded = writer.acknowledged
-    dropped = ", ".join(f"{number:,} {reason}" for reason, number in sorted(counts.dropped.items()) if number)
-    screen.say(
-        f"captured {counts.captured:,} = recorded {recorded:,}"
-        + (f" + not acknowledged {counts.delivered - recorded:,}" if counts.delivered > recorded else "")
-        + (f" + dropped {sum(counts.dropped.values()):,} ({dropped})" if dropped else "")
-        + f", in {seconds_s:.1f} s"
-    )
+    facts = _account(wish, counts, recorded, seconds_s, failure is None or _in_order(failure, give_up))
+    screen.say(_told(facts))
     if isinstance(failure, KeyboardInterrupt):
-        raise KeyboardInterrupt("interrupted: what was recorded is whole") from failure
+        lost = f"; {facts['not_acknowledged']:,} frames that the disk did not take were given up" if give_up else ""
+        failure = _caused(KeyboardInterrupt(f"interrupted: what was recorded is whole{lost}"), failure)
+    elif failure is None and writer is None:
+        failure = CameraError(f"camera {wish.address!r} gave no frame in {seconds_s:.1f} s; nothing was recorded")
     if failure is not None:
+        _keep_account(facts | {"error": str(failure) or type(failure).__name__}, screen)
         raise failure
-    if writer is None:
-        raise CameraError(f"camera {wish.address!r} gave no frame in {seconds_s:.1f} s; nothing was recorded")
     screen.say(f"recording: {wish.out}; look at it with: lensless info {wish.out}")
+    return facts
+
+
+def _in_order(failure: BaseException, give_up: bool) -> bool:
+    return isinstance(failure, KeyboardInterrupt) and not give_up
+
+
+def _caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+def _account(wish: Wish, counts: Counts, recorded: int, seconds_s: float, in_order: bool) -> dict:
+    """What became of all frames: captured = recorded + not acknowledged + surplus + dropped."""
+    # Where there was enough, what came after that was not lost.
+    surplus = {reason: counts.dropped.get(reason, 0) for reason in (STOPPED, UNFETCHED)} if in_order else {}
+    dropped = {reason: number for reason, number in counts.dropped.items() if number and reason not in surplus}
     return {
         "recording": str(wish.out), "recorded": recorded, "captured": counts.captured, "delivered": counts.delivered,
-        "dropped": counts.dropped, "seconds": seconds_s,
+        "not_acknowledged": counts.delivered - recorded, "surplus": sum(surplus.values()), "dropped": dropped,
+        "seconds": seconds_s, "error": None,
     }  # fmt: skip
+
+
+def _told(facts: dict) -> str:
+    dropped = ", ".join(f"{number:,} {reason}" for reason, number in sorted(facts["dropped"].items()))
+    return (
+        f"captured {facts['captured']:,} = recorded {facts['recorded']:,}"
+        + (f" + not acknowledged {facts['not_acknowledged']:,}" if facts["not_acknowledged"] else "")
+        + (f" + {facts['surplus']:,} more than were wanted" if facts["surplus"] else "")
+        + (f" + dropped {sum(facts['dropped'].values()):,} ({dropped})" if dropped else "")
+        + f", in {facts['seconds']:.1f} s"
+    )
+
+
+def _keep_account(facts: dict, screen: Screen) -> None:
+    """For programs, too, where the recording failed: then the counts are needed most."""
+    try:
+        screen.result(facts)
+    except StorageError as error:  # often the disk that is full; what ended the recording is told of last
+        screen.say(str(error))
