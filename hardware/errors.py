@@ -48,7 +48,16 @@ class CameraError(DeviceError):
 
 
 class CameraLost(CameraError):
-    """The device is gone for good, or did not come back within the stated tries."""
+    """The device is gone for good, or did not come back within the stated tries.
+
+    Args:
+        message: for people.
+        frames: how many it is known to have taken after the last one that was delivered; they are lost with it.
+    """
+
+    def __init__(self, message: str, frames: int = 0):
+        super().__init__(message)
+        self.frames = frames
 
 
 class StageError(DeviceError):

@@ -253,7 +253,7 @@ class IsolatedCamera(Closing):
         raise self._failure()
 
     def _failure(self) -> LenslessError:
-        return (InputError if self._is_file else CameraLost)(self._gone)
+        return InputError(self._gone) if self._is_file else CameraLost(self._gone, self._lost)
 
     def _check_open(self) -> None:
         if self._gone:

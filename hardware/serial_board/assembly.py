@@ -52,6 +52,11 @@ class FrameAssembler:
         self._open: tuple[int, Begin] | None = None
         self._buffer, self._filled, self._crc = bytearray(), 0, 0
 
+    @property
+    def known(self) -> int:
+        """Number of the frame after the last one that is known to have been taken: one under way is."""
+        return self.next if self._open is None else self._open[0] + 1
+
     def take(self, packet: Packet) -> BoardFrame | None:
         """Take a packet in; returns the frame that it completes."""
         if packet.boot != self.boot:

@@ -302,7 +302,7 @@ class SerialCamera(Closing):
         )
         self._gone = f"camera {self._name!r} is lost {after}: {reason}; connect it again, and open it anew"
         self._link.close()
-        raise CameraLost(self._gone)
+        raise CameraLost(self._gone, self._link.assembler.known - self._delivered)
 
 
 def _us(exposure_s: float | None) -> int | None:

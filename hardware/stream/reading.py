@@ -4,7 +4,7 @@ import dataclasses
 import threading
 
 from hardware.camera import Camera
-from hardware.errors import CameraError, ConfigurationError
+from hardware.errors import CameraError, CameraLost, ConfigurationError
 from hardware.frame import CameraSettings, Frame
 from hardware.stream.connection import Connection
 from hardware.stream.ring import Ring
@@ -61,6 +61,14 @@ class Reader:
         """
         if connection.given_up or not self._admit(connection, camera):
             return
+        try:
+            self._read(connection, camera)
+        except CameraLost as error:
+            with self._changed:
+                self.numbering.lose(error.frames)
+            raise
+
+    def _read(self, connection: Connection, camera: Camera) -> None:
         frames = iter(camera.frames())
         while True:
             before_s = self._patience_s()  # the next frame may still be of the settings before
@@ -156,6 +164,11 @@ class Numbering:
     def __init__(self):
         self.last: int | None = None
         self._offset: int | None = None  # None until the first frame of a connection
+        self._lost = 0  # with connections, since the last frame
+
+    def lose(self, frames: int) -> None:
+        """So many were lost with a connection, as far as it knew."""
+        self._lost += frames
 
     def begin(self) -> None:
         """The next frame is the first of a new connection."""
@@ -164,7 +177,7 @@ class Numbering:
     def number(self, frame: Frame) -> Frame:
         """The frame as one of the whole stream; `lost_before` counts what its sequence number leaves out.
 
-        What a camera did not capture in an outage has no number and is not counted.
+        What a camera did not capture in an outage, or nobody can know of, has no number and is not counted.
 
         Raises:
             CameraError: a frame that came before comes again.
@@ -172,7 +185,9 @@ class Numbering:
         meta = frame.meta
         lost = meta.lost_before
         if self._offset is None:
-            self._offset = 0 if self.last is None else self.last + 1 + lost - meta.sequence
+            carried, self._lost = self._lost, 0
+            lost += carried
+            self._offset = carried if self.last is None else self.last + 1 + lost - meta.sequence
         elif (lost := meta.sequence + self._offset - self.last - 1) < 0:
             raise CameraError(
                 f"camera {meta.camera_id!r} sent frame {meta.sequence} after frame {self.last - self._offset}; "

@@ -170,6 +170,17 @@ def test_a_fault_in_mid_stream_is_one_clear_error_within_2_s(plug, fault, says):
             camera.snap(1)
 
 
+def test_a_frame_that_was_under_way_when_the_board_went_is_counted(plug):
+    line, port = plug(fps=50, baud=200_000)  # a frame takes 86 ms: there is always one under way
+    with Stream(SameCamera(f"serial:{port}"), ring=Ring(2**20)) as stream:
+        before = stream.get(5)
+        line.do("restart")
+        while (after := stream.get(5)).meta.lost_before == 0:
+            before = after
+    assert after.meta.lost_before == 1 and after.meta.sequence == before.meta.sequence + 2
+    assert after.meta.t_device_ns > before.meta.t_device_ns
+
+
 def test_a_stream_goes_on_with_the_same_board_under_another_name_and_with_no_other(plug):
     line, port = plug(fps=200)
     first_name = line.terminal.path
