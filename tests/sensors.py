@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from hardware import SimulatedCamera
 
@@ -191,6 +191,22 @@ def flickering(sensor: Sensor) -> SimulatedCamera:
 
     def expose(exposure_s, sequence):
         return sensor.expose(exposure_s, sequence, 1 + 0.05 * np.sin(2 * np.pi * (3.3 * rows + 0.37 * sequence)))
+
+    return sensor.camera(expose=expose)
+
+
+def showing(sensor: Sensor, each: int = 1) -> SimulatedCamera:
+    """A display that shows scene after scene, `each` for so many frames: strokes, blurred over a few pixels."""
+
+    def expose(exposure_s, sequence):
+        rng = np.random.default_rng(sequence // each)
+        scene = np.zeros(sensor.shape)
+        for _ in range(rng.integers(1, 9)):
+            top, left = rng.integers(0, [n // 2 for n in sensor.shape])
+            high, wide = rng.integers(3, [n // 2 for n in sensor.shape])
+            scene[top : top + high, left : left + wide] = 1
+        light = 0.2 + 0.8 * gaussian_filter(scene, 1.5)
+        return sensor.expose(exposure_s, sequence, light)
 
     return sensor.camera(expose=expose)
 

@@ -10,7 +10,7 @@ from hardware.errors import CameraError, ConfigurationError, StorageError
 from lensless.app import check_flow, check_levels, check_numbers, check_raw, check_steady, text_file
 from lensless.app.check_capture import Burst, Taken, take
 from lensless.app.check_finding import FAILS, NOTE, Finding
-from lensless.app.check_noise import Neighbours, Transfer, neighbours, noise_on_blocks, photon_transfer
+from lensless.app.check_noise import Neighbours, Transfer, neighbours, noise_on_blocks, photon_transfer, restlessness
 from lensless.app.screen import Screen
 
 LEAST_FRAMES = 4
@@ -150,13 +150,21 @@ def _noise(
     if len(bright) < LEAST_FRAMES:
         text = f"cannot be told from {len(bright)} frames; take {LEAST_FRAMES} or more of one exposure"
         return [Finding("noise", NOTE, text)]
-    own = check_raw.own_noise(around, shape)
+    still = _still_picture(bright)
+    own = check_raw.own_noise(around, shape, still)
     return [
         check_numbers.all_numbers_used(numbers, meta.bit_depth),
-        check_raw.linear_noise(transfer, meta.full_scale_dn, still=own.state != NOTE),
+        check_raw.linear_noise(transfer, meta.full_scale_dn, still=still and own.state != NOTE),
         own,
         check_raw.no_blocks(noise_on_blocks(bright.pixels, meta.black_level_dn), shape, len(bright) // 2),
     ]
+
+
+def _still_picture(bright: Burst) -> bool:
+    """Both, since lamps that flicker change the level alone, and video codecs how much they throw away."""
+    steady = check_steady.steadiness(bright.pixels, bright.meta.black_level_dn, bright.meta.full_scale_dn)
+    restless = restlessness(bright.pixels, bright.meta.black_level_dn) > check_raw.RESTLESS
+    return not (restless and steady.scatter > check_steady.SCATTER)
 
 
 def _brightest(found: Burst, several: list[Burst]) -> Burst:

@@ -14,6 +14,7 @@ BEND, RISE, SURE = 0.08, 0.5, 5.0
 SPAN, BRIGHT = 0.1, 0.15  # of full scale: how far levels must reach before a straight line means something
 NEIGHBOUR = 0.05  # charge of real pixels spills over to their neighbours: 0.01 to 0.03
 MOVING = 0.5  # correlation far away, relative to that of neighbours, from which on it is the scene that changes
+RESTLESS = 0.3  # `restlessness` from which on, where the level scatters as well, it is the scene
 ON_BLOCKS = 0.2
 ROUNDING_DN2 = 0.2  # variance below which rounding makes its own
 HOT, EDGE, DEFECTS = 12.0, 0.25, 0.05  # a pixel stands out by so many standard deviations and by a share of its light
@@ -58,8 +59,8 @@ def linear_noise(transfer: Transfer | None, full_scale_dn: int, still: bool = Tr
     return Finding(what, OK, text, figures)
 
 
-def own_noise(found: Neighbours | None, shape: tuple[int, int]) -> Finding:
-    """Whether each pixel's noise is its own. `shape` of what was looked at."""
+def own_noise(found: Neighbours | None, shape: tuple[int, int], still: bool = True) -> Finding:
+    """Whether each pixel's noise is its own. `shape` of what was looked at; `still` unless the picture changes."""
     what = "noise of neighbours"
     if found is None:
         text = "there is no noise that changes from frame to frame: frames are repeated, smoothed, or of no camera"
@@ -76,10 +77,10 @@ def own_noise(found: Neighbours | None, shape: tuple[int, int]) -> Finding:
     limit = NEIGHBOUR + SURE * found.error + 1 / min(shape)
     if abs(strongest) <= limit:
         return Finding(what, OK, f"{measured}: each pixel has its own", figures)
-    if found.far > MOVING * abs(strongest):
+    if found.far > MOVING * abs(strongest) or not still:
         text = (
-            f"cannot be told: what changes from frame to frame is the picture (correlation {found.far:+.2f} even 12 "
-            "pixels away); hold camera and scene still"
+            f"cannot be told: what changes from frame to frame is the picture (correlation {strongest:+.2f} beside, "
+            f"{found.far:+.2f} at 12 pixels); hold camera and scene still"
         )
         return Finding(what, NOTE, text, figures)
     text = (

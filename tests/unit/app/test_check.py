@@ -9,6 +9,7 @@ import pytest
 import sensors
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
 from sensors import Sensor
 
 from hardware import CameraSettings, Recording, SimulatedCamera
@@ -97,6 +98,29 @@ def test_a_raw_sensor_in_bad_light_is_not_called_processed(camera, noted):
     assert not failing(found)
     assert noted <= {one.what for one in found.findings if one.state == "note"}
     assert states(found)["raw"] == "ok"
+
+
+@pytest.mark.parametrize("each", [1, 2, 3])
+def test_a_raw_sensor_before_a_display_is_not_called_processed(each):
+    """What changes from scene to scene goes with its neighbours as smoothed noise does, and is no noise."""
+    found = checked(sensors.showing(Sensor.drawn(1, bit_depth=12), each))
+    assert not failing(found) & {"noise of neighbours", "photon transfer", "raw"}
+    by_name = {one.what: one for one in found.findings}
+    assert by_name["photon transfer"].state == "note" and "the picture changes" in by_name["photon transfer"].detail
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_noise_that_is_smoothed_is_found_under_a_lamp_that_flickers(number):
+    sensor = Sensor.drawn(number)
+    with sensors.flickering(sensor) as camera:
+        taken = take(camera, FRAMES)
+    bursts = [dataclasses.replace(one, pixels=smooth(one.pixels)) for one in (taken.found, *taken.series)]
+    found = judge("planted:0", "x", dataclasses.replace(taken, found=bursts[0], series=bursts[1:]), FRAMES)
+    assert "noise of neighbours" in failing(found)
+
+
+def smooth(pixels: np.ndarray) -> np.ndarray:
+    return np.stack([uniform_filter(one, 3) for one in pixels])
 
 
 def test_the_gain_is_measured_within_a_few_percent():
