@@ -1,6 +1,8 @@
 """What every camera can do, and how one is opened by its address."""
 
 import difflib
+import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
@@ -9,6 +11,7 @@ from hardware.errors import CameraError, ConfigurationError
 from hardware.frame import CameraSettings, Frame
 
 LONGEST_ADDRESS = 4096
+LONGEST_WAIT_S = 60.0
 
 
 @runtime_checkable
@@ -56,6 +59,23 @@ def check_count(n: int, camera_id: str) -> None:
     """Raises ConfigurationError unless `n` frames can be asked for."""
     if n < 1:
         raise ConfigurationError(f"camera {camera_id!r}: {n} frames asked for; expected at least 1")
+
+
+def wait_until(not_before_ns: int, ended: threading.Event, camera_id: str) -> None:
+    """Wait until the monotonic clock is there, or `ended` is set.
+
+    Raises:
+        ConfigurationError: that is more than 60 s ahead; most likely it is on another clock.
+    """
+    ahead_s = (not_before_ns - time.monotonic_ns()) * 1e-9
+    if ahead_s > LONGEST_WAIT_S:
+        raise ConfigurationError(
+            f"camera {camera_id!r}: frames asked for {ahead_s:.0f} s from now, limit {LONGEST_WAIT_S:.0f} s; "
+            "not_before_ns counts on time.monotonic_ns()"
+        )
+    # A wait may end a moment early by its own clock.
+    while (ahead_s := (not_before_ns - time.monotonic_ns()) * 1e-9) > 0 and not ended.wait(ahead_s):
+        pass
 
 
 def closed(camera_id: str) -> CameraError:

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from hardware.camera import check_count, closed
+from hardware.camera import check_count, closed, wait_until
 from hardware.closing import Closing
 from hardware.errors import CameraError, ConfigurationError
 from hardware.frame import CameraSettings, Frame, FrameMeta, dtype_of
-
-LONGEST_WAIT_S = 60.0
 
 
 class SimulatedCamera(Closing):
@@ -89,7 +87,8 @@ class SimulatedCamera(Closing):
         """`n` new frames; waits until `not_before_ns`."""
         check_count(n, self._camera_id)
         self._check_open()
-        self._wait_until(not_before_ns or 0)
+        wait_until(not_before_ns or 0, self._closed, self._camera_id)
+        self._check_open()
         return [self._next() for _ in range(n)]
 
     def frames(self) -> Iterator[Frame]:
@@ -107,18 +106,6 @@ class SimulatedCamera(Closing):
     def _check_open(self) -> None:
         if self._closed.is_set():
             raise closed(self._camera_id)
-
-    def _wait_until(self, not_before_ns: int) -> None:
-        ahead_s = (not_before_ns - time.monotonic_ns()) * 1e-9
-        if ahead_s > LONGEST_WAIT_S:
-            raise ConfigurationError(
-                f"camera {self._camera_id!r}: frames asked for {ahead_s:.0f} s from now, limit {LONGEST_WAIT_S:.0f} s; "
-                "not_before_ns counts on time.monotonic_ns()"
-            )
-        # A wait may end a moment early by its own clock, and a close() from another thread ends it at once.
-        while (ahead_s := (not_before_ns - time.monotonic_ns()) * 1e-9) > 0 and not self._closed.wait(ahead_s):
-            pass
-        self._check_open()
 
     def _next(self) -> Frame:
         # Clocks with coarse ticks must not give two frames one time.

@@ -9,10 +9,9 @@ import os
 import pathlib
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
-from hardware.camera import Camera, check_count, closed
+from hardware.camera import Camera, check_count, closed, wait_until
 from hardware.closing import Closing
 from hardware.devices import DEV, SYSFS, Identity, VideoDevice, called, claimants, device_at, devices, find
 from hardware.errors import CameraError, ConfigurationError
@@ -32,8 +31,6 @@ from hardware.opencv.setup import (
     switch_off,
 )
 from hardware.opencv.video_file import VideoFileCamera
-
-LONGEST_WAIT_S = 60.0
 
 
 class OpenCvCamera(Closing):
@@ -179,13 +176,7 @@ class OpenCvCamera(Closing):
         self._check_open()
         if not_before_ns is None:
             return [self._next() for _ in range(n)]
-        ahead_s = (not_before_ns - time.monotonic_ns()) * 1e-9
-        if ahead_s > LONGEST_WAIT_S:
-            raise ConfigurationError(
-                f"{self._where}: frames asked for {ahead_s:.0f} s from now, limit {LONGEST_WAIT_S:.0f} s; "
-                "not_before_ns counts on time.monotonic_ns()"
-            )
-        self._closed.wait(max(0.0, ahead_s))
+        wait_until(not_before_ns, self._closed, self._camera_id)
         # What arrives from then on was exposed after that time.
         self._fresh.drain(not_before_ns + round(self._settings.exposure_s * 1e9))
         return [self._next() for _ in range(n)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 from hardware.alive import alive
-from hardware.camera import check_count, closed
+from hardware.camera import check_count, closed, wait_until
 from hardware.closing import Closing
 from hardware.errors import CameraError, CameraLost, ConfigurationError, DeviceError, DeviceLost
 from hardware.frame import CameraSettings, Frame, FrameMeta
@@ -23,7 +23,6 @@ from hardware.serial_port import SerialPort, ports
 STALL_S = 0.9
 SURE_S = 0.6
 SLICE_S = 0.1
-LONGEST_WAIT_S = 60.0
 # A line that lets none of so many frames through is as good as none.
 MOST_LOST = 30
 
@@ -139,7 +138,8 @@ class SerialCamera(Closing):
         """
         check_count(n, self._camera_id)
         self._check_open()
-        self._wait_until(not_before_ns or 0)
+        wait_until(not_before_ns or 0, self._closed, self._name)
+        self._check_open()
         asked_ns = time.monotonic_ns()
         self._end_stream()
         frames: list[Frame] = []
@@ -262,17 +262,6 @@ class SerialCamera(Closing):
         """How long the board may say nothing: a simple one does nothing else while it exposes."""
         longest_us = max(exposure_us or 0, round(self._settings.exposure_s * 1e6) if self._settings else 0)
         return silence_s + 2e-6 * longest_us
-
-    def _wait_until(self, not_before_ns: int) -> None:
-        ahead_s = (not_before_ns - time.monotonic_ns()) * 1e-9
-        if ahead_s > LONGEST_WAIT_S:
-            raise ConfigurationError(
-                f"camera {self._name!r}: frames asked for {ahead_s:.0f} s from now, limit {LONGEST_WAIT_S:.0f} s; "
-                "not_before_ns counts on time.monotonic_ns()"
-            )
-        while (ahead_s := (not_before_ns - time.monotonic_ns()) * 1e-9) > 0 and not self._closed.wait(ahead_s):
-            pass
-        self._check_open()
 
     def _check_open(self) -> None:
         if self._gone:

@@ -1,10 +1,12 @@
-"""Starting the children of the recording tests."""
+"""What torture tests share: how often, starting the children of the recording tests, waiting."""
 
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
 # LENSLESS_TORTURE=N, before a release: the counts of the night, in tests that are marked as slow.
 AT_NIGHT = bool(os.environ.get("LENSLESS_TORTURE"))
@@ -37,3 +39,12 @@ def acknowledged(lines: list[str]) -> list[str]:
     pairs = [line.split() for line in lines if line.endswith("\n") and line[0].isdigit()]
     assert [int(index) for index, _ in pairs] == list(range(len(pairs)))
     return [digest for _, digest in pairs]
+
+
+def wait_for(holds: Callable[[], bool], limit_s: float = 10) -> float:
+    """Seconds that it took until `holds()`."""
+    begin_s = time.monotonic()
+    while not holds():
+        assert time.monotonic() < begin_s + limit_s
+        time.sleep(0.001)
+    return time.monotonic() - begin_s

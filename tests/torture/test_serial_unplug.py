@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from recording_tools import AT_NIGHT
+from recording_tools import AT_NIGHT, wait_for
 
 from hardware import CameraSettings, SimulatedCamera
 from hardware.emulators.board import EmulatedBoard
@@ -24,15 +24,6 @@ SHAPE = (24, 32)
 
 def expose(settings: CameraSettings, sequence: int) -> np.ndarray:
     return np.random.default_rng(sequence).integers(0, 4096, SHAPE).astype(np.uint16)
-
-
-def wait_for(holds, limit_s: float = 10) -> float:
-    """Seconds that it took until `holds()`."""
-    begin_s = time.monotonic()
-    while not holds():
-        assert time.monotonic() < begin_s + limit_s
-        time.sleep(0.001)
-    return time.monotonic() - begin_s
 
 
 def check_unplugging(folder, cycles: int, seed: int) -> None:

@@ -11,7 +11,7 @@ from fake_device import FakeDevice
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from recording_tools import AT_NIGHT
+from recording_tools import AT_NIGHT, wait_for
 
 from hardware import CameraSettings
 from hardware.errors import CameraError, LenslessError, Overrun
@@ -164,15 +164,6 @@ def test_a_stream_closes_in_time_from_each_state(state):
         assert time.monotonic() - begin_s < limit_s
     assert stream.state == "closed"
     device.wake()
-
-
-def wait_for(holds, limit_s: float = 10) -> float:
-    """Seconds that it took until `holds()`."""
-    begin_s = time.monotonic()
-    while not holds():
-        assert time.monotonic() < begin_s + limit_s
-        time.sleep(0.001)
-    return time.monotonic() - begin_s
 
 
 def check_unplugging(cycles: int, seed: int) -> None:
