@@ -28,7 +28,7 @@ def info(path: pathlib.Path, verify: bool, screen: Screen) -> dict:
     with Recording.open(path) as recording:
         if verify:
             with screen.following(f"verifying {path}", len(recording)) as watch:
-                recording.verify(lambda done, of: watch(done, f"of {of:,} frames"))
+                recording.verify(lambda done, of: watch(done, ""))
         facts = _facts(recording) | ({"verified": True} if verify else {})
         screen.table("", ["", ""], [list(row) for row in _rows(recording, facts)])
         if facts["being_written"]:
@@ -48,7 +48,7 @@ def repair(path: pathlib.Path, out: pathlib.Path, screen: Screen) -> dict:
         InputError: nothing can be saved. StorageError: `out` exists, or the disk is full.
     """
     with screen.following(f"repairing {path}", None) as watch:
-        report = repairing.repair(path, out, lambda done: watch(done, "frames"))
+        report = repairing.repair(path, out, lambda done: watch(done, ""))
     screen.say(str(report))
     return {
         "recording": str(out), "copied": report.copied, "damaged": report.damaged, "complete": report.is_complete,
@@ -63,16 +63,21 @@ def export(path: pathlib.Path, out: pathlib.Path, frames: str, screen: Screen) -
         ConfigurationError: no such range. InputError: damaged. StorageError: `out` exists, or the disk is full.
     """
     vet(path)
-    with Recording.open(path) as recording, screen.following(f"writing {out}", len(recording)) as watch:
-        count = exporting.export(recording, out, _range(frames), lambda done, of: watch(done, f"of {of:,} frames"))
+    chosen = _range(frames)
+    with Recording.open(path) as recording:
+        total = len(range(*chosen.indices(len(recording))))
+        with screen.following(f"writing {out}", total) as watch:
+            count = exporting.export(recording, out, chosen, lambda done, of: watch(done, ""))
     screen.say(f"{count:,} frames in {out}, their facts in {exporting.facts_path(out)}")
     return {"file": str(out), "facts": str(exporting.facts_path(out)), "frames": count}
 
 
 def _range(text: str) -> slice:
     found = re.fullmatch(r"(-?\d+)?:(-?\d+)?(?::(\d+))?", text)
-    if found is None:
-        raise ConfigurationError(f"--frames {text!r}: expected START:STOP or START:STOP:STEP, e.g. 0:100 or ::10")
+    if found is None or (found[3] is not None and int(found[3]) == 0):
+        raise ConfigurationError(
+            f"--frames {text!r}: expected START:STOP or START:STOP:STEP with a step of 1 or more, e.g. 0:100 or ::10"
+        )
     return slice(*(None if number is None else int(number) for number in found.groups()))
 
 
@@ -126,11 +131,12 @@ def _facts(recording: Recording) -> dict:
         lost_before += gaps[["sequence", "lost_before"]][: _MOST_GAPS - len(lost_before)].tolist()
         frames, lost = frames + len(rows), lost + int(gaps["lost_before"].sum())
         labelled += int((rows["label"] >= 0).sum())
+    duration_s = (steps.last_ns - steps.first_ns) * NS if frames else 0.0
     return {
         "path": str(recording.path), "frames": frames, "closed_in_order": closed,
         "being_written": being_written and not closed, "shape": list(recording.shape),
         "camera": dataclasses.asdict(recording.facts),
-        "duration_s": (steps.last_ns - steps.first_ns) * NS if frames else 0.0,
+        "duration_s": duration_s, "mean_frames_per_second": (frames - 1) / duration_s if duration_s > 0 else None,
         "frames_per_second": 1 / steps.median_s if steps.median_s > 0 else None, "longest_gap_s": steps.longest_s,
         "lost": lost, "lost_before": lost_before,
         "exposures_s": sorted(settings["exposure_s"]), "gains_db": sorted(settings["gain_db"]),
@@ -145,14 +151,14 @@ def _rows(recording: Recording, facts: dict):
     yield "camera", f"{camera.camera_id}, {camera.pixel_format}, black level {camera.black_level_dn:g} DN"
     if camera.cfa:
         yield "colours", f"{camera.cfa}, as the sensor gave them"
-    yield "raw", "yes" if camera.raw else "no: processed on its way"
+    yield "raw", "yes" if camera.raw else "not vouched for; signs of processing are found by lensless check"
     yield "exposure", _few([f"{value * 1e3:g} ms" for value in facts["exposures_s"]])
     yield "gain", _few([f"{value:g} dB" for value in facts["gains_db"]])
     if facts["frames_per_second"]:
         yield (
             "time",
-            f"{facts['duration_s']:.1f} s, {facts['frames_per_second']:.1f} frames/s, longest gap "
-            f"{facts['longest_gap_s'] * 1e3:.0f} ms",
+            f"{facts['duration_s']:.1f} s, {facts['mean_frames_per_second']:.1f} frames/s on average, "
+            f"{facts['frames_per_second']:.1f} by the usual gap, longest gap {facts['longest_gap_s'] * 1e3:.0f} ms",
         )
     where = ", ".join(f"{number:,} before frame {sequence}" for sequence, number in facts["lost_before"])
     yield "lost", f"{facts['lost']:,}" + (f": {where}" if where else "")
@@ -160,8 +166,8 @@ def _rows(recording: Recording, facts: dict):
         yield "scenes", f"{'stored' if facts['scenes'] else 'not stored'}, {facts['labelled']:,} frames have a label"
     hashed = sum(part["sha256"] is not None for part in facts["parts"])
     yield "parts", f"{len(facts['parts'])}" + (f", {hashed} with their SHA-256" if hashed else "")
-    for name, value in facts["provenance"].items():
-        yield name, _short(value)
+    for name, value in sorted(facts["provenance"].items()):
+        yield f"origin: {name}", _short(value) or "-"
     yield "closed in order", "yes" if facts["closed_in_order"] else "not yet" if facts["being_written"] else "no"
     if facts.get("verified"):
         yield "verified", "every frame and checksum"

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from lensless.train.loop import Progress as Step
 
 INTERRUPTED = 130
-_INTERRUPTION = "interrupted: what was written is whole; a training goes on when the same command is given again"
+BAR_FROM_COLUMNS = 100  # in fewer the figures need the room
+_INTERRUPTION = "interrupted: what was written is whole"
+_GOES_ON = {"demo", "train", "bench_specks"}  # commands that begin where they were stopped
 # What a terminal would obey rather than show, but for the end of a line; marks that turn the direction of writing; and
 # halves of characters, which names of files can hold and nothing can print.
 _OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -131,12 +133,19 @@ class Screen:
 
     @contextlib.contextmanager
     def following(self, what: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
-        """A bar over what may never end, with figures behind it; without a terminal, a line now and then."""
+        """A bar over frames that may never end, with figures behind it; without a terminal, a line now and then."""
         if not self.console.is_terminal:
             yield self._now_and_then(what, total)
             return
-        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}"), TimeElapsedColumn()]
-        with Progress(*columns, TextColumn("{task.fields[figures]}"), console=self.console) as bar:
+        of = "" if total is None else f" of {total:,}"
+        columns = [
+            TextColumn("{task.description}"),
+            *([BarColumn()] if self.console.width >= BAR_FROM_COLUMNS else []),
+            TextColumn("{task.completed:,}" + of),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[figures]}"),
+        ]
+        with Progress(*columns, console=self.console) as bar:
             row = bar.add_task(plain(what), total=total, figures="")
             yield lambda done, figures: bar.update(row, completed=done, figures=figures)
 
@@ -147,7 +156,8 @@ class Screen:
             nonlocal last_s
             if time.monotonic() - last_s > 20:
                 last_s = time.monotonic()
-                self.say(f"{what}: {done:,}{f' of {total:,}' if total else ''}, {figures}")
+                count = f"{done:,} of {total:,} frames" if total else f"{done:,} frames"
+                self.say(", ".join(filter(None, (f"{what}: {count}", figures))))
 
         return watch
 
@@ -217,7 +227,8 @@ def guarded(command: Callable) -> Callable:
         except LenslessError as error:
             _fail(f"error: {error}", error.exit_code)
         except KeyboardInterrupt as interrupt:
-            _fail(str(interrupt) or _INTERRUPTION, INTERRUPTED)
+            again = "; given again, the command goes on from there" if command.__name__ in _GOES_ON else ""
+            _fail(str(interrupt) or _INTERRUPTION + again, INTERRUPTED)
         except BrokenPipeError:  # the reader of our output went away, e.g. `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None

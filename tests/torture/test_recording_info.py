@@ -1,6 +1,7 @@
 """What `lensless info` tells of a recording: soon, and nothing that a terminal would obey."""
 
 import dataclasses
+import io
 import json
 import time
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 import typer
 from recording_child import frame
+from rich.console import Console
 
 from hardware import Frame, Recording
 from lensless.app import recordings
+from lensless.app import screen as screen_module
 from lensless.app.capture_commands import info
 from lensless.app.screen import Screen
 
@@ -24,6 +27,36 @@ def changed(index: int, **facts: object) -> Frame:
 
 def is_plain(text: str) -> bool:
     return all(letter == "\n" or letter.isprintable() for letter in text)
+
+
+def test_rates_say_what_they_are_and_the_origin_is_told_apart_from_the_facts(tmp_path, capsys):
+    like = changed(0, t_host_ns=10**9)
+    with Recording.create(tmp_path / "a.h5", like, {"frames": 7, "asked": {"seconds": None}}) as writer:
+        for at, time_s in enumerate((1.0, 1.1, 1.2, 3.0)):
+            writer.append(changed(at, t_host_ns=round(time_s * 1e9)))
+    facts = recordings.info(tmp_path / "a.h5", False, Screen())
+    assert facts["mean_frames_per_second"] == pytest.approx(1.5)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "2.0 s, 1.5 frames/s on average, 10.0 by the usual gap, longest gap 1800 ms" in shown
+    assert "origin: frames 7" in shown and "origin: asked -" in shown and shown.count("frames 4 of") == 1
+
+
+def test_progress_counts_frames_once_and_has_room_for_its_figures(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 30))
+    monkeypatch.setattr(screen_module.time, "monotonic", lambda: next(clock))
+    for total, figures in ((31_610, ""), (None, ""), (31_610, "3.2 frames/s")):
+        with Screen().following("verifying a", total) as watch:
+            watch(11_458, figures)
+    said = capsys.readouterr().out.splitlines()
+    counts = ("11,458 of 31,610 frames", "11,458 frames", "11,458 of 31,610 frames, 3.2 frames/s")
+    assert said == [f"verifying a: {count}" for count in counts]
+    monkeypatch.undo()
+    screen = Screen()
+    screen.console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with screen.following("recording", 31_610) as watch:
+        watch(11_458, "1000.1 frames/s, 3000 waiting, 0 lost")
+    shown = screen.console.file.getvalue()
+    assert "11,458 of 31,610" in shown and "3000 waiting, 0 lost" in shown and "0:00:0" in shown
 
 
 def test_a_hostile_recording_cannot_speak_to_the_terminal(tmp_path, capsys):
