@@ -85,7 +85,10 @@ def _superblock(path: pathlib.Path) -> bytes:
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror}; expected a recording") from error
     if len(superblock) < SUPERBLOCK_BYTES or not superblock.startswith(SIGNATURE):
-        raise refusal(path, "it does not begin like an HDF5 file")
+        raise InputError(
+            f"'{path}' is not a recording, or is damaged: it does not begin like an HDF5 file; use another copy, or "
+            "name a recording: a file that `lensless record` wrote, or its folder"
+        )
     return superblock
 
 

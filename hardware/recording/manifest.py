@@ -110,9 +110,11 @@ def read(folder: pathlib.Path) -> Manifest:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except FileNotFoundError as error:
-        raise InputError(
-            f"'{folder}' holds no '{NAME}'; expected a recording of parts; `lensless repair` makes one of its parts"
-        ) from error
+        if is_wanted(folder):
+            got, remedy = f"no '{NAME}'", "; `lensless repair` makes one of its parts"
+        else:
+            got, remedy = f"no '{NAME}' and no part", ", or a file (.h5)"
+        raise InputError(f"'{folder}' holds {got}; expected a recording of parts{remedy}") from error
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror}; expected the manifest of a recording") from error
     if len(content) > LARGEST_BYTES:

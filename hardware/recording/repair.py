@@ -6,6 +6,7 @@ import pathlib
 import re
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from hardware.closing import Closing
 from hardware.errors import InputError, StorageError
@@ -33,6 +34,8 @@ class Damage:
         return None if self.last is None else self.last - self.first + 1
 
     def __str__(self) -> str:
+        if self.frames == 0:
+            return f"{self.file}: {self.reason}"
         last = "?" if self.last is None else self.last
         frames = f"frame {self.first}" if self.last == self.first else f"frames {self.first} to {last}"
         return f"{self.file}, {frames}: {self.reason}"
@@ -62,9 +65,10 @@ class Report:
         return all(damage.frames is not None for damage in self.damages)
 
     def __str__(self) -> str:
-        at_least = "" if self.all_counted else "at least "
-        lost = f"{at_least}{self.damaged} frames are lost" if self.damaged or at_least else "no frame is lost"
-        head = f"{lost}: {self.copied} copied from '{self.source}' to '{self.out}'"
+        lost = {0: "no frame is", 1: "1 frame is"}.get(self.damaged, f"{self.damaged:,} frames are")
+        if not self.all_counted:
+            lost = f"at least {lost}" if self.damaged else "nobody knows how many frames are"
+        head = f"{lost} lost: {self.copied:,} copied from '{self.source}' to '{self.out}'"
         return "\n".join((head, *map(str, self.damages)))
 
 
@@ -130,6 +134,8 @@ def _check_source(source: pathlib.Path, out: pathlib.Path) -> None:
 
 def _check_free(out: pathlib.Path) -> None:
     """Before all is read; what a killed writer left is judged by the next."""
+    if not os.path.isdir(out.absolute().parent):
+        raise StorageError(f"cannot write '{out}': its folder does not exist; make it, or name another")
     names = os.listdir(out) if os.path.isdir(out) else [out.name] if os.path.lexists(out) else []
     if any(not name.startswith(".") and not name.endswith(".lock") and name != manifest.NAME for name in names):
         raise StorageError(f"'{out}' exists; nothing is ever overwritten: choose another name")
@@ -149,6 +155,8 @@ def _files(source: pathlib.Path, copy: "_Copy") -> Iterator[tuple[pathlib.Path, 
     if not source.is_dir():
         yield source, None, None
         return
+    if not any(source.glob("part-*.h5")):
+        raise InputError(f"'{source}' holds no part of a recording, so that nothing can be saved; use another copy")
     try:
         copy.manifest = manifest.read(source)
     except InputError as error:
@@ -185,12 +193,12 @@ class _Copy(Closing):
         try:
             if number is not None and not stat.S_ISREG(os.lstat(path).st_mode):
                 raise InputError(f"'{path.name}' is a link, or not a plain file")
-            contents = salvage.salvage(path)
-            head = next(contents)
-            self._check_head(head, number)
-            found = head.recorded
-            for each in contents:
-                self._take(path.name, head, each)
+            with closing(salvage.salvage(path)) as contents:  # and the child that reads, where this one fails
+                head = next(contents)
+                self._check_head(head, number)
+                found = head.recorded
+                for each in contents:
+                    self._take(path.name, head, each)
         except (InputError, OSError) as error:
             reason = "it is missing" if isinstance(error, FileNotFoundError) else _short(str(error))
             last = listed - 1 if listed else None

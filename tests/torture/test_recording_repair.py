@@ -18,7 +18,7 @@ from recording_tools import AT_NIGHT, read_in_fresh_process, start
 from hardware import Recording
 from hardware.errors import InputError, StorageError
 from hardware.recording import manifest, salvage, sandbox
-from hardware.recording.repair import repair
+from hardware.recording.repair import Damage, Report, repair
 from lensless.app import recordings
 from lensless.app.screen import Screen
 
@@ -108,6 +108,26 @@ def test_nothing_is_written_into_the_recording_that_is_repaired(folder):
     assert content(folder) == before
 
 
+def test_what_holds_no_frame_of_ours_is_not_sent_to_repair_and_back(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.h5").write_text("no recording at all, but for the name it was given by somebody")
+    for name in ("empty", "text.h5"):
+        for command in (lambda path: Recording.open(path), lambda path: repair(path, tmp_path / "b")):
+            with pytest.raises(InputError) as told:
+                command(tmp_path / name)
+            assert "lensless repair" not in str(told.value) and " to -1" not in str(told.value)
+
+
+def test_one_lost_frame_is_one_and_what_cannot_be_counted_is_not_called_none(folder, tmp_path):
+    change(folder / "part-00000.h5", frame(0).pixels.tobytes())
+    assert str(repair(folder, tmp_path / "b")).startswith("1 frame is lost: 19 copied")
+    (folder / "recording.json").unlink()
+    (folder / "part-00003.h5").write_bytes(b"nothing")
+    assert str(repair(folder, tmp_path / "c")).startswith("at least 1 frame is lost")
+    report = Report(folder, None, 3, (Damage("x.h5", 0, None, "why"), Damage("recording.json", 0, -1, "gone")))
+    assert str(report).startswith("nobody knows how many frames are lost: 3") and "recording.json: gone" in str(report)
+
+
 def test_damaged_pixels_facts_and_scenes_cost_one_frame_each(folder, tmp_path):
     change(folder / "part-00000.h5", frame(0).pixels.tobytes())
     change(folder / "part-00001.h5", frame(8).pixels.tobytes())
@@ -155,8 +175,6 @@ FULL_DISK = """
 import resource, signal, sys
 from hardware.errors import StorageError
 from hardware.recording.repair import repair
-from lensless.app import recordings
-from lensless.app.screen import Screen
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 try:
@@ -224,7 +242,7 @@ def test_without_a_manifest_the_parts_are_enough(folder, tmp_path):
     assert [damage.file for damage in report.damages] == [manifest.NAME]
     (folder / "part-00001.h5").unlink()
     report = repair(folder, tmp_path / "c")
-    assert report.copied == 14 and str(report).startswith("at least 0 frames are lost: 14 copied")
+    assert report.copied == 14 and str(report).startswith("nobody knows how many frames are lost: 14")
     assert "?" in str(report)
     with Recording.open(tmp_path / "c") as recording:
         assert recording[6].meta.sequence == 12 and recording[6].meta.lost_before == 6
