@@ -1,6 +1,7 @@
 """What every camera can do, and how one is opened by its address."""
 
 import difflib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +124,16 @@ def open_camera(address: str) -> Camera:
     if scheme in _factories:
         raise ConfigurationError(f"camera address {address!r} names no device; expected '{scheme}:...'")
     near = "".join(f"; did you mean '{one}:'" for one in difflib.get_close_matches(scheme, known, n=1))
+    near = f"; did you mean '{meant}:{address}'" if (meant := _scheme_of(address)) in _factories else near
     raise ConfigurationError(
         f"camera address {address!r}: no scheme {scheme!r}{near}; known schemes: {', '.join(known)}"
     )
+
+
+def _scheme_of(path: str) -> str:
+    """What opens a device or file whose path was given without a scheme; empty for what is neither."""
+    if path.startswith("/dev/"):
+        return "serial" if "tty" in path or "serial" in path else "opencv"
+    if os.path.isdir(path) or path.endswith(".h5"):
+        return "replay"
+    return "opencv" if os.path.isfile(path) else ""

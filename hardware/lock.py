@@ -74,6 +74,9 @@ class WriterLock(Closing):
     def _try(self, path: pathlib.Path) -> int | None:
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError as error:
+            text = f"cannot write '{path}': its folder does not exist; make it, or name another"
+            raise StorageError(text) from error
         except OSError as error:
             raise StorageError(f"cannot write beside '{path}': {error.strerror}; choose another folder") from error
         try:

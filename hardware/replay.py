@@ -28,11 +28,14 @@ class ReplayCamera(Closing):
 
     Raises:
         InputError: nothing to play, a file that is not a recording, or files of unlike cameras.
+        ConfigurationError: an empty path.
     """
 
     def __init__(self, path: str | pathlib.Path):
         from hardware.recording import Recording  # h5py is loaded by those who read or write, and by nobody else
 
+        if path == "":  # a path that is empty means the current folder
+            raise ConfigurationError("camera address 'replay:' names no recording; expected replay:RECORDING")
         self._path = pathlib.Path(path)
         self._recordings: list[Recording] = []
         try:

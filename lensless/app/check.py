@@ -82,6 +82,8 @@ def _check_page(page: pathlib.Path) -> None:
 def _opened(address: str) -> Camera:
     try:
         return open_camera(_still(address))
+    except ConfigurationError as error:  # in the words of whoever typed the address
+        raise type(error)(str(error).replace(_still(address), address)) from error
     except CameraError as error:
         if not address.startswith("opencv:") or "lensless devices" in str(error):
             raise

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from hardware.errors import StorageError
 from lensless.app import text_file
 from lensless.app.screen import guarded
 
@@ -34,6 +35,8 @@ def _option(text: str, *names: str, **limits):
 @guarded
 def _writable(place: str | None) -> str | None:
     if place not in (None, "-"):
+        if not pathlib.Path(place).absolute().parent.is_dir():
+            raise StorageError(f"--json {place}: its folder does not exist; make it, or name another")
         text_file.check_place(pathlib.Path(place), "name another file with --json")
     return place
 

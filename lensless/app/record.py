@@ -94,11 +94,23 @@ def _check_end(wish: Wish) -> None:
         raise ConfigurationError(
             f"--seconds {wish.seconds}: expected a number of seconds; leave it away to record until Ctrl-C"
         )
+    if wish.ring_mib * MIB > _memory_bytes():
+        raise ConfigurationError(
+            f"--ring-mib {wish.ring_mib}: this machine has {_memory_bytes() / MIB:.0f} MiB of memory; ask for less"
+        )
     if wish.address.startswith("simulated:") and wish.frames is None and wish.seconds is None:
         raise ConfigurationError(
             f"camera {wish.address!r} never ends by itself, and fills the disk as fast as it can: "
             "name --frames or --seconds"
         )
+
+
+def _memory_bytes() -> float:
+    """Of this machine, as far as the system tells."""
+    names = getattr(os, "sysconf_names", {})
+    if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(names):
+        return math.inf
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _check_place(wish: Wish) -> None:
@@ -162,7 +174,7 @@ def _wanted(
         KeyboardInterrupt: it was asked to end.
     """
     taken, began_s = 0, None
-    with screen.following(f"recording {wish.address}", wish.frames) as watch:
+    with screen.following("recording", wish.frames) as watch:
         while wish.frames is None or taken < wish.frames:
             frame = stream.get(MOST_SILENT_S)  # behind the last frame it raises, or there is none
             if frame is None and ring.ended:
@@ -255,6 +267,8 @@ def _finish(
     if failure is not None:
         _keep_account(facts | {"error": str(failure) or type(failure).__name__}, screen)
         raise failure
+    if wish.frames is not None and recorded < wish.frames:
+        screen.say(f"{wish.address} ended by itself: {recorded:,} of {wish.frames:,} frames that were asked for")
     screen.say(f"recording: {wish.out}; look at it with: lensless info {wish.out}")
     return facts
 

@@ -221,7 +221,8 @@ def _official(name: str, split: str, root: pathlib.Path, download: bool) -> Scen
 
 
 def _check_pair(images: pathlib.Path, labels: pathlib.Path) -> None:
-    remedy = f"ask for it (--download), or set OPTICS_FREE_DATA to a folder with {'/'.join(images.parts[-3:])}"
+    names = "/".join(images.parts[-3:])
+    remedy = f"fetch it (lensless simulate ... --download does), or set OPTICS_FREE_DATA to a folder with {names}"
     pictures, names = files.idx_shape(images, 3, remedy), files.idx_shape(labels, 1, remedy)
     if pictures[0] != names[0]:
         raise InputError(

@@ -66,7 +66,10 @@ def test_a_video_file_is_recorded_told_of_exported_and_played(tmp_path):
     with open_camera(f"replay:{tmp_path / 'a'}") as camera:
         assert all(np.array_equal(frame.pixels, one) for frame, one in zip(camera.frames(), pictures, strict=True))
     assert "exists" in run("export", tmp_path / "a", "--out", tmp_path / "a.npy", code=4)
-    assert "START:STOP" in run("export", tmp_path / "a", "--out", tmp_path / "b.npy", "--frames", "x", code=2)
+    for wrong in ("x", "::0"):
+        assert "START:STOP" in run("export", tmp_path / "a", "--out", tmp_path / "b.npy", "--frames", wrong, code=2)
+    said = run("record", f"replay:{tmp_path / 'a'}", "--out", tmp_path / "c", "--frames", 100)
+    assert "ended by itself: 30 of 100 frames" in said
     assert "exists" in run("record", f"opencv:{tmp_path / 'clip.mkv'}", "--out", tmp_path / "a", code=4)
 
 

@@ -1,5 +1,6 @@
 """What is around a recording: output that nobody reads any more, odd places, full disks, a writer that is killed."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -84,6 +85,7 @@ def test_what_came_when_there_was_enough_is_not_called_dropped(tmp_path):
         (["fake:fast", "--seconds", "inf"], "expected a number of seconds"),
         (["fake:fast", "--seconds", "nan"], "expected a number of seconds"),
         (["simulated:bare-v1-short"], "name --frames or --seconds"),
+        (["fake:fast", "--ring-mib", "99999999"], "MiB of memory"),
         (["fake:fast", "--out", "y.hdf5"], "name it 'y.h5'"),
         (["fake:fast", "--out", "y.H5"], "name it 'y.h5'"),
     ],
@@ -95,7 +97,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_opened(tmp_path, mon
     seconds = float(options["--seconds"]) if "--seconds" in options else None
     out = tmp_path / options.get("--out", "x")
     with pytest.raises(typer.Exit) as ended:
-        capture_commands.record(arguments[0], out, seconds=seconds)
+        capture_commands.record(arguments[0], out, seconds=seconds, ring_mib=int(options.get("--ring-mib", 256)))
     assert ended.value.exit_code == 2 and says in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -107,14 +109,13 @@ def test_a_name_that_means_one_file_makes_no_folder_of_that_name(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a", "a.h5"])
-def test_a_full_disk_is_told_in_numbers_that_agree_and_leaves_no_empty_recording(tmp_path, name):
-    free = shutil.disk_usage(tmp_path).free
-    large = frame(0, (1000, 1000))
-    writer = RecordingProcess(tmp_path / name, large, reserve_bytes=free - 2**20)
-    with pytest.raises(StorageError, match=r"after 0 frames: .* kept in reserve: too little for the next 1\.9 MiB"):
-        writer.append(large)
+def test_a_recording_whose_first_frame_fails_does_not_keep_the_name(tmp_path, name):
+    other = frame(0).with_meta(dataclasses.replace(frame(0).meta, camera_id="OTHER"))
+    writer = RecordingProcess(tmp_path / name, frame(0), reserve_bytes=0)
+    with pytest.raises(ConfigurationError, match="start a new recording"):
+        writer.append(other)
         writer.flush()
-    assert writer.acknowledged == 0 and [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
+    assert writer.acknowledged == 0 and list(tmp_path.iterdir()) == []
 
 
 def test_a_part_that_the_disk_does_not_take_counts_the_frames_of_the_whole(tmp_path, monkeypatch):

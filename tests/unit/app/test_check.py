@@ -240,6 +240,43 @@ def test_a_page_that_cannot_be_is_refused_before_the_work(monkeypatch, lensless,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("clip.mkv", "did you mean 'opencv:clip.mkv'"),
+        ("frames.h5", "did you mean 'replay:frames.h5'"),
+        ("/dev/video0", "did you mean 'opencv:/dev/video0'"),
+        ("/dev/ttyACM0", "did you mean 'serial:/dev/ttyACM0'"),
+        ("replay:", "names no recording"),
+        ("simulated:x?foo=1", "'simulated:x?foo=1': unknown option 'foo'"),
+    ],
+)
+def test_an_address_that_cannot_be_is_told_in_the_words_it_was_typed_in(monkeypatch, lensless, tmp_path, address, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.mkv").touch()
+    result = lensless("check", address)
+    assert result.exit_code == 2 and says in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["record", "replay:{}", "--out", "new/x"],
+        ["export", "{}", "--out", "new/x.npy"],
+        ["check", "replay:{}", "--page", "new/x.html"],
+        ["info", "{}", "--json", "new/x.json"],
+        ["repair", "{}", "--out", "new/x"],
+    ],
+    ids=lambda one: one[0],
+)
+def test_a_folder_that_is_not_there_is_told_alike_by_all(lensless, tmp_path, monkeypatch, arguments):
+    path = recorded(tmp_path / "a.h5", Sensor.drawn(1), (0.008,))
+    monkeypatch.chdir(tmp_path)
+    result = lensless(*(one.format(path) for one in arguments))
+    assert result.exit_code == 4 and "its folder does not exist; make it, or name another" in result.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["a.h5"]
+
+
 def test_without_a_camera_the_way_to_those_that_are_there_is_told(monkeypatch, lensless):
     def nothing(address):
         raise CameraError(f"{address} cannot be opened: is it plugged in?")

@@ -113,7 +113,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
         ):
             with pytest.raises(ConfigurationError, match=says):
                 export(recording, tmp_path / out, frames)
-        with pytest.raises(StorageError, match="No such file"):
+        with pytest.raises(StorageError, match="its folder does not exist"):
             export(recording, tmp_path / "nowhere" / "b.npy")
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
