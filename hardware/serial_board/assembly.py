@@ -47,6 +47,7 @@ class FrameAssembler:
         self.boot, self._modes, self._version = boot, modes, version
         self.first = self.next = first  # from here on: numbers that do not begin anew
         self.accepted = self.lost = 0
+        self.in_vain = 0  # frames that began to come since the last whole one
         self.malformed = ""  # what was wrong with the last frame that no board may send
         self._lost_before = 0
         self._open: tuple[int, Begin] | None = None
@@ -98,6 +99,7 @@ class FrameAssembler:
             self.malformed = f"frame {sequence}: {error}"
             return
         self._open, self._filled = (sequence, begin), 0
+        self.in_vain += 1
         size = begin.rows * begin.columns * dtype_of(begin.bit_depth).itemsize
         if len(self._buffer) != size:
             self._buffer = bytearray(size)
@@ -137,5 +139,5 @@ class FrameAssembler:
         pixels = np.frombuffer(self._buffer, kind).reshape(begin.rows, begin.columns)
         self._buffer = bytearray()  # the frame has it now
         frame = BoardFrame(sequence, self._lost_before, begin, pixels)
-        self.accepted, self.next, self._lost_before = self.accepted + 1, sequence + 1, 0
+        self.accepted, self.next, self._lost_before, self.in_vain = self.accepted + 1, sequence + 1, 0, 0
         return frame

@@ -23,8 +23,10 @@ from hardware.serial_port import SerialPort, ports
 STALL_S = 0.9
 SURE_S = 0.6
 SLICE_S = 0.1
-# A line that lets none of so many frames through is as good as none.
-MOST_LOST = 30
+# A line that lets none of so many frames through is as good as none; nor is one that loses even their beginnings, and
+# all of 1, 2, 4 ... frames that are asked for.
+MOST_IN_VAIN = 30
+MOST_ROUNDS = 6
 
 T = TypeVar("T")
 
@@ -143,13 +145,16 @@ class SerialCamera(Closing):
         asked_ns = time.monotonic_ns()
         self._end_stream()
         frames: list[Frame] = []
-        in_vain = 0
+        rounds = 0  # without a frame
         while len(frames) < n:
-            self._begin_stream((n - len(frames)) << in_vain)  # more of them where the line lets none through
-            in_vain += 1
+            if rounds > MOST_ROUNDS:
+                self._lose_line()
+            # More of them where the line lets none through.
+            self._begin_stream(min((n - len(frames)) << rounds, messages.FOR_EVER_FRAMES - 1))
+            rounds += 1
             while len(frames) < n and (frame := self._next(asked_ns)) is not None:
                 frames.append(frame)
-                in_vain = 0
+                rounds = 0
             self._check_open()
         return frames
 
@@ -218,11 +223,8 @@ class SerialCamera(Closing):
             if self._closed.is_set() or (not self._streaming and link.assembler.next >= self._until):
                 return None
             self._device(lambda: link.read(SLICE_S))
-            if (missing := link.assembler.next - self._delivered) > MOST_LOST:
-                self._lose(
-                    f"{missing} frames in a row came damaged or not at all ({link.damaged} damaged packets); take a "
-                    "shorter cable, or a lower baud="
-                )
+            if link.assembler.in_vain > MOST_IN_VAIN:
+                self._lose_line()
             if time.monotonic() - link.heard_s > self._patience_s(STALL_S):
                 # The word that its count is done was lost, or it is: it has to answer at once.
                 self._streaming, self._until = False, 0
@@ -282,6 +284,13 @@ class SerialCamera(Closing):
         except DeviceError as error:
             self._check_open()
             raise CameraError(f"camera {self._name!r}: {error}") from error
+
+    def _lose_line(self) -> NoReturn:
+        begun, damaged = self._link.assembler.in_vain, self._link.damaged
+        self._lose(
+            f"{begun} frames in a row began to come, and none came whole ({damaged} damaged packets); take a shorter "
+            "cable, or a lower baud="
+        )
 
     def _lose(self, reason: str) -> NoReturn:
         after = (

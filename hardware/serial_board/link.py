@@ -62,6 +62,10 @@ class BoardLink(Closing):
                 return
             except Restarted:
                 self.boot = 0
+            except DeviceLost as error:
+                raise DeviceError(
+                    f"the board at '{port.place}' has said hello and then no more: {error}; look at its firmware"
+                ) from error
         raise DeviceError(
             f"the board at '{port.place}' has started again {MOST_RESTARTS} times while it was opened; give it enough "
             "power, and if opening resets it, add ?dtr=off to its address"
@@ -96,12 +100,16 @@ class BoardLink(Closing):
         return self._ask_clocked(messages.CONFIGURE, body, messages.APPLIED, messages.applied_of, answer_s)[0]
 
     def stream(self, count: int, answer_s: float = ANSWER_S) -> int:
-        """Have it send `count` frames from now on, 0: none; returns the number of the first. Raises as `configure`."""
+        """Have it send `count` frames from now on, 0: none; returns the number of the first. Raises as `configure`.
+
+        Numbers that begin anew after 32 bits are carried on, as in the frames.
+        """
         body = messages.COUNT.pack(count)
         number, _, _ = self._ask_clocked(messages.STREAM, body, messages.STREAMING, messages.streaming_of, answer_s)
-        if self._assembler is not None:
-            self._assembler.told(number)
-        return number
+        if self._assembler is None:
+            return number
+        self._assembler.told(number)
+        return self._assembler.next
 
     def show(self, levels: bytes, answer_s: float = ANSWER_S) -> None:
         """Give its lamps these levels, row by row; returns when they have them. Raises as `configure`."""

@@ -141,8 +141,33 @@ def test_a_line_that_lets_no_frame_through_is_lost_with_its_numbers(plug):
     line, port = plug()
     with open_camera(f"serial:{port}") as camera:
         line.do("noise 0.005")
-        with pytest.raises(CameraLost, match=r"frames in a row came damaged.*\d+ damaged packets.*shorter cable"):
+        with pytest.raises(CameraLost, match=r"\d+ frames in a row began to come, and none came whole \(\d+ damaged"):
             camera.snap(1)
+    with open_camera(f"serial:{port}") as camera:
+        line.do("noise 0.005")
+        with pytest.raises(CameraLost, match="none came whole"):
+            next(camera.frames())
+
+
+def test_a_reader_that_pauses_loses_frames_and_not_the_camera(plug):
+    line, port = plug()
+    with open_camera(f"serial:{port}") as camera:
+        running = camera.frames()
+        first = next(running)
+        time.sleep(0.3)  # the line is full, and the board waits
+        line.board._sequence += 500  # frames that it cannot send keep their numbers
+        frames = list(itertools.islice(running, 300))
+        numbers = [first.meta.sequence, *(frame.meta.sequence for frame in frames)]
+        gaps = [after - before - 1 for before, after in itertools.pairwise(numbers)]
+        assert gaps == [frame.meta.lost_before for frame in frames] and sum(gaps) == 500
+
+
+def test_numbers_begin_anew_after_32_bits_and_frames_go_on(plug):
+    _, port = plug(EmulatedBoard(sensor(), first=2**32 - 3))
+    with open_camera(f"serial:{port}") as camera:
+        assert [frame.meta.sequence for _ in range(4) for frame in camera.snap(2)] == [*range(8)]
+        assert [frame.meta.sequence for frame in itertools.islice(camera.frames(), 3)] == [8, 9, 10]
+        assert camera.facts["lost_frames"] == 0
 
 
 @pytest.mark.parametrize(
