@@ -28,6 +28,7 @@ class Checked:
     transfer: Transfer | None
     neighbours: Neighbours | None
     numbers: check_numbers.Numbers
+    noise_exposure_s: float  # of the frames whose noise and numbers were looked at
 
     @property
     def fails(self) -> bool:
@@ -121,7 +122,7 @@ def judge(address: str, camera_id: str, taken: Taken, frames: int) -> Checked:
         check_raw.fixed_pattern(bright.pixels, black_dn, meta.cfa),
     ]
     findings.append(check_raw.says_raw(meta, found.shape, noise))
-    return Checked(address, camera_id, taken, findings, line, transfer, around, numbers)
+    return Checked(address, camera_id, taken, findings, line, transfer, around, numbers, bright.meta.exposure_s)
 
 
 def facts(checked: Checked) -> dict:

@@ -61,8 +61,8 @@ def level_against_exposure(line: Line, black_dn: float) -> str:
         return svg(figure)
 
 
-def photon_transfer(transfer: Transfer, full_scale_dn: int) -> str:
-    """Temporal variance against mean, and the straight line of counted electrons."""
+def photon_transfer(transfer: Transfer, full_scale_dn: int, told: bool = True) -> str:
+    """Temporal variance against mean, and the straight line of counted electrons, unless it cannot be `told`."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
         axes.errorbar(
@@ -71,7 +71,8 @@ def photon_transfer(transfer: Transfer, full_scale_dn: int) -> str:
         )  # fmt: skip
         ends = np.array([transfer.mean_dn.min(), transfer.mean_dn.max()])
         e_per_dn = f", {1 / transfer.slope:.3g} electrons per DN" if transfer.slope > 0 else ""
-        axes.plot(ends, transfer.offset + transfer.slope * ends, color=QUIET, label=f"straight line{e_per_dn}")
+        if told:
+            axes.plot(ends, transfer.offset + transfer.slope * ends, color=QUIET, label=f"straight line{e_per_dn}")
         axes.set(xlabel=f"mean (DN), up to {UP_TO:.0%} of full scale", ylabel="variance (DN²)", ylim=(0, None))
         axes.set_xlim(0, max(1.05 * ends[1], 0.1 * full_scale_dn))
         axes.legend(frameon=False, loc="best", fontsize=9)

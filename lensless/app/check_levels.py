@@ -66,13 +66,14 @@ def brightness(pixels: np.ndarray, black_dn: float, full_scale_dn: int) -> Findi
     mean = (float(pixels.mean()) - black_dn) / (full_scale_dn - black_dn)
     measured = f"mean {mean:.1%} of full scale above black, bright pixels {bright:.0%}"
     figures = {"mean_share": mean, "bright_share": bright}
-    if bright < DARK:
+    state = NOTE if bright < DIM or bright >= FULL else OK
+    if bright >= FULL:
+        advice = "nothing is left above them; shorten the exposure, or take less light (see saturation)"
+    elif bright < DARK:
         advice = "no light to speak of; take the cap off, light the scene, or ask for a longer exposure"
     else:
         advice = "little of the scale is used; a longer exposure or more light gives less noise"
-    return Finding(
-        "light", NOTE if bright < DIM else OK, advised(NOTE if bright < DIM else OK, measured, advice), figures
-    )
+    return Finding("light", state, advised(state, measured, advice), figures)
 
 
 def black_level(bursts: list[np.ndarray], black_dn: float) -> Finding:

@@ -59,8 +59,9 @@ def _frame(checked: Checked) -> str:
         (image, "One raw frame. Dust shows as dark discs, dead columns as lines."),
         (
             check_drawing.histogram(checked.numbers, meta.black_level_dn, meta.full_scale_dn),
-            "Numbers that occur in the frames whose noise was looked at. A raw sensor fills those between its "
-            "darkest and its brightest pixel without gaps, and keeps clear of both ends.",
+            f"Numbers that occur in the frames whose noise was looked at, of {checked.noise_exposure_s * 1e3:.4g} ms; "
+            f"saturation and light are those of {meta.exposure_s * 1e3:.4g} ms, as the camera was found. A raw "
+            "sensor fills those between its darkest and its brightest pixel without gaps, and keeps clear of both ends.",
         ),
     ]
     return report.section("The frame", text, report.figures(parts))
@@ -90,10 +91,11 @@ def _exposure(checked: Checked) -> str:
 
 def _noise(checked: Checked) -> str:
     parts = []
+    told = any(one.what == "photon transfer" and one.state != NOTE for one in checked.findings)
     if checked.transfer is not None:
         parts.append(
             (
-                check_drawing.photon_transfer(checked.transfer, checked.taken.found.meta.full_scale_dn),
+                check_drawing.photon_transfer(checked.transfer, checked.taken.found.meta.full_scale_dn, told),
                 "Variance from frame to frame against mean: a straight line for counted electrons. A gamma curve bends "
                 "it, or lays it flat.",
             )

@@ -15,7 +15,16 @@ from sensors import Sensor
 from hardware import CameraSettings, Recording, SimulatedCamera
 from hardware.camera import register_camera
 from hardware.errors import CameraError, CameraLost
-from lensless.app import check, check_flow, check_levels, check_numbers, check_raw, check_steady
+from lensless.app import (
+    check,
+    check_drawing,
+    check_flow,
+    check_levels,
+    check_numbers,
+    check_page,
+    check_raw,
+    check_steady,
+)
 from lensless.app.check import Checked, judge
 from lensless.app.check_capture import middle, take
 from lensless.app.check_finding import changed
@@ -275,6 +284,19 @@ def test_a_folder_that_is_not_there_is_told_alike_by_all(lensless, tmp_path, mon
     result = lensless(*(one.format(path) for one in arguments))
     assert result.exit_code == 4 and "its folder does not exist; make it, or name another" in result.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_the_page_does_not_contradict_its_findings():
+    """Light at the end of the scale is not well; a gain that cannot be told is not drawn; exposures are named."""
+    bright = checked(sensors.too_bright(Sensor.drawn(1, bit_depth=12)))
+    assert {"light", "saturation"}.isdisjoint(what for what, state in states(bright).items() if state == "ok")
+    page = check_page.page(bright)
+    assert f"of {bright.noise_exposure_s * 1e3:.4g} ms" in page and "as the camera was found" in page
+    moving = checked(sensors.moving(Sensor.drawn(1, bit_depth=12)))
+    assert moving.transfer is not None and states(moving)["photon transfer"] == "note"
+    assert "electrons per DN" not in check_page.page(moving)
+    still = checked(sensors.raw(Sensor.drawn(1, bit_depth=12)))
+    assert "electrons per DN" in check_drawing.photon_transfer(still.transfer, 4095)
 
 
 def test_without_a_camera_the_way_to_those_that_are_there_is_told(monkeypatch, lensless):
