@@ -61,7 +61,7 @@ def _frame(checked: Checked) -> str:
             check_drawing.histogram(checked.numbers, meta.black_level_dn, meta.full_scale_dn),
             f"Numbers that occur in the frames whose noise was looked at, of {checked.noise_exposure_s * 1e3:.4g} ms; "
             f"saturation and light are those of {meta.exposure_s * 1e3:.4g} ms, as the camera was found. A raw "
-            "sensor fills those between its darkest and its brightest pixel without gaps, and keeps clear of both ends.",
+            "sensor fills those between its darkest and its brightest pixel without gaps, clear of both ends.",
         ),
     ]
     return report.section("The frame", text, report.figures(parts))

@@ -98,7 +98,8 @@ def test_a_full_disk_is_one_message_and_exit_code_4(tmp_path, limit_bytes):
     promised = acknowledged(rest.splitlines(keepends=True))
     assert (child.returncode, noise) == (4, "")
     assert "stopped after" in rest and "File too large" in rest
-    check(tmp_path / "a.h5", promised)
+    if promised or (tmp_path / "a.h5").exists():  # a recording without a frame would only block its name
+        check(tmp_path / "a.h5", promised)
 
 
 def test_frames_come_back_as_they_were_sent_and_parts_rotate(tmp_path):
