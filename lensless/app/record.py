@@ -267,7 +267,8 @@ def _finish(
     if failure is not None:
         _keep_account(facts | {"error": str(failure) or type(failure).__name__}, screen)
         raise failure
-    if wish.frames is not None and recorded < wish.frames:
+    in_time = wish.seconds is None or seconds_s < wish.seconds
+    if wish.frames is not None and recorded < wish.frames and in_time:
         screen.say(f"{wish.address} ended by itself: {recorded:,} of {wish.frames:,} frames that were asked for")
     screen.say(f"recording: {wish.out}; look at it with: lensless info {wish.out}")
     return facts
@@ -309,5 +310,5 @@ def _keep_account(facts: dict, screen: Screen) -> None:
     """For programs, too, where the recording failed: then the counts are needed most."""
     try:
         screen.result(facts)
-    except StorageError as error:  # often the disk that is full; what ended the recording is told of last
+    except (StorageError, OSError) as error:  # often the disk that is full; what ended the recording is told of last
         screen.say(str(error))

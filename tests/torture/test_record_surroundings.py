@@ -72,6 +72,11 @@ def test_a_disk_that_takes_nothing_is_told_of_and_what_is_given_up_is_counted(tm
     assert child.returncode == 130 and f"{facts['not_acknowledged']:,} frames" in err and "were given up" in err
 
 
+def test_what_ends_for_the_time_that_was_asked_for_did_not_end_by_itself(tmp_path):
+    said = run("record", "fake:fast", "--out", tmp_path / "a", "--frames", 100_000, "--seconds", 0.3)
+    assert "ended by itself" not in said and check_whole(tmp_path / "a") < 100_000
+
+
 def test_what_came_when_there_was_enough_is_not_called_dropped(tmp_path):
     said = run("record", "fake:fast", "--out", tmp_path / "a", "--frames", 20, "--json", tmp_path / "a.json")
     facts = json.loads((tmp_path / "a.json").read_text())
