@@ -74,9 +74,10 @@ def record(
 ) -> None:
     """Record raw frames of a camera; every frame is accounted for, and a kill costs none that was acknowledged."""
     from lensless.app import record as job
+    from lensless.app.record_wish import Wish
 
     settings = CameraSettings(exposure_s=exposure_s, gain_db=gain_db)
-    wish = job.Wish(
+    wish = Wish(
         camera, out, frames, seconds, settings, policy.value, ring_mib, retries, durability.value, rotate_frames, sha256
     )
     screen = Screen(json, lasting=True)
