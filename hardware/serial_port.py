@@ -28,6 +28,7 @@ GONE = (OSError, termios_error, TypeError, ValueError)
 BAUD = 115_200
 # A board on USB takes any rate; 4 s is for one on a slow line whose buffers are full.
 WRITE_S = 4.0
+LAST_S = 0.2
 SLICE_S = 0.1
 AT_ONCE_BYTES = 65_536
 _SEE = "See 'lensless devices'"
@@ -107,9 +108,10 @@ class SerialPort(Closing):
             self._lose(error)
 
     def say_last(self, data: bytes) -> None:
-        """Send `data` if that can be done; for what is said before a port is closed, which may be gone."""
+        """Send `data` if that can be done at once; for what is said before a port is closed, which may be gone."""
         if not self._closed.is_set():
             with contextlib.suppress(*GONE):
+                self._serial.write_timeout = LAST_S
                 self._serial.write(data)
 
     def check_open(self) -> None:
@@ -141,7 +143,7 @@ def device_of(place: str, listing: Callable[[], Iterable[Any]] = ports) -> str:
     """
     if place.startswith("id:"):
         return _by_number(place.removeprefix("id:"), listing)
-    if place.startswith("COM") and _DEVICE.fullmatch(place):
+    if os.name == "nt" and _DEVICE.fullmatch(place):
         return place
     try:
         real = os.path.realpath(place)

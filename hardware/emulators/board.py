@@ -53,7 +53,7 @@ class EmulatedBoard:
             for part in (1, 2)
         )
         self.hello = Hello(
-            version, serial, "emulated board", meta.camera_id, "emulator", modes, (1, 2**31), (-20.0, 60.0),
+            version, serial, "emulated board", meta.camera_id, "emulator", modes, (1, 60_000_000), (-20.0, 60.0),
             round(meta.black_level_dn), meta.raw, matrix,
         )  # fmt: skip
         self.lamps = bytes(0 if matrix is None else matrix[0] * matrix[1])

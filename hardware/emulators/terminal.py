@@ -91,7 +91,7 @@ class Terminal(Closing):
             with self._reading, self._writing:  # whose number of a file may be given to another one from here on
                 os.read(self._wake[0], 1)
                 os.close(device)
-            if self.link:
+            if self.link and os.path.islink(self.link) and os.readlink(self.link) == self.path:
                 self.link.unlink(missing_ok=True)
 
     def replug(self) -> None:
@@ -123,8 +123,10 @@ class Terminal(Closing):
 
 def check_link(link: pathlib.Path) -> None:
     """Raises ConfigurationError unless a device's link can stand at `link`."""
-    if link.exists() and not link.is_symlink():
-        raise ConfigurationError(f"'{link}' is there and is no link; name another place for the device's link")
+    if link.exists() or (link.is_symlink() and not os.readlink(link).startswith("/dev/")):
+        raise ConfigurationError(
+            f"'{link}' is there already; remove it, if no other program has put it there, or name another place"
+        )
     if not link.parent.is_dir():
         raise ConfigurationError(f"link '{link}': its folder does not exist; make it, or name another place")
     if not os.access(link.parent, os.W_OK):

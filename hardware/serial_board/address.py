@@ -27,6 +27,12 @@ class BoardOptions:
     baud: int = BAUD
     dtr: str = "on"
 
+    def __str__(self) -> str:
+        """As they stand in an address: what is not said is left away."""
+        fields = [field for field in dataclasses.fields(self) if getattr(self, field.name) != field.default]
+        parts = [f"{field.name}={getattr(self, field.name)}" for field in fields]
+        return "?" * bool(parts) + "&".join(parts)
+
 
 _number = r"[+-]?\d{1,9}(\.\d{1,12})?(e[+-]?\d{1,2})?"
 # Option: (what is expected, its pattern, its type, what must hold of it).

@@ -11,6 +11,7 @@ from hardware.serial_board.messages import Begin, Malformed, Mode
 from hardware.serial_board.packet import VERSION, Packet
 
 WRAP = 2**32
+NOTHING = np.empty(0, np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +49,11 @@ class FrameAssembler:
         self.first = self.next = first  # from here on: numbers that do not begin anew
         self.accepted = self.lost = 0
         self.in_vain = 0  # frames that began to come since the last whole one
+        self.moved = 0  # packets that have brought a frame on
         self.malformed = ""  # what was wrong with the last frame that no board may send
         self._lost_before = 0
         self._open: tuple[int, Begin] | None = None
-        self._buffer, self._filled, self._crc = bytearray(), 0, 0
+        self._buffer, self._filled, self._crc = NOTHING, 0, 0
 
     @property
     def known(self) -> int:
@@ -99,10 +101,7 @@ class FrameAssembler:
             self.malformed = f"frame {sequence}: {error}"
             return
         self._open, self._filled = (sequence, begin), 0
-        self.in_vain += 1
-        size = begin.rows * begin.columns * dtype_of(begin.bit_depth).itemsize
-        if len(self._buffer) != size:
-            self._buffer = bytearray(size)
+        self.in_vain, self.moved = self.in_vain + 1, self.moved + 1
         self._crc = zlib.crc32(packet.body, self._version)
 
     def _check(self, begin: Begin) -> None:
@@ -120,24 +119,26 @@ class FrameAssembler:
         if self._open is None or self._carried_on(packet.number) != self._open[0]:
             return
         offset, content = packet.body[:4], packet.body[4:]
-        end = self._filled + len(content)
-        if len(offset) < 4 or messages.OFFSET.unpack(offset)[0] != self._filled or end > len(self._buffer):
+        end, size = self._filled + len(content), self._modes[self._open[1].mode].bytes
+        if len(offset) < 4 or messages.OFFSET.unpack(offset)[0] != self._filled or end > size:
             self._open = None  # a packet before it was lost
             return
-        self._buffer[self._filled : end] = content
-        self._filled, self._crc = end, zlib.crc32(content, self._crc)
+        if self._buffer.nbytes != size:
+            self._buffer = np.empty(size, np.uint8)  # not touched, so that who only begins frames costs no time
+        self._buffer[self._filled : end] = np.frombuffer(content, np.uint8)
+        self._filled, self._crc, self.moved = end, zlib.crc32(content, self._crc), self.moved + 1
 
     def _end(self, packet: Packet) -> BoardFrame | None:
         if self._open is None or self._carried_on(packet.number) != self._open[0]:
             return None
         sequence, begin = self._open
         self._open = None
-        if self._filled < len(self._buffer) or packet.body != messages.CRC.pack(self._crc):
+        if self._filled < self._modes[begin.mode].bytes or packet.body != messages.CRC.pack(self._crc):
             return None
         self._skip_to(sequence)
         kind = dtype_of(begin.bit_depth).newbyteorder("<")
-        pixels = np.frombuffer(self._buffer, kind).reshape(begin.rows, begin.columns)
-        self._buffer = bytearray()  # the frame has it now
+        pixels = self._buffer.view(kind).reshape(begin.rows, begin.columns)
+        self._buffer = NOTHING  # the frame has it now
         frame = BoardFrame(sequence, self._lost_before, begin, pixels)
         self.accepted, self.next, self._lost_before, self.in_vain = self.accepted + 1, sequence + 1, 0, 0
         return frame

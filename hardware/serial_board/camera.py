@@ -1,5 +1,6 @@
 """A sensor on a microcontroller, as a camera."""
 
+import dataclasses
 import re
 import threading
 import time
@@ -11,24 +12,19 @@ from hardware.camera import check_count, closed, wait_until
 from hardware.closing import Closing
 from hardware.errors import CameraError, CameraLost, ConfigurationError, DeviceError, DeviceLost
 from hardware.frame import CameraSettings, Frame, FrameMeta
-from hardware.serial_board import messages
-from hardware.serial_board.address import parse_place
-from hardware.serial_board.assembly import BoardFrame
+from hardware.serial_board.address import BoardOptions, parse_place
+from hardware.serial_board.assembly import WRAP, BoardFrame
 from hardware.serial_board.led_matrix import LedMatrix
-from hardware.serial_board.link import ANSWER_S, HELLO_S, BoardLink
+from hardware.serial_board.link import HELLO_S, BoardLink
 from hardware.serial_board.messages import Settings
+from hardware.serial_board.reception import Reception
 from hardware.serial_port import SerialPort, ports
 
-# Unplugged is to be said within 2 s.
-STALL_S = 0.9
-SURE_S = 0.6
-SLICE_S = 0.1
-# A line that lets none of so many frames through is as good as none; nor is one that loses even their beginnings, and
-# all of 1, 2, 4 ... frames that are asked for.
-MOST_IN_VAIN = 30
-MOST_ROUNDS = 6
-
 T = TypeVar("T")
+
+# Where the count of a board stood when its camera was lost, by serial number and boot: one that has not started anew
+# meanwhile went on counting, and the next connection knows how many frames nobody has got.
+_LOST_AT: dict[tuple[str, int], int] = {}
 
 
 class SerialCamera(Closing):
@@ -52,8 +48,7 @@ class SerialCamera(Closing):
     def __init__(self, place: str, *, hello_s: float = HELLO_S, listing: Callable[[], Iterable[Any]] = ports):
         port_name, options = parse_place(place)
         self._name, self._closed = f"serial:{place}", threading.Event()
-        self._gone, self._streaming, self._until = "", False, 0
-        self._mode, self._last_ns = 0, -1
+        self._gone, self._mode, self._last_ns = "", 0, -1
         self._settings: CameraSettings | None = None
         self._settings_of: dict[tuple[int, int], CameraSettings] = {}
         try:
@@ -69,14 +64,20 @@ class SerialCamera(Closing):
         if not hello.modes:
             self._link.close()
             raise ConfigurationError(f"camera {self._name!r}: {hello.board} has no sensor; it shows patterns only")
-        self._delivered = self._link.assembler.first  # number of the frame after the last one, by the board's count
+        self._reception = Reception(self._link, self._exposure_s, self._closed.is_set)
+        first = self._link.assembler.first
+        missed = (first - _LOST_AT.pop((hello.serial, self._link.boot), first)) % WRAP
+        # Number of the first frame, and of the one after the last one, by the board's count.
+        self._base = self._delivered = first - (missed if missed < WRAP // 2 else 0)
         self._camera_id = f"board-{re.sub(r'[^A-Za-z0-9.:_-]', '_', hello.serial)}"
-        self._again = _address(port_name, port.device, place, listing)
         try:
-            self._set_up(options.mode, options.exposure_s, options.gain_db)
+            self._set_up(options)
         except BaseException:
             self.close()
             raise
+        # A board that starts anew begins in its own mode: the one it had is asked for again, too.
+        again = dataclasses.replace(options, mode=self._mode)
+        self._again = f"serial:{_lasting(port_name, port.device, listing)}{again}"
 
     @property
     def camera_id(self) -> str:
@@ -114,22 +115,20 @@ class SerialCamera(Closing):
         """Exposure and gain, as the board has read them back from its sensor.
 
         Raises:
-            ConfigurationError: a setting that it has not, or a value that the board refuses.
+            ConfigurationError: a setting that it has not, or a value that it cannot do.
             CameraError: the board does not answer, or has restarted.
         """
         self._check_open()
-        self._end_stream()
+        self._device(self._reception.stop)
+        now, free = self._settings, ("exposure_s", "gain_db")
         for name, value in wanted.asked().items():
-            if name not in ("exposure_s", "gain_db") and value != (had := getattr(self._settings, name)):
+            if name not in free and value != (had := getattr(now, name)):
                 hint = "ask for mode= in its address" if name in ("pixel_format", "region") else "ask for nothing"
                 raise ConfigurationError(
                     f"camera {self._name!r} cannot set {name} to {value!r}; it has {had!r}; {hint}"
                 )
-        if wanted.exposure_s not in (None, self._settings.exposure_s) or wanted.gain_db not in (
-            None,
-            self._settings.gain_db,
-        ):
-            self._ask_for(Settings(None, _us(wanted.exposure_s), _mdb(wanted.gain_db)))
+        if any(getattr(wanted, name) not in (None, getattr(now, name)) for name in free):
+            self._ask_for(None, wanted.exposure_s, wanted.gain_db)
         return self._settings
 
     def snap(self, n: int, not_before_ns: int | None = None) -> list[Frame]:
@@ -143,20 +142,9 @@ class SerialCamera(Closing):
         wait_until(not_before_ns or 0, self._closed, self._name)
         self._check_open()
         asked_ns = time.monotonic_ns()
-        self._end_stream()
-        frames: list[Frame] = []
-        rounds = 0  # without a frame
-        while len(frames) < n:
-            if rounds > MOST_ROUNDS:
-                self._lose_line()
-            # More of them where the line lets none through.
-            self._begin_stream(min((n - len(frames)) << rounds, messages.FOR_EVER_FRAMES - 1))
-            rounds += 1
-            while len(frames) < n and (frame := self._next(asked_ns)) is not None:
-                frames.append(frame)
-                rounds = 0
-            self._check_open()
-        return frames
+        found = self._device(lambda: self._reception.take(n))
+        self._check_open()
+        return [self._frame(*each, asked_ns) for each in found]
 
     def frames(self) -> Iterator[Frame]:
         """Frames without end, until the camera is closed or lost."""
@@ -171,28 +159,48 @@ class SerialCamera(Closing):
 
     def _endless(self) -> Iterator[Frame]:
         while not self._closed.is_set():
-            if not self._streaming:
-                self._begin_stream(messages.FOR_EVER_FRAMES)
-            if (frame := self._next(0)) is not None:
-                yield frame
+            if (found := self._device(self._reception.next)) is not None:
+                yield self._frame(*found, 0)
 
-    def _set_up(self, mode: int | None, exposure_s: float | None, gain_db: float | None) -> None:
-        hello = self._link.hello
-        if mode is not None and mode >= len(hello.modes):
-            known = ", ".join(f"{number}: {one}" for number, one in enumerate(hello.modes))
-            raise ConfigurationError(f"camera {self._name!r} has no mode {mode}; it has {known}")
-        self._ask_for(Settings(mode, _us(exposure_s), _mdb(gain_db)))
+    def _exposure_s(self) -> float:
+        return self._settings.exposure_s if self._settings else 0.0
 
-    def _ask_for(self, wanted: Settings) -> None:
-        patience_s = self._patience_s(exposure_us=wanted.exposure_us)
+    def _set_up(self, options: BoardOptions) -> None:
+        modes = self._link.hello.modes
+        if options.mode is not None and options.mode >= len(modes):
+            known = ", ".join(f"{number}: {one}" for number, one in enumerate(modes))
+            raise ConfigurationError(f"camera {self._name!r} has no mode {options.mode}; it has {known}")
+        self._ask_for(options.mode, options.exposure_s, options.gain_db)
+
+    def _ask_for(self, mode: int | None, exposure_s: float | None, gain_db: float | None) -> None:
+        wanted = Settings(
+            mode,
+            self._within("exposure_s", exposure_s, 1e6, self._link.hello.exposure_us, 1e-6),
+            self._within("gain_db", gain_db, 1000, self._link.hello.gain_db, 1.0),
+        )
+        patience_s = self._reception.patience_s() + 2 * (exposure_s or 0)
         applied = self._device(lambda: self._link.configure(wanted, patience_s))
-        if applied.mode >= len(self._link.hello.modes) or (wanted.mode is not None and applied.mode != wanted.mode):
+        if applied.mode >= len(self._link.hello.modes) or mode not in (None, applied.mode):
             raise CameraError(
-                f"camera {self._name!r}: mode {wanted.mode} was asked for, {applied.mode} is read back; "
-                "update its firmware"
+                f"camera {self._name!r}: mode {mode} was asked for, {applied.mode} is read back; update its firmware"
             )
         self._mode, self._settings_of = applied.mode, {}
         self._settings = self._settings_for(applied.exposure_us, applied.gain_mdb)
+
+    def _within(
+        self, name: str, value: float | None, scale: float, limits: tuple[float, float], unit: float
+    ) -> int | None:
+        """In units of the protocol; limits in the hello's.
+
+        Raises:
+            ConfigurationError: outside of what the board says that it can.
+        """
+        low, high = (limit * unit for limit in limits)
+        if value is not None and not low * (1 - 1e-6) - 1e-9 <= value <= high * (1 + 1e-6) + 1e-9:
+            raise ConfigurationError(
+                f"camera {self._name!r}: {name} = {value:g} was asked for; its board can do {low:g} to {high:g}"
+            )
+        return None if value is None else round(value * scale)
 
     def _settings_for(self, exposure_us: int, gain_mdb: int) -> CameraSettings:
         key = exposure_us, gain_mdb
@@ -205,40 +213,13 @@ class SerialCamera(Closing):
             )}  # fmt: skip
         return self._settings_of[key]
 
-    def _begin_stream(self, count: int) -> None:
-        first = self._device(lambda: self._link.stream(count, self._patience_s()))
-        self._streaming = count == messages.FOR_EVER_FRAMES
-        self._until = first + count  # by the board's count
-
-    def _end_stream(self) -> None:
-        if self._streaming or self._link.assembler.next < self._until:
-            self._streaming, self._until = False, 0
-            self._device(lambda: self._link.stream(0, self._patience_s()))
-        self._link.frames.clear()  # older than what is asked for now
-
-    def _next(self, asked_ns: int) -> Frame | None:
-        """The next frame; None when there is nothing more to wait for: to ask anew, or the camera was closed."""
-        link = self._link
-        while not link.frames:
-            if self._closed.is_set() or (not self._streaming and link.assembler.next >= self._until):
-                return None
-            self._device(lambda: link.read(SLICE_S))
-            if link.assembler.in_vain > MOST_IN_VAIN:
-                self._lose_line()
-            if time.monotonic() - link.heard_s > self._patience_s(STALL_S):
-                # The word that its count is done was lost, or it is: it has to answer at once.
-                self._streaming, self._until = False, 0
-                self._device(lambda: link.stream(0, SURE_S))
-        board_frame, begun_ns = link.frames.popleft()
-        return self._frame(board_frame, begun_ns, asked_ns)
-
     def _frame(self, found: BoardFrame, begun_ns: int, asked_ns: int) -> Frame:
         begin, hello = found.begin, self._link.hello
         if begin.mode != self._mode:
             modes = hello.modes
             self._lose(f"it has changed from {modes[self._mode]} to {modes[begin.mode]} by itself")
         settings = self._settings_for(begin.exposure_us, begin.gain_mdb)
-        sequence = found.sequence - self._link.assembler.first
+        sequence = found.sequence - self._base
         # By the two clocks; what is known for sure: after it was asked for, and before it came.
         t_host_ns = min(max(self._link.clock.host_ns(begin.start_us), asked_ns), begun_ns)
         meta = FrameMeta(
@@ -260,11 +241,6 @@ class SerialCamera(Closing):
         self._delivered, self._last_ns = found.sequence + 1, meta.t_host_ns
         return Frame(found.pixels, meta)
 
-    def _patience_s(self, silence_s: float = ANSWER_S, exposure_us: int | None = None) -> float:
-        """How long the board may say nothing: a simple one does nothing else while it exposes."""
-        longest_us = max(exposure_us or 0, round(self._settings.exposure_s * 1e6) if self._settings else 0)
-        return silence_s + 2e-6 * longest_us
-
     def _check_open(self) -> None:
         if self._gone:
             raise CameraLost(self._gone)
@@ -285,37 +261,26 @@ class SerialCamera(Closing):
             self._check_open()
             raise CameraError(f"camera {self._name!r}: {error}") from error
 
-    def _lose_line(self) -> NoReturn:
-        begun, damaged = self._link.assembler.in_vain, self._link.damaged
-        self._lose(
-            f"{begun} frames in a row began to come, and none came whole ({damaged} damaged packets); take a shorter "
-            "cable, or a lower baud="
-        )
-
     def _lose(self, reason: str) -> NoReturn:
+        frames = self._delivered - self._base
         after = (
-            f"after frame {self._delivered - 1 - self._link.assembler.first}"
+            f"after {frames} frame{'s' * (frames != 1)} of this connection"
             if self._last_ns >= 0
             else "before its first frame"
         )
         self._gone = f"camera {self._name!r} is lost {after}: {reason}; connect it again, and open it anew"
+        known = self._link.assembler.known
+        _LOST_AT[self._link.hello.serial, self._link.boot] = known
         self._link.close()
-        raise CameraLost(self._gone, self._link.assembler.known - self._delivered)
+        raise CameraLost(self._gone, known - self._delivered)
 
 
-def _us(exposure_s: float | None) -> int | None:
-    return None if exposure_s is None else min(max(1, round(exposure_s * 1e6)), 2**32 - 1)
-
-
-def _mdb(gain_db: float | None) -> int | None:
-    return None if gain_db is None else round(min(max(gain_db, -2e6), 2e6) * 1000)
-
-
-def _address(port_name: str, device: str, place: str, listing: Callable[[], Iterable[Any]]) -> str:
-    """What opens this board again: a device's number says nothing tomorrow, but its USB serial number does."""
-    if port_name == device:
-        numbers = [port.serial_number for port in listing() if port.serial_number]
-        mine = [port.serial_number for port in listing() if port.device == device and port.serial_number]
-        if mine and numbers.count(mine[0]) == 1:
-            return f"serial:id:{mine[0]}{place.removeprefix(port_name)}"
-    return f"serial:{place}"
+def _lasting(port_name: str, device: str, listing: Callable[[], Iterable[Any]]) -> str:
+    """What finds this port again: a device's number says nothing tomorrow, but its USB serial number does."""
+    if port_name != device:
+        return port_name
+    there = list(listing())
+    mine = [port.serial_number for port in there if port.device == device and port.serial_number]
+    if mine and [port.serial_number for port in there].count(mine[0]) == 1:
+        return f"id:{mine[0]}"
+    return port_name

@@ -201,7 +201,10 @@ class BoardLink(Closing):
             packet = self._ask(messages.HELLO_WANTED, b"", (messages.HELLO,), hello_s)
         except DeviceLost as error:
             raise DeviceError(self._no_hello(hello_s, error)) from error
-        hello, self.boot = self._understood(messages.hello_of, packet), packet.boot
+        hello = self._understood(messages.hello_of, packet)
+        if not packet.boot:
+            raise DeviceError(self._nonsense("its boot is 0"))
+        self.boot = packet.boot
         return hello
 
     def _understood(self, meaning: Callable[[bytes], T], packet: Packet) -> T:

@@ -19,6 +19,7 @@ MOST_MODES = 32
 MOST_LAMPS = LONGEST_BODY_BYTES - 4
 UNCHANGED_MODE, UNCHANGED_US, UNCHANGED_MDB = 0xFF, 0, -(2**31)
 UNKNOWN_TEMPERATURE = -(2**15)
+LATEST_US = 2**63 // 1000  # of a board's clock: nanoseconds have 63 bits everywhere
 
 OFFSET = struct.Struct("<I")
 CRC = struct.Struct("<I")
@@ -104,7 +105,9 @@ class Hello:
             _expect(least <= low <= high <= most, name, "(lowest, highest)")
         _expect(type(self.raw) is bool, "raw", "true or false")
         _expect(0 <= self.black_level_dn <= 0xFFFF, "black_level_dn", "0 to 65535")
-        fits = self.matrix is None or (min(self.matrix) >= 1 and math.prod(self.matrix) <= MOST_LAMPS)
+        sides = () if self.matrix is None else self.matrix
+        fits = self.matrix is None or (len(sides) == 2 and all(type(side) is int and side >= 1 for side in sides))
+        fits = fits and math.prod(sides) <= max(1, MOST_LAMPS)
         _expect(fits, "matrix", f"(rows, columns) of at most {MOST_LAMPS} lamps")
 
     def to_json(self) -> bytes:
@@ -186,6 +189,7 @@ def applied_body(applied: Settings, clock_us: int) -> bytes:
 def applied_of(body: bytes) -> tuple[Settings, int]:
     """(settings as read back, the board's clock in us)."""
     *applied, clock_us = _unpack(_APPLIED, body, "applied settings")
+    _check_clock(clock_us)
     return Settings(*applied), clock_us
 
 
@@ -195,7 +199,9 @@ def streaming_body(next_sequence: int, left: int, clock_us: int) -> bytes:
 
 def streaming_of(body: bytes) -> tuple[int, int, int]:
     """(number of the next frame, how many are still to come, the board's clock in us)."""
-    return _unpack(_STREAMING, body, "state of the stream")
+    found = _unpack(_STREAMING, body, "state of the stream")
+    _check_clock(found[-1])
+    return found
 
 
 def begin_body(begin: Begin) -> bytes:
@@ -206,6 +212,7 @@ def begin_body(begin: Begin) -> bytes:
 
 def begin_of(body: bytes) -> Begin:
     *facts, temperature = _unpack(_BEGIN, body, "beginning of a frame")
+    _check_clock(facts[-1])
     return Begin(*facts, None if temperature == UNKNOWN_TEMPERATURE else temperature / 100)
 
 
@@ -230,6 +237,10 @@ def _unpack(layout: struct.Struct, body: bytes, what: str) -> tuple:
 def _expect(holds: bool, what: str, expected: str) -> None:
     if not holds:
         raise Malformed(f"{what}: expected {expected}")
+
+
+def _check_clock(clock_us: int) -> None:
+    _expect(clock_us < LATEST_US, "clock", f"less than {LATEST_US} us since its start")
 
 
 def _is_text(value: object, most: int) -> bool:

@@ -17,7 +17,7 @@ from hardware import SimulatedCamera
 from hardware.emulators.board import EmulatedBoard
 from hardware.serial_board import messages
 from hardware.serial_board.assembly import BoardFrame, FrameAssembler
-from hardware.serial_board.packet import LONGEST_BODY_BYTES, LONGEST_BYTES, Packet, PacketReader, encode
+from hardware.serial_board.packet import LONGEST_BODY_BYTES, LONGEST_BYTES, Packet, PacketReader, decode, encode
 
 SHAPE = (24, 32)
 MODES = (SHAPE, (SHAPE[0] // 2, SHAPE[1] // 2))
@@ -150,6 +150,40 @@ def check_noise(count_bytes: int, seed: int) -> None:
 
 def test_corrupted_bytes_never_yield_a_wrong_frame():
     check_noise(300_000, seed=1)
+
+
+def test_a_frame_whose_packets_are_whole_and_whose_sum_is_not_is_lost():
+    """Such as a board sends that mixes up its buffers."""
+    line = Line()
+    packets = line.send()[0]
+    end = decode(packets[-1][:-1])
+    wrong = encode(end._replace(body=messages.CRC.pack(messages.CRC.unpack(end.body)[0] ^ 1)))
+    assert line.get(b"".join(packets[:-1]) + wrong) == []
+    (frame,) = line.get(b"".join(line.send()[0]))
+    assert frame.lost_before == 1
+
+
+def test_a_frame_that_comes_again_is_an_echo():
+    line = Line()
+    sent = [b"".join(line.send()[0]) for _ in range(3)]
+    assert [frame.sequence for frame in line.get(b"".join(sent))] == [0, 1, 2]
+    assert line.get(sent[2] + sent[0] + sent[1]) == []
+    assert [frame.sequence for frame in line.get(b"".join(line.send()[0]) + sent[2])] == [3]
+
+
+def test_who_only_begins_frames_has_no_memory_allotted():
+    modes = (messages.Mode(8192, 4096, 16, "Mono16"), messages.Mode(4096, 8192, 16, "Mono16"))
+    assembler = FrameAssembler(1, modes, 0)
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            mode = modes[number % 2]
+            begin = messages.Begin(number % 2, mode.rows, mode.columns, 16, 1, 0, 0, None)
+            assembler.take(Packet(messages.BEGIN, 1, number, messages.begin_body(begin)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**16
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import socket
+import termios
 import threading
 import time
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from hardware.serial_board.camera import SerialCamera
 from hardware.serial_board.clock import DRIFT, BoardClock
 from hardware.serial_board.led_matrix import LedMatrix
 from hardware.serial_board.packet import Packet, PacketReader, encode
+from hardware.serial_port import SerialPort
 from hardware.stream import Ring, Stream
 
 if os.name != "posix":
@@ -66,8 +68,8 @@ def talker(tmp_path):
     """A device that is no board: each piece that it gets is given to `says`, whose answer it sends."""
     with contextlib.ExitStack() as plugged:
 
-        def put(says) -> str:
-            terminal, ended = plugged.enter_context(Terminal(tmp_path / "talker")), threading.Event()
+        def put(says, name: str = "talker") -> str:
+            terminal, ended = plugged.enter_context(Terminal(tmp_path / name)), threading.Event()
 
             def run() -> None:
                 while not ended.is_set():
@@ -77,7 +79,7 @@ def talker(tmp_path):
             thread.start()
             plugged.callback(thread.join)
             plugged.callback(ended.set)
-            return str(tmp_path / "talker")
+            return str(tmp_path / name)
 
         yield put
 
@@ -190,7 +192,7 @@ def test_a_fault_in_mid_stream_is_one_clear_error_within_2_s(plug, fault, says):
         last = next(running).meta.sequence
         line.do(fault)
         began_s = time.monotonic()
-        with pytest.raises(CameraLost, match=rf"is lost after frame \d+: .*{says}.*open it anew"):
+        with pytest.raises(CameraLost, match=rf"is lost after \d+ frames? of this connection: .*{says}.*open it anew"):
             for frame in running:
                 assert frame.meta.sequence == last + 1 + frame.meta.lost_before
                 last = frame.meta.sequence
@@ -237,10 +239,10 @@ def test_it_is_known_by_its_usb_serial_number(plug):
         return [SimpleNamespace(device=line.terminal.path, serial_number="E66", description="Pico")]
 
     with SerialCamera(line.terminal.path, listing=listing) as camera:
-        assert camera.facts["address"] == "serial:id:E66"
+        assert camera.facts["address"] == "serial:id:E66?mode=0"
     line.do("replug")
     with SerialCamera("id:E66?exposure_s=0.003", listing=listing) as camera:
-        assert camera.facts["address"] == "serial:id:E66?exposure_s=0.003" and camera.snap(1)
+        assert camera.facts["address"] == "serial:id:E66?mode=0&exposure_s=0.003" and camera.snap(1)
     with pytest.raises(CameraError, match=r"no serial port with serial number 'E67'.*there is 'E66'"):
         SerialCamera("id:E67", listing=listing)
     with pytest.raises(ConfigurationError, match=r"is that of .* and .*by-path"):
@@ -259,7 +261,7 @@ def test_a_silent_port_and_one_that_is_no_board_are_told_apart(talker):
     place = talker(lambda data: b"")
     with pytest.raises(CameraError, match=r"is silent: no board has answered for 0 s.*firmware"):
         SerialCamera(place, hello_s=0.3)
-    place = talker(lambda data: b"$GPGGA,12\r\n" if data else b"")
+    place = talker(lambda data: b"$GPGGA,12\r\n" if data else b"", "receiver")
     with pytest.raises(CameraError, match=r"is no sensor board, or of another speed: \d+ bytes came.*baud="):
         SerialCamera(place, hello_s=0.4)
 
@@ -307,19 +309,25 @@ def test_a_board_that_starts_again_and_again_says_so(talker):
         ("modes", [{"rows": True, "columns": 4, "bit_depth": 8, "pixel_format": "Mono8"}]),
         ("modes", [{"rows": 4, "columns": 4, "bit_depth": 0, "pixel_format": "Mono8"}]),
         ("exposure_us", [5, 1]), ("exposure_us", "ab"), ("gain_db", [0, float("nan")]), ("black_level_dn", -1),
-        ("raw", "yes"), ("matrix", [1000, 1000]), ("matrix", [0.5, 3]), ("matrix", 5), ("black_level_dn", "8"),
+        ("raw", "yes"), ("matrix", [1000, 1000]), ("matrix", [2.0, 3.0]), ("matrix", [1, 2, 3]), ("matrix", [True, 2]),
+        ("matrix", [0.5, 3]), ("matrix", 5), ("black_level_dn", "8"),
     ],
 )  # fmt: skip
 def test_a_hello_of_nonsense_is_one_clear_error(talker, hello):
     good = json.loads(EmulatedBoard(sensor()).hello.to_json())
     body = hello if isinstance(hello, bytes) else json.dumps(good | {hello[0]: hello[1]}).encode()
-    reader = PacketReader()
-
-    def says(data: bytes) -> bytes:
-        return b"".join(encode(Packet(messages.HELLO, 7, packet.number, body)) for packet in reader.feed(data))
-
     with pytest.raises(CameraError, match=r"is not understood: .+; update its firmware"):
-        SerialCamera(talker(says), hello_s=1)
+        SerialCamera(talker(lambda data: hello_to(data, 7, body)), hello_s=1)
+
+
+def hello_to(data: bytes, boot: int, body: bytes) -> bytes:
+    return b"".join(encode(Packet(messages.HELLO, boot, packet.number, body)) for packet in PacketReader().feed(data))
+
+
+def test_a_board_without_a_boot_is_told_of(talker):
+    body = EmulatedBoard(sensor()).hello.to_json()
+    with pytest.raises(CameraError, match="its boot is 0"):
+        SerialCamera(talker(lambda data: hello_to(data, 0, body)), hello_s=1)
 
 
 @pytest.mark.parametrize(
@@ -329,6 +337,7 @@ def test_a_hello_of_nonsense_is_one_clear_error(talker, hello):
         (messages.BEGIN, b"short"),
         (messages.BEGIN, messages.begin_body(messages.Begin(9, *SHAPE, 12, 1000, 0, 0, None))),
         (messages.BEGIN, messages.begin_body(messages.Begin(0, *SHAPE, 12, 0, 0, 0, None))),
+        (messages.BEGIN, messages.begin_body(messages.Begin(0, *SHAPE, 12, 1000, 0, 2**64 - 1, None))),
         (messages.STREAMING, b"x"),
     ],
 )
@@ -429,6 +438,118 @@ def test_the_clock_of_a_board_is_known_as_well_as_its_answers_allow():
             clock.answered(truth_ns - 200_000, clock_us, truth_ns + 300_000)
             assert abs(clock.host_ns(clock_us) - truth_ns) <= 500_000
         assert abs(clock.host_ns(clock_us) - truth_ns) <= 500_000 + 10 * DRIFT * 1e9
+
+
+def test_a_board_that_answers_and_sends_no_frames_is_lost(talker, monkeypatch):
+    monkeypatch.setattr("hardware.serial_board.reception.NO_FRAME_S", 0.5)
+    board = EmulatedBoard(sensor())
+    place = talker(board.take)
+    for use in (lambda camera: camera.snap(1), lambda camera: next(camera.frames())):
+        with (
+            SerialCamera(place) as camera,
+            pytest.raises(CameraLost, match=r"answers, and sends no frames; look at the wires"),
+        ):
+            use(camera)
+    head = messages.begin_body(messages.Begin(0, *SHAPE, 12, 1000, 0, 0, None))
+
+    def says(data: bytes) -> bytes:
+        return board.take(data) + encode(Packet(messages.BEGIN, board.boot, board._sequence, head)) * board.begins_frame
+
+    with SerialCamera(talker(says, "begins")) as camera, pytest.raises(CameraLost, match="none came whole"):
+        camera.snap(1)
+
+
+def test_a_clock_that_drifts_is_followed_through_a_long_stream(plug, monkeypatch):
+    monkeypatch.setattr("hardware.serial_board.reception.CLOCK_S", 0.05)
+    monkeypatch.setattr("hardware.serial_board.clock.DRIFT", 0.02)
+    began_ns = time.monotonic_ns()
+
+    def clock_us() -> int:  # 1 % slow
+        return round((time.monotonic_ns() - began_ns) * 0.99e-3)
+
+    _, port = plug(EmulatedBoard(sensor(), clock_us=clock_us), fps=200)
+    with open_camera(f"serial:{port}") as camera:
+        for frame in itertools.islice(camera.frames(), 300):
+            truth_ns = began_ns + frame.meta.t_device_ns / 0.99
+            assert abs(frame.meta.t_host_ns - truth_ns) < 20e6
+        assert frame.meta.t_device_ns > 1e9
+
+
+def test_a_board_that_starts_anew_gets_the_mode_that_it_was_left_in(plug):
+    line, port = plug(fps=200)
+    with open_camera(f"serial:{port}?mode=1") as camera:
+        camera.snap(1)
+    with Stream(SameCamera(f"serial:{port}"), ring=Ring(2**20)) as stream:
+        assert stream.get(5).shape == (12, 16)
+        line.do("restart")
+        seen = [stream.get(5) for _ in range(60)]
+        assert {frame.shape for frame in seen} == {(12, 16)} and stream.counts.captured > 0
+        line.do("mode")
+        assert {stream.get(5).shape for _ in range(60)} == {(12, 16)}
+
+
+def test_frames_of_a_board_that_was_away_and_not_started_anew_are_counted(plug):
+    line, port = plug(fps=300)
+    with Stream(SameCamera(f"serial:{port}"), ring=Ring(2**20)) as stream:
+        before = stream.get(5)
+        line.terminal.unplug()  # with a battery of its own
+        time.sleep(0.3)
+        line.board._sequence += 1000
+        line.terminal.replug()
+        lost = 0
+        while lost < 1000:
+            frame = stream.get(5)
+            assert frame.meta.sequence == before.meta.sequence + 1 + frame.meta.lost_before
+            lost, before = lost + frame.meta.lost_before, frame
+        assert lost < 1000 + 300 * 3
+
+
+def test_a_board_that_reads_nothing_does_not_hold_up_the_closing(plug):
+    line, port = plug()
+    camera = open_camera(f"serial:{port}")
+    line.do("stall 2")
+    descriptor = os.open(line.terminal.path, os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(descriptor, bytes(4096))
+    began_s = time.monotonic()
+    camera.close()
+    assert time.monotonic() - began_s < 1
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "x"), TypeError("x"), ValueError("x"), termios.error(5, "x")])
+def test_whatever_pyserial_raises_for_a_device_that_is_gone_is_one_error(plug, monkeypatch, error):
+    _, port = plug()
+    with SerialPort(port) as opened:
+        for name in ("read", "write"):
+
+            def fail(*_: object) -> None:
+                raise error
+
+            monkeypatch.setattr(opened._serial, name, fail)
+        with pytest.raises(DeviceLost, match="is gone"):
+            opened.read(0.1)
+        with pytest.raises(DeviceLost, match="is gone"):
+            opened.write(b"x")
+
+
+def test_what_lies_outside_of_the_hello_is_refused_before_it_is_asked_for(plug):
+    _, port = plug()
+    with open_camera(f"serial:{port}") as camera:
+        for wish in (CameraSettings(exposure_s=100.0), CameraSettings(gain_db=100.0), CameraSettings(exposure_s=1e-9)):
+            with pytest.raises(ConfigurationError, match=r"was asked for; its board can do .* to"):
+                camera.configure(wish)
+    with pytest.raises(ConfigurationError, match="its board can do 1e-06 to 60"):
+        open_camera(f"serial:{port}?exposure_s=100")
+
+
+def test_a_request_that_is_repeated_is_obeyed_once():
+    board = EmulatedBoard(sensor())
+    request = encode(Packet(messages.STREAM, board.boot, 77, messages.COUNT.pack(2)))
+    first = board.take(request)
+    frames = b"".join(iter(board.next_packet, b""))
+    assert board.take(request) == first and board.next_packet() == b"" and frames and board.taken == 2
 
 
 def test_lamps_on_a_board_of_their_own_are_no_camera(plug):

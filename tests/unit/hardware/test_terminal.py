@@ -82,7 +82,7 @@ def test_what_waits_ends_when_it_is_pulled_out(end):
 
 def test_a_file_is_not_replaced_by_a_link(tmp_path):
     (tmp_path / "mine").write_text("keep me")
-    with pytest.raises(ConfigurationError, match="is no link"):
+    with pytest.raises(ConfigurationError, match="is there already"):
         Terminal(tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "keep me"
 
