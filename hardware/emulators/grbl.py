@@ -16,6 +16,7 @@ from hardware.closing import Closing
 from hardware.emulators.grbl_controller import Controller
 from hardware.emulators.terminal import Terminal
 from hardware.emulators.two_axes import Pair, TwoAxes
+from hardware.errors import LenslessError
 
 TICK_S = 0.002
 
@@ -105,9 +106,12 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=3000.0, metavar="MM_PER_MIN", help="of both axes")
     arguments = parser.parse_args()
     speeds = {110: arguments.speed, 111: arguments.speed, 25: arguments.speed}
-    with Grbl(arguments.link, settings=speeds) as grbl, contextlib.suppress(KeyboardInterrupt):
-        print(grbl.terminal.link or grbl.terminal.path, flush=True)
-        threading.Event().wait()
+    try:
+        with Grbl(arguments.link, settings=speeds) as grbl, contextlib.suppress(KeyboardInterrupt):
+            print(grbl.terminal.link or grbl.terminal.path, flush=True)
+            threading.Event().wait()
+    except LenslessError as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import time
 
 from hardware import open_camera
 from hardware.emulators.board import EmulatedBoard
-from hardware.errors import ConfigurationError, LenslessError
+from hardware.errors import CameraLost, ConfigurationError, LenslessError
 from hardware.serial_board.messages import MOST_LAMPS
 from lensless.app.screen import Screen
 
@@ -66,10 +66,15 @@ def run(
         done = threading.Event()
         threading.Thread(target=_listen, args=(line, terminal, screen, done), daemon=True).start()
         began_s = time.monotonic()
-        with contextlib.suppress(KeyboardInterrupt):
+        end = "stopped"
+        try:
             while not done.wait(0.1) and (seconds is None or time.monotonic() - began_s < seconds):
                 line.check()
-        screen.say(f"{line.board.taken} frames were taken.")
+        except KeyboardInterrupt:
+            pass
+        except CameraLost as error:  # a recording has an end
+            end = str(error)
+        screen.say(f"{line.board.taken} frames were taken; {end}.")
         return {"frames": line.board.taken, "seconds": time.monotonic() - began_s, "address": address}
 
 

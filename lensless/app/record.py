@@ -41,9 +41,9 @@ def record(wish: Wish, screen: Screen) -> dict:
     writer: RecordingProcess | None = None
     began_s = time.monotonic()
     with _Signals() as signals:
-        stream = Stream(connect, wanted=wish.settings, ring=ring, retries=wish.retries, on_event=events.put)
         try:
-            with stream:
+            with Stream(connect, wanted=wish.settings, ring=ring, retries=wish.retries, on_event=events.put) as stream:
+                signals.begun = True
                 screen.say(_applied(wish.settings, stream.applied))
                 for frame in _wanted(stream, ring, wish, screen, signals, events):
                     if writer is None:
@@ -53,6 +53,8 @@ def record(wish: Wish, screen: Screen) -> dict:
             _wait_for_camera()
         except BaseException as error:  # raised when all is closed and accounted for
             failure = error
+        if signals.came and not signals.begun:
+            _wait_for_camera()
         _tell(events, screen)
         return _finish(wish, writer, ring.counts, time.monotonic() - began_s, failure, signals.came > 1, screen)
 
@@ -60,13 +62,13 @@ def record(wish: Wish, screen: Screen) -> dict:
 class _Signals:
     """Ctrl-C, the end of a session and `kill` end a recording in order, behind what was captured; a second one at once.
 
-    `came` counts them.
+    `came` counts them; until `begun` there is nothing to write, and the first one ends it.
     """
 
     NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
     def __init__(self):
-        self.came = 0
+        self.came, self.begun = 0, False
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
@@ -81,7 +83,7 @@ class _Signals:
 
     def _note(self, *_: object) -> None:
         self.came += 1
-        if self.came > 1:
+        if self.came > 1 or not self.begun:
             raise KeyboardInterrupt
         # Not by way of the screen, which may be in the middle of a line; a terminal that was closed takes nothing.
         with suppress(OSError):
@@ -182,7 +184,8 @@ def _finish(
             failure = failure or error
         recorded = writer.acknowledged
     facts = _account(wish, counts, recorded, seconds_s, failure is None or _in_order(failure, give_up))
-    screen.say(_told(facts))
+    if counts.captured or failure is None:
+        screen.say(_told(facts))
     if isinstance(failure, KeyboardInterrupt):
         lost = f"; {facts['not_acknowledged']:,} frames that the disk did not take were given up" if give_up else ""
         failure = _caused(KeyboardInterrupt(f"interrupted: what was recorded is whole{lost}"), failure)

@@ -3,12 +3,15 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 from test_record_command import check_whole, run, start, wait_for
+
+from hardware.emulators.terminal import Terminal
 
 if os.name != "posix":
     pytest.skip("no pseudo-terminals here", allow_module_level=True)
@@ -79,6 +82,24 @@ def in_use(link) -> str:
         child.terminate()
         child.communicate(timeout=20)
     return said
+
+
+def test_ctrl_c_while_a_silent_port_is_opened_ends_it_and_the_account_is_kept_if_it_does_not_open(tmp_path):
+    with Terminal(tmp_path / "silent"):
+        arguments = ("record", f"serial:{tmp_path / 'silent'}", "--out", tmp_path / "a", "--json", tmp_path / "a.json")
+        with start(*arguments) as child:
+            time.sleep(3)
+            child.send_signal(signal.SIGINT)
+            child.communicate(timeout=20)
+        assert child.returncode == 130
+        said = run(*arguments, code=3)
+    assert "is silent" in said and "captured" not in said and not (tmp_path / "a").exists()
+    assert "is silent" in json.loads((tmp_path / "a.json").read_text())["error"]
+
+
+def test_a_recording_that_a_board_shows_has_an_end(tmp_path, sensor):
+    said = run("board-emulator", sensor, "--link", tmp_path / "b", "--seconds", 1)
+    assert "0 frames were taken; stopped" in said
 
 
 @pytest.mark.parametrize(
