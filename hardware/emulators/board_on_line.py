@@ -82,6 +82,12 @@ class BoardOnLine(Closing):
             ConfigurationError: no such fault, or not its number.
         """
         name, value = fault_of(fault)
+        if name in self._shares:
+            self._shares[name] = value
+            return
+        if name == "mode":
+            self.board.switch_mode()
+            return
         done = threading.Event()
         self._orders.put((name, value, done))
         while not done.wait(0.1) and self._thread.is_alive():
@@ -125,8 +131,6 @@ class BoardOnLine(Closing):
         while not self._orders.empty() and not (self._orders.queue[0][0] == "restart" and self.board.begins_frame):
             name, value, done = self._orders.get()
             match name:
-                case "noise" | "loss":
-                    self._shares[name] = value
                 case "stall":
                     done.set()
                     self._closed.wait(value)
@@ -136,14 +140,15 @@ class BoardOnLine(Closing):
                     self.board.restart()
                     self.terminal.replug()
                 case "restart":
-                    self._write(self.board.restart())
-                case "mode":
-                    self.board.switch_mode()
+                    hello = self.board.restart()
+                    done.set()  # it may have to wait until somebody reads
+                    self._write(hello)
             done.set()
 
     def _write(self, data: bytes) -> None:
         if data:
-            self.terminal.write(self._disturbed(data))
+            # A host that does not read must not keep its board from what is to befall it.
+            self.terminal.write(self._disturbed(data), lambda: not self._orders.empty())
             if self._byte_s:
                 self._closed.wait(len(data) * self._byte_s)
 

@@ -7,6 +7,7 @@ import select
 import threading
 import time
 import tty
+from collections.abc import Callable
 
 from hardware.closing import Closing
 from hardware.errors import ConfigurationError
@@ -14,6 +15,7 @@ from hardware.errors import ConfigurationError
 AT_ONCE_BYTES = 65_536
 # Nothing tells a pseudo-terminal that its other end is opened; it is looked at this often.
 LOOK_S = 0.005
+WAIT_S = 0.05
 
 
 class Terminal(Closing):
@@ -65,16 +67,19 @@ class Terminal(Closing):
                     time.sleep(min(left_s, LOOK_S))
         return b""
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, enough: Callable[[], bool] = lambda: False) -> int:
         """Send to the program, as fast as it reads; returns how many bytes it has got, or will get.
 
-        What is left is lost when no program has the device open, and when it is unplugged.
+        What is left is lost when no program has the device open, when it is unplugged, and when it was `enough`: a
+        program that does not read lets it wait for ever.
         """
         view, sent = memoryview(data), 0
         with self._writing:
             while (device := self._device) is not None and sent < len(view):
-                state = _ready(device, select.POLLOUT, 1.0, self._wake[0])
+                state = _ready(device, select.POLLOUT, WAIT_S, self._wake[0])
                 if state & select.POLLHUP:
+                    break
+                if not state and enough():
                     break
                 if state & select.POLLOUT:
                     with contextlib.suppress(OSError):

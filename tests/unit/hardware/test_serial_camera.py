@@ -155,6 +155,17 @@ def test_a_line_that_lets_no_frame_through_is_lost_with_its_numbers(plug):
             next(camera.frames())
 
 
+@pytest.mark.parametrize("fault", ["unplug", "restart", "stall 0.1", "mode", "noise 0"])
+def test_a_fault_befalls_a_board_whose_host_does_not_read(plug, fault):
+    line, port = plug()
+    with open_camera(f"serial:{port}") as camera:
+        next(camera.frames())
+        time.sleep(0.2)  # the line is full
+        began_s = time.monotonic()
+        line.do(fault)
+        assert time.monotonic() - began_s < 2
+
+
 def test_a_reader_that_pauses_loses_frames_and_not_the_camera(plug):
     line, port = plug()
     with open_camera(f"serial:{port}") as camera:
