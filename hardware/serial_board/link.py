@@ -20,6 +20,7 @@ from hardware.serial_port import SerialPort
 HELLO_S = 6.0
 AGAIN_S = 0.25
 ANSWER_S = 1.5
+LONGEST_FRAME_S = 60.0
 MOST_RESTARTS = 3
 
 T = TypeVar("T")
@@ -170,12 +171,17 @@ class BoardLink(Closing):
         return found
 
     def _ask(self, kind: int, body: bytes, answers: tuple[int, ...], answer_s: float) -> Packet:
-        """Ask, and again each quarter of a second; returns the answer."""
+        """Ask, and again each quarter of a second; returns the answer.
+
+        Settings are applied between two frames, which may be seconds apart on a slow line: as long as the board sends,
+        it is not silent.
+        """
         self._awaited, self._answer = answers, None
         request = b"\0" + encode(Packet(kind, self.boot, self._next(), body))
-        self._asked_ns, until_s, again_s = time.monotonic_ns(), time.monotonic() + answer_s, 0.0
+        self._asked_ns, began_s, again_s = time.monotonic_ns(), time.monotonic(), 0.0
         while self._answer is None:
             now_s = time.monotonic()
+            until_s = min(max(began_s, self.heard_s) + answer_s, began_s + max(answer_s, LONGEST_FRAME_S))
             if now_s >= until_s:
                 noise = f" ({self.damaged} damaged packets came)" if self.damaged else ""
                 raise DeviceLost(f"it has not answered '{chr(kind)}' for {answer_s:.1f} s{noise}")

@@ -87,6 +87,7 @@ class Board:
         elif kind == ord("c"):
             self._wanted = number, body
         else:
+            self._wanted = None  # the host has given up what it asked before
             self._answer(number, self._stream if kind == ord("s") else self._show, body)
 
     def _answer(self, number, do, body):

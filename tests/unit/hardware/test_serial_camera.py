@@ -486,6 +486,32 @@ def test_a_clock_that_drifts_is_followed_through_a_long_stream(plug, monkeypatch
         assert frame.meta.t_device_ns > 1e9
 
 
+class Absorbed(EmulatedBoard):
+    """Hears nothing while it sends a frame, as a simple program does."""
+
+    def __init__(self):
+        self._unheard = b""
+        super().__init__(sensor(), packet_bytes=100)
+
+    def take(self, data: bytes) -> bytes:
+        self._unheard += data
+        if self.in_frame:
+            return b""
+        heard, self._unheard = self._unheard, b""
+        return super().take(heard)
+
+    def next_packet(self) -> bytes:
+        return self.take(b"") + super().next_packet()
+
+
+def test_a_frame_that_takes_seconds_on_the_line_is_waited_for_also_by_what_is_asked_meanwhile(plug, monkeypatch):
+    monkeypatch.setattr("hardware.serial_board.reception.CLOCK_S", 0.2)
+    _, port = plug(Absorbed(), baud=8500)  # 2.2 s
+    with open_camera(f"serial:{port}") as camera:
+        frames = [*itertools.islice(camera.frames(), 2)]
+        assert [frame.meta.sequence for frame in frames] == [0, 1]
+
+
 def test_a_board_that_starts_anew_gets_the_mode_that_it_was_left_in(plug):
     line, port = plug(fps=200)
     with open_camera(f"serial:{port}?mode=1") as camera:

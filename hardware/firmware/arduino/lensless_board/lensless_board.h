@@ -113,6 +113,7 @@ class Board {
       return;
     }
     asked_ = packet.number;
+    waiting_ = false;  // the host has given up what it asked before
     if (kind == 'p') return refuse("this board has no lamps");
     if (packet.size != (kind == 'c' ? 9 : 4)) return refuse("a request of another size than the protocol's");
     if (kind == 's') return stream(number_at(packet.body, 4));
