@@ -51,7 +51,10 @@ def none_lost(metas: tuple[FrameMeta, ...]) -> Finding:
     if len(numbers) and (numbers <= 0).any():
         return Finding("lost frames", FAILS, "the frames' numbers do not rise; the driver mixes them up", figures)
     measured = f"{lost} of {lost + len(metas)} frames lost"
-    advice = "use another USB port, a smaller format or a longer exposure; record with more memory for the ring"
+    advice = (
+        "use another USB port, a smaller format or a longer exposure, on a serial line a shorter cable or a lower "
+        "baud=; record with more memory for the ring"
+    )
     if unsaid:
         measured, advice = f"{measured}, {unsaid} more numbers left out", "the driver does not say where they went"
     state = FAILS if share > LOST else NOTE if lost or unsaid else OK
