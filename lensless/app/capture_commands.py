@@ -184,4 +184,4 @@ def check(
         raise typer.Exit(1)
 
 
-COMMANDS = (board_emulator, devices, check, record, info, repair, export)
+COMMANDS = (devices, check, record, info, repair, export, board_emulator)
