@@ -170,7 +170,7 @@ def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(StorageError, match="exists"):
         Recording.create(tmp_path / "a.h5", frame(0))
     assert (tmp_path / "a.h5").read_text() == "mine"
-    with pytest.raises(StorageError, match="No such file"):
+    with pytest.raises(StorageError, match="its folder does not exist"):
         Recording.create(tmp_path / "nowhere" / "a.h5", frame(0))
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
