@@ -24,8 +24,8 @@ demo: install
 
 # What measures time, or kills processes, has the machine to itself; the rest runs side by side, each in one thread.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --ignore tests/torture
-	$(BIN)/python -m pytest tests/torture
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not alone" -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -m "alone and not slow"
 
 # Proofs that take minutes.
 slow: install

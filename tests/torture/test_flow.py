@@ -26,6 +26,8 @@ from hardware.errors import ConfigurationError, Overrun
 from hardware.stream import Stream
 from hardware.stream.ring import Ring
 
+pytestmark = pytest.mark.alone
+
 CAPACITY = 10
 MIB = 1 << 20
 FRAMES = {

@@ -16,6 +16,8 @@ from hardware import CameraSettings, open_camera
 from hardware.errors import CameraError, CameraLost, ConfigurationError, InputError
 from hardware.isolated import IsolatedCamera
 
+pytestmark = pytest.mark.alone
+
 DRIVER = str(pathlib.Path(__file__).with_name("driver_child.py"))
 
 

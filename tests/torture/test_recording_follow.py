@@ -14,6 +14,8 @@ from recording_tools import AT_NIGHT, start
 
 from hardware import Recording
 
+pytestmark = pytest.mark.alone
+
 PERIOD_S = 0.004
 
 

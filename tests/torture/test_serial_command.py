@@ -13,6 +13,8 @@ from test_record_command import check_whole, run, start, wait_for
 
 from hardware.emulators.terminal import Terminal
 
+pytestmark = pytest.mark.alone
+
 if os.name != "posix":
     pytest.skip("no pseudo-terminals here", allow_module_level=True)
 
@@ -41,10 +43,11 @@ def emulator(link, *options: object):
         child.wait()
 
 
-@pytest.fixture
-def sensor(tmp_path) -> str:
-    run("record", "fake:fast", "--out", tmp_path / "seen.h5", "--frames", 3000)
-    return f"replay:{tmp_path / 'seen.h5'}"
+@pytest.fixture(scope="module")
+def sensor(tmp_path_factory) -> str:
+    seen = tmp_path_factory.mktemp("sensor") / "seen.h5"
+    run("record", "fake:waits", "--out", seen, "--frames", 3000)
+    return f"replay:{seen}"
 
 
 def test_a_board_is_recorded_pulled_out_and_put_in_again_and_every_frame_is_accounted_for(tmp_path, sensor):
@@ -84,6 +87,7 @@ def in_use(link) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_silent_port_is_opened_ends_it_and_the_account_is_kept_if_it_does_not_open(tmp_path):
     with Terminal(tmp_path / "silent"):
         arguments = ("record", f"serial:{tmp_path / 'silent'}", "--out", tmp_path / "a", "--json", tmp_path / "a.json")

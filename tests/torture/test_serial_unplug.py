@@ -16,6 +16,8 @@ from hardware.emulators.terminal import Terminal
 from hardware.same_camera import SameCamera
 from hardware.stream import Ring, Stream
 
+pytestmark = pytest.mark.alone
+
 if os.name != "posix":
     pytest.skip("no pseudo-terminals here", allow_module_level=True)
 

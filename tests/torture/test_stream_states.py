@@ -18,6 +18,8 @@ from hardware.errors import CameraError, LenslessError, Overrun
 from hardware.stream import Stream, watchdog
 from hardware.stream.ring import Ring
 
+pytestmark = pytest.mark.alone
+
 CLOSE_LIMIT_S = 3.0
 RARELY = st.sampled_from([False, False, False, True])  # where what follows is dull
 STATES = {"opening", "running", "lost", "stalled", "ended", "failed", "closed"}
