@@ -19,10 +19,19 @@ LARGEST_BYTES = 2**30
 _FACTS = "facts"
 # Of the end of a zip file: where the locator of a larger format would begin; magic, length of the list, of a comment.
 _END, _LONGEST_LIST_BYTES = struct.Struct("<4s16x4s8xI4xH"), 2**16
-# What zipfile, numpy and json raise between them for damaged bytes (zlib.error cannot come: nothing is compressed).
+# What zipfile, numpy and json raise between them for damaged bytes (zlib.error cannot come: nothing is compressed), for
+# places beyond 2^63, and for headers that never end.
 _DAMAGED = (
-    *(OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile),
-    *(OverflowError, MemoryError, tokenize.TokenError),  # places beyond 2^63; headers that never end
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    OverflowError,
+    MemoryError,
+    tokenize.TokenError,
 )
 
 

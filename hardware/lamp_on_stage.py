@@ -48,6 +48,12 @@ class LampOnStage:
         return x_mm + column * x_pitch_mm, y_mm + row * y_pitch_mm
 
     def show(self, picture: np.ndarray) -> None:
+        """Take the lamp to the one point above 0 and give it that share of its power; without one it stays dark.
+
+        Raises:
+            ConfigurationError: more than one point is above 0, or it is no picture of this shape in [0, 1].
+            DeviceError: the stage did not do it.
+        """
         picture = checked_picture(picture, self._shape, "lamp on stage")
         lit = np.argwhere(picture)
         if len(lit) > 1:

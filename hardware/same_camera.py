@@ -34,9 +34,8 @@ class SameCamera:
         if self._camera_id is not None:
             self._check_recognisable()
         camera = open_camera(self.address)
-        self.facts = getattr(
-            camera, "facts", {}
-        )  # not a copy: an isolated camera tells here of a twin that comes later
+        # Not a copy: an isolated camera tells here of a twin that comes later.
+        self.facts = getattr(camera, "facts", {})
         if self._camera_id is None and self.facts.get("identity") in ("serial", "port"):
             self.address = str(self.facts.get("address") or self._by_identity(camera.camera_id))
         self._camera_id = camera.camera_id

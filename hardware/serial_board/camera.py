@@ -22,9 +22,9 @@ from hardware.serial_port import SerialPort, ports
 
 T = TypeVar("T")
 
-# Where the count of a board stood when its camera was lost, by serial number and boot: one that has not started anew
-# meanwhile went on counting, and the next connection knows how many frames nobody has got.
-_LOST_AT: dict[tuple[str, int], int] = {}
+# Boot and count of each board whose camera was lost, by serial number: one that has not started anew meanwhile went on
+# counting, and the next connection knows how many frames nobody has got.
+_LOST_AT: dict[str, tuple[int, int]] = {}
 
 
 class SerialCamera(Closing):
@@ -66,7 +66,8 @@ class SerialCamera(Closing):
             raise ConfigurationError(f"camera {self._name!r}: {hello.board} has no sensor; it shows patterns only")
         self._reception = Reception(self._link, self._exposure_s, self._closed.is_set)
         first = self._link.assembler.first
-        missed = (first - _LOST_AT.pop((hello.serial, self._link.boot), first)) % WRAP
+        boot, count = _LOST_AT.pop(hello.serial, (0, 0))
+        missed = (first - count) % WRAP if boot == self._link.boot else 0
         # Number of the first frame, and of the one after the last one, by the board's count.
         self._base = self._delivered = first - (missed if missed < WRAP // 2 else 0)
         self._camera_id = f"board-{re.sub(r'[^A-Za-z0-9.:_-]', '_', hello.serial)}"
@@ -270,7 +271,7 @@ class SerialCamera(Closing):
         )
         self._gone = f"camera {self._name!r} is lost {after}: {reason}; connect it again, and open it anew"
         known = self._link.assembler.known
-        _LOST_AT[self._link.hello.serial, self._link.boot] = known
+        _LOST_AT[self._link.hello.serial] = self._link.boot, known
         self._link.close()
         raise CameraLost(self._gone, known - self._delivered)
 

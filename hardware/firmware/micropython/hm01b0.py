@@ -104,6 +104,7 @@ class HM01B0:
         self.configure((0, 10_000, 0))
 
     def configure(self, settings):
+        """Set (mode, exposure_us, gain_mdb) to the nearest that the sensor can; `settings` is what it then has."""
         mode, exposure_us, gain_mdb = settings
         integration = max(2, (exposure_us + _us(1) // 2) * PIXEL_HZ // (LINE_CLOCKS * 1_000_000))
         gain = min(range(4), key=lambda at: abs(GAINS_MDB[at] - gain_mdb))

@@ -63,6 +63,7 @@ class Board:
         self._say(ord("H"), 0, self._hello)
 
     def turn(self):
+        """Hear what has come, and do one step of what is to be done: a packet at most."""
         self._clock_us()
         for packet in self._reader.feed(self._line.read()):
             self._hear(*packet)

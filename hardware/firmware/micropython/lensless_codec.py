@@ -96,6 +96,7 @@ class PacketReader:
         self._rest, self._skipping = b"", False
 
     def feed(self, data):
+        """The packets that end in `data`, as (kind, boot, number, body)."""
         while (end := data.find(b"\0")) >= 0:
             line, self._rest = self._rest + data[:end], b""
             data = data[end + 1 :]

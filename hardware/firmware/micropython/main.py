@@ -34,6 +34,7 @@ class Usb:
 
 
 def run():
+    """Be a board until the power goes."""
     clock_us = Clock(time.ticks_us, time.ticks_diff)
     sensor = HM01B0(clock_us)
     names = {
