@@ -97,8 +97,9 @@ def check_layout(file: h5py.File, path: pathlib.Path) -> tuple[str, str]:
     if text_attribute(file, path, "format") != schema.FORMAT:
         raise refusal(path, f"its format is not '{schema.FORMAT}'")
     version = file.attrs.get_id("schema_version")
-    if version.shape != () or version.dtype != np.int64 or file.attrs["schema_version"] != schema.SCHEMA_VERSION:
-        raise refusal(path, f"its schema is not version {schema.SCHEMA_VERSION}; a newer release may read it")
+    if version.shape != () or version.dtype != np.int64 or int(file.attrs["schema_version"]) not in schema.ROWS:
+        known = " or ".join(map(str, sorted(schema.ROWS)))
+        raise refusal(path, f"its schema is not version {known}; a newer release may read it")
     names = {"frames", "rows", "sequence"}
     if len(file) not in (len(names), len(names) + 1) or set(file) - {"scenes"} != names:
         raise refusal(path, f"it holds other objects than {sorted(names)} and 'scenes'")
@@ -106,7 +107,9 @@ def check_layout(file: h5py.File, path: pathlib.Path) -> tuple[str, str]:
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):
             raise refusal(path, f"'{name}' is a link")
         _check_dataset(file.get(name), path, name)
-    if file["rows"].dtype != schema.ROW or file["sequence"].dtype != np.dtype("<i8"):
+    if file["rows"].dtype != schema.ROWS[int(file.attrs["schema_version"])] or file["sequence"].dtype != np.dtype(
+        "<i8"
+    ):
         raise refusal(path, "its columns are of other types")
     if file["frames"].dtype not in (np.uint8, np.uint16) or file["frames"].ndim not in (3, 4):
         raise refusal(path, f"frames are {file['frames'].dtype} in {file['frames'].ndim} dimensions")

@@ -102,7 +102,7 @@ def _write(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     dtype, turned = dtype_of(recording.facts.bit_depth), suffix != ".npy" and _is_bgr(recording)
-    labels = recording.labels
+    labels, scene_ids = recording.labels, recording.scene_ids
     with facts.open("w", encoding="utf-8") as text, data.open("w+b") as raw:
         text.write(_head(recording, turned))
         with ExitStack() as stack:
@@ -113,7 +113,9 @@ def _write(
             for done, index in enumerate(indices, 1):
                 frame = recording[index]
                 put(frame)
-                text.write(("" if done == 1 else ",\n") + _line(index, frame, int(labels[index])))
+                text.write(
+                    ("" if done == 1 else ",\n") + _line(index, frame, int(labels[index]), int(scene_ids[index]))
+                )
                 if progress is not None:
                     progress(done, len(indices))
         text.write("\n]}\n")
@@ -168,7 +170,8 @@ def _head(recording: Recording, turned: bool) -> str:
     return json.dumps(values, indent=1, allow_nan=False)[:-2] + ',\n "frames": [\n'
 
 
-def _line(index: int, frame: Frame, label: int) -> str:
+def _line(index: int, frame: Frame, label: int, scene_id: int) -> str:
     facts = {name: getattr(frame.meta, name) for name in FRAME_FACTS}
     known = None if label == schema.UNKNOWN_LABEL else label
-    return json.dumps({"index": index, **facts, "label": known}, allow_nan=False)
+    shown = None if scene_id == schema.NO_SCENE else scene_id
+    return json.dumps({"index": index, **facts, "label": known, "scene_id": shown}, allow_nan=False)

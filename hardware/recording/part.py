@@ -79,7 +79,7 @@ class Part:
             if wrong.any():
                 where = start + int(wrong.argmax())
                 raise checks.refusal(self.path, f"checksum or sequence number of frame {where} does not fit")
-        return rows
+        return schema.of_today(rows)
 
     def all_rows(self) -> Iterator[np.ndarray]:
         """All rows, some thousands at a time."""

@@ -17,7 +17,6 @@ from hardware.slots import Slots
 
 WAITING_BYTES, MOST_SLOTS, FEWEST_SLOTS = 64 * 2**20, 64, 4
 CREATE_S, PATIENCE_S, SILENCE_S = 30.0, 30.0, 3.0
-UNKNOWN_LABEL = -1
 
 
 class RecordingProcess(Closing):
@@ -87,7 +86,13 @@ class RecordingProcess(Closing):
         """Frames that were taken, acknowledged or not."""
         return self._taken
 
-    def append(self, frame: Frame, label: int = UNKNOWN_LABEL, scene: np.ndarray | None = None) -> int:
+    def append(
+        self,
+        frame: Frame,
+        label: int = schema.UNKNOWN_LABEL,
+        scene: np.ndarray | None = None,
+        scene_id: int = schema.NO_SCENE,
+    ) -> int:
         """Send a frame on its way; returns the index that it will have.
 
         Raises:
@@ -112,6 +117,7 @@ class RecordingProcess(Closing):
             meta=dataclasses.asdict(frame.meta),
             shape=frame.shape,
             label=int(label),
+            scene_id=int(scene_id),
             crc32=crc32,
             scene=shown,
         )

@@ -81,7 +81,8 @@ def _append(parent: Parent, writer: RecordingWriter | FolderWriter, slots: Slots
 def _append_all(writer: RecordingWriter | FolderWriter, slots: Slots, sent: list[dict]) -> None:
     frames = [_frame(slots, one) for one in sent]
     scenes = [_scene(slots, one) for one in sent]
-    writer.append_all(frames, [one["label"] for one in sent], scenes, [one["crc32"] for one in sent])
+    labels, checksums, scene_ids = ([one[name] for one in sent] for name in ("label", "crc32", "scene_id"))
+    writer.append_all(frames, labels, scenes, checksums, scene_ids)
 
 
 def _frame(slots: Slots, order: dict) -> Frame:

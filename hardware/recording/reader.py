@@ -148,6 +148,11 @@ class Recording(Closing):
         """Labels (N,) int32; -1 where unknown."""
         return np.concatenate([np.zeros(0, np.int32), *(rows["label"] for rows in self.rows())]).astype(np.int32)
 
+    @property
+    def scene_ids(self) -> np.ndarray:
+        """Ids (N,) int64 of what was shown, in the set of scenes that the provenance names; -1 for none."""
+        return np.concatenate([np.zeros(0, np.int64), *(rows["scene_id"] for rows in self.rows())])
+
     def rows(self) -> Iterator[np.ndarray]:
         """The facts of all frames as arrays, some thousands at a time, with fields as `FrameMeta` and the label.
 

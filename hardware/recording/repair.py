@@ -248,7 +248,7 @@ class _Copy(Closing):
         if self.out is not None:
             if self.writer is None:
                 self.writer = self._begin(head, frame)
-            self.writer.append(frame, found.label, found.scene, found.pixels_crc32)
+            self.writer.append(frame, found.label, found.scene, found.pixels_crc32, found.scene_id)
         self.copied += 1
         self._lost, self._uncounted, self._last_sequence = 0, False, meta.sequence
         if self._progress is not None:

@@ -106,9 +106,10 @@ class FolderWriter(Closing):
         label: int = schema.UNKNOWN_LABEL,
         scene: np.ndarray | None = None,
         pixels_crc32: int | None = None,
+        scene_id: int = schema.NO_SCENE,
     ) -> int:
         """Write a frame; returns its index, and only when another process can read it. As `RecordingWriter.append`."""
-        return self.append_all([frame], [label], [scene], [pixels_crc32])[0]
+        return self.append_all([frame], [label], [scene], [pixels_crc32], [scene_id])[0]
 
     def append_all(
         self,
@@ -116,6 +117,7 @@ class FolderWriter(Closing):
         labels: Sequence[int] | None = None,
         scenes: Sequence[np.ndarray | None] | None = None,
         pixels_crc32: Sequence[int | None] | None = None,
+        scene_ids: Sequence[int] | None = None,
     ) -> range:
         """Write several frames and acknowledge them together, one flush for all that go into one part.
 
@@ -125,7 +127,8 @@ class FolderWriter(Closing):
         while done < len(frames):
             part = self._with_room()
             some = slice(done, done + self._frames_per_part - len(part))
-            one_each = [None if values is None else values[some] for values in (labels, scenes, pixels_crc32)]
+            of_each = (labels, scenes, pixels_crc32, scene_ids)
+            one_each = [None if values is None else values[some] for values in of_each]
             done += len(part.append_all(frames[some], *one_each))
         return range(begin, begin + done)
 

@@ -46,6 +46,7 @@ class Saved:
     frame: Frame
     label: int
     scene: np.ndarray | None
+    scene_id: int
     pixels_crc32: int
 
 
@@ -130,4 +131,4 @@ def _saved(head: Head, at: int, content: bytes) -> Saved:
     if zlib.crc32(pixels) != row["pixels_crc32"] or (scene is not None and zlib.crc32(scene) != row["scene_crc32"]):
         raise ValueError("its checksum does not fit")
     frame = Frame(pixels, schema.unpack(row, head.facts))
-    return Saved(at, frame, int(row["label"]), scene, int(row["pixels_crc32"]))
+    return Saved(at, frame, int(row["label"]), scene, int(row["scene_id"]), int(row["pixels_crc32"]))

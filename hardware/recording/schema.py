@@ -1,10 +1,12 @@
-"""What stands where in a recording: version 1.
+"""What stands where in a recording: version 2.
 
     frames    (N, H, W[, C])  uint8 or uint16   pixels as the sensor gave them
     rows      (N,)            compound          facts of each frame, its label, checksums of pixels, scene and row
     scenes    (N, h, w)       uint8             the picture that was shown; only in recordings made with scene_shape
     sequence  (N,)            int64             the commit mark: a frame counts when its number stands here
     attributes: format, schema_version, camera (JSON: facts that hold for all frames), provenance (JSON)
+
+Version 1 had no `scene_id`; its rows are read as of frames without one.
 
 One row, one chunk, everywhere: an append never writes again to a byte that was acknowledged before, so nothing that
 happens during it (a kill, a full disk) can harm an older frame. The HDF5 checksum (fletcher32) guards each chunk on its
@@ -24,8 +26,9 @@ from hardware.errors import ConfigurationError
 from hardware.frame import SETTINGS_ID_BYTES, Frame, FrameMeta
 
 FORMAT = "optics-free recording"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 UNKNOWN_LABEL = -1
+NO_SCENE = -1
 # Of the file, and of Linux: what is smaller lies within one page, what is larger begins where a page does.
 PAGE_BYTES = 4096
 
@@ -45,6 +48,7 @@ ROW = np.dtype(
         ("lost_before", "<i8"),
         ("settings_id", f"S{SETTINGS_ID_BYTES}"),
         ("label", "<i4"),
+        ("scene_id", "<i8"),  # of what was shown, in the set of scenes that the provenance names; NO_SCENE for none
         ("pixels_crc32", "<u4"),
         ("scene_crc32", "<u4"),
         ("row_crc32", "<u4"),  # of the row up to here, started from the checksum of the file's facts
@@ -53,7 +57,9 @@ ROW = np.dtype(
 
 
 # The same in one call; numpy takes ten times as long to fill a row field by field.
-_ROW_BUT_CRC = struct.Struct(f"<qqqdddq{SETTINGS_ID_BYTES}siII")
+_ROW_BUT_CRC = struct.Struct(f"<qqqdddq{SETTINGS_ID_BYTES}siqII")
+_ROW_V1 = np.dtype([(name, ROW[name]) for name in ROW.names if name != "scene_id"])
+ROWS = {1: _ROW_V1, SCHEMA_VERSION: ROW}  # by version
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,7 +134,9 @@ def facts_crc32(camera_json: str, provenance_json: str) -> int:
     return zlib.crc32(provenance_json.encode(), zlib.crc32(camera_json.encode()))
 
 
-def pack(frame: Frame, label: int, scene: np.ndarray | None, pixels_crc: int | None, facts_crc: int) -> bytes:
+def pack(
+    frame: Frame, label: int, scene: np.ndarray | None, pixels_crc: int | None, scene_id: int, facts_crc: int
+) -> bytes:
     """The row of a frame, as `ROW` lays it out; `pixels_crc` is computed where it is None."""
     meta = frame.meta
     row = _ROW_BUT_CRC.pack(
@@ -141,6 +149,7 @@ def pack(frame: Frame, label: int, scene: np.ndarray | None, pixels_crc: int | N
         meta.lost_before,
         meta.settings_id.encode(),
         label,
+        scene_id,
         zlib.crc32(frame.pixels) if pixels_crc is None else pixels_crc,
         0 if scene is None else zlib.crc32(scene),
     )
@@ -148,11 +157,22 @@ def pack(frame: Frame, label: int, scene: np.ndarray | None, pixels_crc: int | N
 
 
 def rows_crc32(rows: np.ndarray, facts_crc: int) -> np.ndarray:
-    """What stands in `row_crc32` of whole rows (N,)."""
-    size, content = ROW.itemsize, memoryview(rows.tobytes())
-    ends = range(size - ROW["row_crc32"].itemsize, len(content), size)
-    but_crc = _ROW_BUT_CRC.size
-    return np.array([zlib.crc32(content[end - but_crc : end], facts_crc) for end in ends], np.uint32)
+    """What stands in `row_crc32` of whole rows (N,), of any version."""
+    size, content = rows.dtype.itemsize, memoryview(rows.tobytes())
+    but_crc = size - rows.dtype["row_crc32"].itemsize
+    starts = range(0, len(content), size)
+    return np.array([zlib.crc32(content[start : start + but_crc], facts_crc) for start in starts], np.uint32)
+
+
+def of_today(rows: np.ndarray) -> np.ndarray:
+    """Rows of any version as `ROW` has them; their `row_crc32` stays that of how they were written."""
+    if rows.dtype == ROW:
+        return rows
+    today = np.empty(rows.shape, ROW)
+    for name in rows.dtype.names:
+        today[name] = rows[name]
+    today["scene_id"] = NO_SCENE
+    return today
 
 
 def unpack(row: np.void, facts: CameraFacts) -> FrameMeta:

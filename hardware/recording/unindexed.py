@@ -82,7 +82,7 @@ class Unindexed:
         return identify, wanted
 
     def _sequence_of(self, content: bytes) -> int | None:
-        row = np.frombuffer(content, schema.ROW)
+        row = np.frombuffer(content, self._datasets["rows"].dtype)
         fits = schema.rows_crc32(row, self._facts_crc)[0] == row["row_crc32"][0]
         return int(row["sequence"][0]) if fits else None
 

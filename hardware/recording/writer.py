@@ -86,6 +86,7 @@ class RecordingWriter(Closing):
         label: int = schema.UNKNOWN_LABEL,
         scene: np.ndarray | None = None,
         pixels_crc32: int | None = None,
+        scene_id: int = schema.NO_SCENE,
     ) -> int:
         """Write a frame; returns its index, and only when another process can read it.
 
@@ -95,12 +96,13 @@ class RecordingWriter(Closing):
             scene: (h, w) uint8, the picture that was shown; exactly when the recording was made with scene_shape.
             pixels_crc32: `zlib.crc32` of the pixels, from where they were first held: then it guards them from there
                 on. Computed here if None.
+            scene_id: of what was shown, in the set of scenes that the provenance names; -1 for none.
 
         Raises:
             ConfigurationError: the frame or the scene does not belong here; nothing was written.
             StorageError: the disk is full or failed, or the writer is closed. All acknowledged frames stay readable.
         """
-        return self.append_all([frame], [label], [scene], [pixels_crc32])[0]
+        return self.append_all([frame], [label], [scene], [pixels_crc32], [scene_id])[0]
 
     def append_all(
         self,
@@ -108,11 +110,12 @@ class RecordingWriter(Closing):
         labels: Sequence[int] | None = None,
         scenes: Sequence[np.ndarray | None] | None = None,
         pixels_crc32: Sequence[int | None] | None = None,
+        scene_ids: Sequence[int] | None = None,
     ) -> range:
         """Write several frames and acknowledge them together, with one flush for all; returns their indices.
 
         Args:
-            frames, labels, scenes, pixels_crc32: as in `append`, as many of each.
+            frames, labels, scenes, pixels_crc32, scene_ids: as in `append`, as many of each.
 
         Raises:
             ConfigurationError, StorageError: as in `append`; none of the frames was acknowledged.
@@ -122,11 +125,12 @@ class RecordingWriter(Closing):
         labels = [schema.UNKNOWN_LABEL] * count if labels is None else labels
         scenes = [None] * count if scenes is None else scenes
         checksums = [None] * count if pixels_crc32 is None else pixels_crc32
+        shown = [schema.NO_SCENE] * count if scene_ids is None else scene_ids
         rows = []
-        for frame, label, scene, checksum in zip(frames, labels, scenes, checksums, strict=True):
+        for frame, label, scene, checksum, scene_id in zip(frames, labels, scenes, checksums, shown, strict=True):
             self._check_frame(frame, last)
             self._check_scene(scene)
-            rows.append(schema.pack(frame, label, scene, checksum, self._facts_crc))
+            rows.append(schema.pack(frame, label, scene, checksum, scene_id, self._facts_crc))
             last = frame.meta.sequence
         if frames:
             self._check_space(count * self._frame_bytes)

@@ -174,7 +174,7 @@ def test_an_order_to_close_behind_as_many_frames_as_there_are_places_is_heard(tm
             one, shape = frame(index), list(SHAPE)
             slots.write(index, one.pixels)
             meta, crc32 = dataclasses.asdict(one.meta), zlib.crc32(one.pixels)
-            orders.append(dict(slot=index, meta=meta, shape=shape, label=0, crc32=crc32, scene=None))
+            orders.append(dict(slot=index, meta=meta, shape=shape, label=0, scene_id=-1, crc32=crc32, scene=None))
         parent = Queued([*orders, {"close": True}])
         while process_child._append(parent, writer, slots):
             pass

@@ -29,6 +29,7 @@ def test_an_old_recording_brings_back_every_fact(path):
     with Recording.open(path) as recording:
         assert recording.provenance == {"rig": "made-up", "seed": 1}
         assert recording.labels.tolist() == [0, 1, 2]
+        assert recording.scene_ids.tolist() == ([10, 11, 12] if path.stem.startswith("recording-v2") else [-1, -1, -1])
         for index, read in enumerate(recording):
             written = frame(index, (5, 7))
             assert read.meta == written.meta and (read.pixels == written.pixels).all()
