@@ -11,6 +11,8 @@ from hardware.closing import Closing
 from hardware.errors import CameraError, ConfigurationError
 from hardware.frame import CameraSettings, Frame, FrameMeta, dtype_of
 
+KEPT_FRAMES = 4  # of a live camera: as many as drivers have buffers
+
 
 class SimulatedCamera(Closing):
     """A camera that is handed its physics.
@@ -24,6 +26,8 @@ class SimulatedCamera(Closing):
         exposure_s, gain_db: settings at the start.
         exposure_range_s: what the device can do; `configure` applies the nearest.
         pixel_format: "Mono" and the bit depth, unless told otherwise.
+        frames_per_second: of a camera that goes on by itself, as a live one does, and keeps the last few frames; None
+            for one that exposes when it is asked to.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class SimulatedCamera(Closing):
         gain_db: float = 0.0,
         exposure_range_s: tuple[float, float] = (1e-6, 60.0),
         pixel_format: str | None = None,
+        frames_per_second: float | None = None,
     ):
         self._expose = expose
         self._camera_id = camera_id
@@ -54,6 +59,9 @@ class SimulatedCamera(Closing):
         )
         self._sequence = 0
         self._last_ns = 0
+        self._period_ns = None if frames_per_second is None else round(1e9 / frames_per_second)
+        self._begin_ns = time.monotonic_ns()
+        self.exposure_ns = (0, 0)
         self._closed = threading.Event()
 
     @property
@@ -62,7 +70,7 @@ class SimulatedCamera(Closing):
 
     @property
     def live(self) -> bool:
-        return False
+        return self._period_ns is not None
 
     def configure(self, wanted: CameraSettings) -> CameraSettings:
         """Exposure (to the nearest that the device can) and gain are free; the rest is as it is.
@@ -89,7 +97,7 @@ class SimulatedCamera(Closing):
         self._check_open()
         wait_until(not_before_ns or 0, self._closed, self._camera_id)
         self._check_open()
-        return [self._next() for _ in range(n)]
+        return [self._next(not_before_ns or 0) for _ in range(n)]
 
     def frames(self) -> Iterator[Frame]:
         """Frames without end, until the camera is closed."""
@@ -107,13 +115,12 @@ class SimulatedCamera(Closing):
         if self._closed.is_set():
             raise closed(self._camera_id)
 
-    def _next(self) -> Frame:
-        # Clocks with coarse ticks must not give two frames one time.
-        self._last_ns = max(time.monotonic_ns(), self._last_ns + 1)
+    def _next(self, not_before_ns: int = 0) -> Frame:
+        lost = self._wait_for_tick(not_before_ns)
         pixels = self._checked(self._expose(self._settings, self._sequence))
         meta = FrameMeta(
             sequence=self._sequence,
-            t_host_ns=self._last_ns,
+            t_host_ns=self.exposure_ns[0],
             exposure_s=self._settings.exposure_s,
             gain_db=self._settings.gain_db,
             bit_depth=self._bit_depth,
@@ -122,9 +129,28 @@ class SimulatedCamera(Closing):
             region=self._settings.region,
             camera_id=self._camera_id,
             settings_id=self._settings.id,
+            lost_before=lost,
         )
         self._sequence += 1
         return Frame(pixels, meta)
+
+    def _wait_for_tick(self, not_before_ns: int) -> int:
+        """Set when the next frame is exposed, and wait for its end; returns how many before it nobody fetched."""
+        now_ns, exposure_ns = time.monotonic_ns(), round(self._settings.exposure_s * 1e9)
+        if self._period_ns is None:
+            # Clocks with coarse ticks must not give two frames one time.
+            self._last_ns = max(now_ns, self._last_ns + 1)
+            self.exposure_ns = (self._last_ns, self._last_ns + exposure_ns)
+            return 0
+        period_ns = max(self._period_ns, exposure_ns)
+        since_ns = max(not_before_ns, now_ns - KEPT_FRAMES * period_ns) - self._begin_ns
+        skipped = max(0, -(-since_ns // period_ns))
+        start_ns = self._begin_ns + skipped * period_ns
+        self.exposure_ns = (start_ns, start_ns + exposure_ns)
+        self._begin_ns = start_ns + period_ns
+        self._sequence += skipped
+        self._closed.wait(max(0, self.exposure_ns[1] - time.monotonic_ns()) * 1e-9)
+        return skipped
 
     def _checked(self, pixels: object) -> np.ndarray:
         where = f"frame {self._sequence} of camera {self._camera_id!r}: expose() returned"

@@ -159,7 +159,9 @@ class Rig:
         facts["gain_electrons_per_dn"] /= 10 ** (gain_db / 20)
         return SensorNoise(**facts).to(self.device)
 
-    def camera(self, light: typing.Callable[[], torch.Tensor], seed: int) -> SimulatedCamera:
+    def camera(
+        self, light: typing.Callable[[], torch.Tensor], seed: int, frames_per_second: float | None = None
+    ) -> SimulatedCamera:
         """The simulated sensor; `light()` is the illuminance (H', W') that falls on it, white = 1."""
         sensor = self.spec.sensor
         noise_of = functools.lru_cache(maxsize=4)(self.noise)
@@ -171,21 +173,36 @@ class Rig:
 
         return SimulatedCamera(
             expose, camera_id=sensor.serial, shape=sensor.shape, bit_depth=sensor.bit_depth,
-            black_level_dn=sensor.black_level_dn, exposure_s=sensor.exposure_s,
+            black_level_dn=sensor.black_level_dn, exposure_s=sensor.exposure_s, frames_per_second=frames_per_second,
         )  # fmt: skip
 
-    def camera_at_display(self, seed: int) -> tuple[SimulatedCamera, SimulatedDisplay]:
-        """A display in front of the rig, and the camera that looks at it through the forward model."""
-        display = SimulatedDisplay(self.spec.scene.shape)
+    def camera_at(
+        self,
+        seen: typing.Callable[[int, int], np.ndarray],
+        seed: int,
+        frames_per_second: float | None = None,
+    ) -> SimulatedCamera:
+        """A camera that looks through the forward model at what `seen(start_ns, stop_ns)` says: the mean radiance of a
+        display (H, W), black = 0, white = 1, while a frame is exposed.
+        """
 
         @functools.lru_cache(maxsize=1)
         def light_of(shown: bytes) -> torch.Tensor:
-            picture = torch.frombuffer(bytearray(shown), dtype=torch.float32).reshape(1, 1, *display.shape)
+            picture = torch.frombuffer(bytearray(shown), dtype=torch.float32).reshape(1, 1, *self.spec.scene.shape)
             dark = self.spec.scene.dark_level
             # Where a speck hides all that is lit, a structured model may leave a rounding error below 0.
             return self.forward_model.A((dark + (1 - dark) * picture).to(self.device))[0, 0].clamp_min(0)
 
-        return self.camera(lambda: light_of(display.shown.astype(np.float32).tobytes()), seed), display
+        def light() -> torch.Tensor:
+            return light_of(seen(*camera.exposure_ns).astype(np.float32).tobytes())
+
+        camera = self.camera(light, seed, frames_per_second)
+        return camera
+
+    def camera_at_display(self, seed: int) -> tuple[SimulatedCamera, SimulatedDisplay]:
+        """A display in front of the rig, and the camera that looks at it."""
+        display = SimulatedDisplay(self.spec.scene.shape)
+        return self.camera_at(display.light, seed), display
 
     def calibrate(self, seed: int = 0, frames: int = CALIBRATION_FRAMES) -> Calibration:
         """Measure the simulated sensor as one measures a real one: capped for the dark, under an even lamp for flat.

@@ -4,34 +4,25 @@ python -m lensless.app.bench.paced_camera FRAMES_PER_SECOND
 """
 
 import sys
-import time
 
 import numpy as np
 
-from hardware import Frame, SimulatedCamera
+from hardware import SimulatedCamera
 from hardware.driver_process import serve
 
 SHAPE = (480, 640)
+EXPOSURE_S = 1e-6  # so that a frame is as old as its time says
 
 
-class PacedCamera(SimulatedCamera):
-    """Args: frames_per_second."""
-
-    live = True
-
-    def __init__(self, frames_per_second: float):
-        noise = np.random.default_rng(0).integers(0, 256, (16, *SHAPE), np.uint8)
-        super().__init__(
-            lambda settings, sequence: noise[sequence % 16],
-            camera_id="PACED", shape=SHAPE, bit_depth=8, black_level_dn=0, exposure_s=0.001,
-        )  # fmt: skip
-        self._period_s, self._next_s = 1 / frames_per_second, time.monotonic()
-
-    def _next(self) -> Frame:
-        self._next_s = max(self._next_s + self._period_s, time.monotonic() - self._period_s)
-        time.sleep(max(0.0, self._next_s - time.monotonic()))
-        return super()._next()
+def paced_camera(frames_per_second: float) -> SimulatedCamera:
+    """The camera."""
+    noise = np.random.default_rng(0).integers(0, 256, (16, *SHAPE), np.uint8)
+    return SimulatedCamera(
+        lambda settings, sequence: noise[sequence % 16],
+        camera_id="PACED", shape=SHAPE, bit_depth=8, black_level_dn=0, exposure_s=EXPOSURE_S,
+        frames_per_second=frames_per_second,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    serve(lambda: PacedCamera(float(sys.argv[1])))
+    serve(lambda: paced_camera(float(sys.argv[1])))

@@ -20,7 +20,7 @@ from hardware.recording import Recording
 from hardware.recording.process import RecordingProcess
 from hardware.stream import Stream
 from hardware.stream.ring import MIB, Ring
-from lensless.app.bench.paced_camera import PacedCamera
+from lensless.app.bench.paced_camera import paced_camera
 from lensless.app.screen import Screen
 from lensless.app.version import code_version
 
@@ -118,7 +118,7 @@ def in_this_process(path: pathlib.Path, frames: list[Frame]) -> float:
 
 def latency() -> dict:
     """From the exposure to the hands of the reader, of a live camera here and in a child process."""
-    with PacedCamera(LATENCY_FPS) as camera:
+    with paced_camera(LATENCY_FPS) as camera:
         here_ms, _ = _delays(camera)
     with isolated(LATENCY_FPS) as camera:
         child_ms, lost = _delays(camera)

@@ -66,8 +66,8 @@ def test_every_bit_and_every_fact_comes_back(tmp_path, kind, suffix, frames):
     assert facts["provenance"] == {"seed": 4} and tuple(facts["shape"]) == made[0].shape
     assert facts["camera"] == json.loads(json.dumps(dataclasses.asdict(recording.facts)))
     for line, frame in zip(facts["frames"], made[frames], strict=True):
-        index, label = line.pop("index"), line.pop("label")
-        assert made[index] is frame and label == (index or None)
+        index, label, scene_id = (line.pop(name) for name in ("index", "label", "scene_id"))
+        assert made[index] is frame and label == (index or None) and scene_id is None
         assert line == {name: getattr(frame.meta, name) for name in export_module.FRAME_FACTS}
     assert told == [(done, len(expected)) for done in range(1, len(expected) + 1)]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a", out.name, f"{out.name}.json"])
