@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 from hardware.errors import InputError
-from hardware.recording import checks
+from hardware.recording import checks, foreign
 from hardware.recording.mended import LONGEST_PADDING_BYTES
 from hardware.recording.part import Part
 from hardware.recording.parts import Parts
@@ -52,6 +52,20 @@ def read(path: str, start: str) -> None:
     tell({"end": True})
 
 
+def look(path: str) -> None:
+    """Tells of each array in a file of another program."""
+    for one in foreign.listed(path):
+        tell(one)
+    tell({"end": True})
+
+
+def pour(path: str, name: str) -> None:
+    """Tells the values of an array in a file of another program."""
+    for content in foreign.poured(path, name):
+        tell({"bytes": len(content)}, content)
+    tell({"end": True})
+
+
 def _recorded(path: str) -> int:
     """How many frames there were before a file was cut, as far as it says so and it can be."""
     with checks.open_file(pathlib.Path(path), damaged=True) as file:
@@ -85,7 +99,7 @@ def main() -> None:
     limit_time()
     job, *arguments = sys.argv[1:]
     try:
-        {one.__name__: one for one in (vet, read)}[job](*arguments)
+        {one.__name__: one for one in (vet, read, look, pour)}[job](*arguments)
     except InputError as error:
         tell({"refused": str(error)})
     except MemoryError:

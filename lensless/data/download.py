@@ -14,6 +14,7 @@ import math
 import os
 import pathlib
 import secrets
+import tarfile
 import urllib.parse
 import urllib.request
 import zipfile
@@ -61,6 +62,9 @@ MNIST_PINS = {
 }
 # The one archive that holds every EMNIST split, as published by several projects that checked it.
 EMNIST_PIN = Pin("fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e", 561_753_746)
+# The binary version of CIFAR-10, as published by TensorFlow Datasets and others.
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+CIFAR10_PIN = Pin("c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", 170_052_171)
 
 
 def data_folder(data_root: str | os.PathLike | None = None) -> pathlib.Path:
@@ -218,6 +222,41 @@ def fetch_emnist(raw: pathlib.Path, files: list[str]) -> None:
         for name in files:
             with members.open(f"gzip/{name}.gz") as stream, gzip.open(stream) as unpacked:
                 _store(_blocks(unpacked), raw / name, None, name)  # the archive that it comes from is pinned
+
+
+def fetch_cifar10(folder: pathlib.Path, pins: dict[str, Pin]) -> None:
+    """Put the binary files of CIFAR-10 into `folder`, those that are not there yet."""
+    if all((folder / name).is_file() for name in pins):
+        return
+    archive = download(CIFAR10_URL, folder / "cifar-10-binary.tar.gz", CIFAR10_PIN.sha256, CIFAR10_PIN.size_bytes)
+    with tarfile.open(archive) as members:
+        for name, pin in pins.items():  # by name: whatever else stands in an archive is not unpacked
+            with members.extractfile(f"{folder.name}/{name}") as stream:
+                _store(_blocks(stream, pin.size_bytes), folder / name, pin, f"'{name}' unpacked")
+    archive.unlink()
+
+
+def pinned_content(path: pathlib.Path, pin: Pin, remedy: str) -> bytes:
+    """What stands in a file, if it is the pinned one; what was compared is what is returned.
+
+    Raises:
+        InputError: missing, unreadable, or another file.
+    """
+    try:
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, "it is missing, or no plain file")
+        with path.open("rb") as file:
+            content = file.read(pin.size_bytes + 1)
+    except OSError as error:
+        raise InputError(f"data file '{path}' cannot be read ({error.strerror}); {remedy}") from error
+    got = hashlib.sha256(content).hexdigest()
+    if len(content) != pin.size_bytes or got != pin.sha256:
+        more = "at least " if len(content) > pin.size_bytes else ""
+        raise InputError(
+            f"data file '{path}' is not the published one: {more}{len(content)} bytes with SHA-256 {got}, expected "
+            f"{pin.size_bytes} bytes with {pin.sha256}; {remedy}"
+        )
+    return content
 
 
 def check_lock(path: pathlib.Path) -> None:

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from hardware.errors import InputError
+from lensless.data import folder as module
 from lensless.data import load_scenes
-from lensless.data import scenes as module
 
 SPLITS = ("train", "val", "test")
 
