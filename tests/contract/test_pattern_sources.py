@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from x_server import x_server
 
 from hardware import PatternSource, SimulatedCamera, SimulatedDisplay
 from hardware.emulators.board import EmulatedBoard
@@ -15,6 +16,7 @@ from hardware.errors import ConfigurationError
 from hardware.lamp_on_stage import LampOnStage
 from hardware.serial_board.led_matrix import LedMatrix
 from hardware.stage import Stage
+from hardware.window import open_window
 
 SHAPE = (3, 4)
 Shown = Callable[[], np.ndarray]  # what light there is now, as a picture
@@ -57,7 +59,13 @@ def led_matrix() -> Iterator[tuple[PatternSource, Shown]]:
         yield lamps, lambda: np.frombuffer(line.board.lamps, np.uint8).reshape(SHAPE) / 255
 
 
-SOURCES = [simulated, lamp_on_stage, led_matrix]
+@contextlib.contextmanager
+def window() -> Iterator[tuple[PatternSource, Shown]]:
+    with x_server((200, 160)) as server, open_window("0?pixels_per_point=20&right_px=-30", SHAPE) as source:
+        yield source, lambda: server.seen()[10 + 40 : 10 + 40 + 60 : 20, 70 - 40 : 70 + 40 : 20] / 255
+
+
+SOURCES = [simulated, lamp_on_stage, led_matrix, window]
 
 
 @pytest.fixture(params=SOURCES, ids=lambda make: make.__name__)
