@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+from hardware import plugins
 from hardware.errors import CameraError, ConfigurationError
 from hardware.frame import CameraSettings, Frame
 
@@ -98,7 +99,7 @@ def register_camera(scheme: str, factory: Callable[[str], Camera]) -> None:
         ConfigurationError: not a scheme, or it already belongs to another factory.
     """
     # Dots and slashes stay out, so that an address can never be a module path or a file.
-    if not scheme.replace("-", "").replace("_", "").isalnum() or scheme != scheme.lower() or not scheme.isascii():
+    if not plugins.is_scheme(scheme):
         raise ConfigurationError(f"camera scheme {scheme!r}; expected lower-case letters, digits, '-' and '_'")
     if _factories.get(scheme, factory) is not factory:
         raise ConfigurationError(f"camera scheme {scheme!r} is taken by {_factories[scheme]!r}; choose another name")
@@ -106,10 +107,10 @@ def register_camera(scheme: str, factory: Callable[[str], Camera]) -> None:
 
 
 def open_camera(address: str) -> Camera:
-    """Open a camera by its address, e.g. `replay:FOLDER` or `simulated:RIG`.
+    """Open a camera by its address, e.g. `replay:FOLDER`, `simulated:RIG` or `PLUG-IN:...` (hardware/plugins.py).
 
     Raises:
-        ConfigurationError: no such scheme; the message names those that there are.
+        ConfigurationError: no such scheme; the message names those that there are. Or a plug-in that cannot be used.
         CameraError, InputError: what the back end raises.
     """
     if len(address) > LONGEST_ADDRESS or "\0" in address:
@@ -120,12 +121,21 @@ def open_camera(address: str) -> Camera:
     scheme, colon, rest = address.partition(":")
     if scheme in _factories and colon:
         return _factories[scheme](rest)
-    known = sorted(_factories)
-    if scheme in _factories:
-        raise ConfigurationError(f"camera address {address!r} names no device; expected '{scheme}:...'")
+    others = plugins.installed()
+    if scheme in others and scheme not in _factories and colon:
+        return others[scheme].open(rest, Camera)
+    raise _unknown(address, scheme, sorted({*_factories, *others}))
+
+
+def _unknown(address: str, scheme: str, known: list[str]) -> ConfigurationError:
+    """What is said of an address that nothing opens."""
+    if scheme in known:
+        return ConfigurationError(f"camera address {address!r} names no device; expected '{scheme}:...'")
+    if scheme in plugins.EXTRAS:  # an installation that is older than its code
+        return ConfigurationError(f"camera scheme {scheme!r} is not installed; {plugins.how_to_get(scheme)}")
     near = "".join(f"; did you mean '{one}:'" for one in difflib.get_close_matches(scheme, known, n=1))
     near = f"; did you mean '{meant}:{address}'" if (meant := _scheme_of(address)) in _factories else near
-    raise ConfigurationError(
+    return ConfigurationError(
         f"camera address {address!r}: no scheme {scheme!r}{near}; known schemes: {', '.join(known)}"
     )
 
