@@ -89,21 +89,24 @@ class GenICamCamera(PolledCamera):
 
     Args:
         place: see `parse_place`.
+        driver: the class Harvester, which is loaded only now.
 
     Raises:
         ConfigurationError: no such camera, format or value.
         CameraError: it cannot be opened, or has something automatic that cannot be switched off.
     """
 
-    def __init__(self, place: str):
+    def __init__(self, place: str, driver: Any = None):
         where, self._options = parse_place(place)
         from genicam.genapi import GenericException
         from genicam.gentl import GenericException as TransportException
-        from harvesters.core import Harvester
+
+        if driver is None:
+            from harvesters.core import Harvester as driver
 
         errors = (GenericException, TransportException, OSError, RuntimeError, ValueError, AttributeError)
         super().__init__(f"genicam:{place}", ("exposure_s", "gain_db"), errors)
-        self._harvester, self._acquirer, self._fetched = Harvester(), None, 0
+        self._harvester, self._acquirer, self._fetched = driver(), None, 0
         try:
             with self._driver("open"):
                 self._find(where)

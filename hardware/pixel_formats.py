@@ -6,6 +6,7 @@ import re
 import numpy as np
 
 from hardware.errors import CameraError, ConfigurationError
+from hardware.frame import dtype_of
 from hardware.raw_packed import Layout, unpack
 
 _PFNC = re.compile(r"(?:Mono|Bayer(?P<cfa>RG|GR|GB|BG))(?P<bits>8|10|12|14|16)(?P<packed>p?)")
@@ -48,7 +49,7 @@ class PixelFormat:
                 f"pixels of {self.bits} bits in words of {self.layout.bits} hold something in the lower {self.shift}; "
                 "they were changed on their way: ask for bit_depth=16 to take them as they are"
             )
-        return pixels >> self.shift
+        return (pixels >> self.shift).astype(dtype_of(self.bits))
 
 
 def of_genicam(name: str) -> PixelFormat:
