@@ -85,10 +85,10 @@ def train(
         str | None,
         typer.Option(
             help="Rig: a TOML file, or the id of one that comes with the package; cannula-v1 by default, "
-            "with --after that of the reconstruction."
+            "with --after that of the reconstruction, of recorded scenes theirs."
         ),
     ] = None,
-    scenes: o.Scenes = "glyphs",
+    scenes: o.MeasuredScenes = "glyphs",
     after: Annotated[
         pathlib.Path | None,
         typer.Option(
@@ -99,7 +99,8 @@ def train(
     calibration: Annotated[
         pathlib.Path | None,
         typer.Option(
-            help="Calibration of a real sensor (Calibration.save); without it, the rig's sensor is simulated.",
+            help="Calibration of a real sensor (Calibration.save); without it, the rig's sensor is simulated, and of "
+            "recorded scenes the one beside them is taken.",
             metavar="FILE.npz",
         ),
     ] = None,
@@ -125,6 +126,9 @@ def train(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     precision: o.PrecisionOption = None,
+    augment: Annotated[
+        bool, typer.Option(help="Move scenes at random before they are simulated, where the recipe says so.")
+    ] = True,
     workers: o.Workers = 0,
     data: o.Data = None,
     download: o.Download = False,
@@ -151,10 +155,10 @@ def train(
     if perturbed and after is not None:
         raise ConfigurationError("--perturbed goes with the training of the reconstruction, not with --after")
     kind = task.value if after is None else "classify-reconstruction"
-    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision)
+    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision, augment)
     if after is None:
         wish = job.Wish(
-            rig or o.DEFAULT_RIG, scenes, frames, rays, seed, device, count, data, download, calibration, perturbed,
+            rig, scenes, frames, rays, seed, device, count, data, download, calibration, perturbed,
             strength,
         )  # fmt: skip
         job.train_front(kind, wish, recipe, out, workers, Screen(json), job.widths(hidden))
@@ -173,7 +177,10 @@ def evaluate(
     rig: Annotated[
         str | None, typer.Option(help="Rig that it must have been trained for; the card's by default.")
     ] = None,
-    scenes: Annotated[str | None, typer.Option(help="Scenes; those it was trained on by default.")] = None,
+    scenes: Annotated[
+        str | None,
+        typer.Option(help="Scenes, also recorded:PATH and pairs:FILE; those it was trained on by default."),
+    ] = None,
     split: Annotated[o.Split, typer.Option(help="Which scenes; look at test only once.")] = o.Split.test,
     sharp: Annotated[
         bool,

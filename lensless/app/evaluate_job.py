@@ -8,15 +8,16 @@ import shlex
 import numpy as np
 
 from hardware.errors import ConfigurationError
-from lensless.app import pages
+from lensless.app import pages, pairs
 from lensless.app.evaluation import evaluate
 from lensless.app.load import setting_of
 from lensless.app.results import sharp_baseline, show, with_size
 from lensless.app.robustness import perturbed_lines
 from lensless.app.screen import Screen
-from lensless.app.setting import AT_ONCE, batches
+from lensless.app.setting import AT_ONCE, Setting, batches
 from lensless.app.text_file import check_place, write
 from lensless.data.augment import Augmentation
+from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.scenes import Scenes, load_scenes
 from lensless.evaluate.evaluation import Evaluation
 from lensless.evaluate.figures import HEADS, shown
@@ -108,7 +109,7 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
         check_place(page, "leave the page out with --no-page")
     setting = setting_of(found, str(folder), wish.device, wish.rig)
     recipe = recipe_of(found.card)
-    training, validation, test = _scene_sets(wish, found.card, recipe.seed, folder)
+    training, validation, test = _scene_sets(wish, found.card, recipe.seed, folder, setting, screen)
     task, twin = found.task.to(setting.device), None
     for scenes in () if isinstance(task, Reconstruct) else (training, validation, test):
         check_classes(task, scenes, folder)
@@ -126,7 +127,8 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     show(evaluation, screen)
     if wish.page:
         some = next(batches(test.spread(AT_ONCE), task.scene_shape, setting.device))[0]
-        share = setting.saturated_share(some)
+        recorded = isinstance(test, MeasuredScenes)  # of those, what is too bright was left out before
+        share = 0.0 if recorded else setting.saturated_share(some)
         if beware := pages.saturation(setting, share):
             screen.say(f"beware: {beware}")
         write(page, pages.evaluation_page(setting, evaluation, found.card, str(folder), wish.command(folder), share))
@@ -178,19 +180,44 @@ def _spread(name: str, found: dict[str, float] | None) -> str:
     return f"{mean} ({lowest} .. {highest})"
 
 
-def _scene_sets(wish: Wish, card: dict, seed: int, where: pathlib.Path) -> tuple[Scenes, Scenes, Scenes]:
+def _scene_sets(
+    wish: Wish, card: dict, seed: int, where: pathlib.Path, setting: Setting, screen: Screen
+) -> tuple[Scenes, Scenes, Scenes]:
     """Training, validation and test scenes; without a wish, of the set that the checkpoint was trained on."""
-    name = wish.scenes or card["scenes"]["train"][0].partition("/")[0]
-    if wish.scenes is None and name.startswith("folder:"):
+    recorded = None if wish.scenes is None else pairs.source_of(wish.scenes, screen)
+    if recorded is None:
+        return _simulated_sets(wish, wish.scenes, card, seed, where)
+    if wish.perturbed:
         raise ConfigurationError(
-            f"{where}: trained on pictures of the {name}, wherever it lies now; name it with --scenes folder:PATH"
+            f"--perturbed simulates rigs that drifted, and {recorded.name} was recorded; evaluate its pictures, "
+            "shown:PATH, or leave the option out"
+        )
+    pairs.check_trained_for(card, setting, recorded, str(where), screen)
+    if recorded.has("train"):
+        return tuple(pairs.sets(recorded, setting, ("train", "val", wish.split), screen))
+    screen.say(
+        f"{recorded.name} holds no training scenes: baselines are fitted on simulated frames of the checkpoint's"
+    )
+    (test,) = pairs.sets(recorded, setting, (wish.split,), screen)
+    return *_simulated_sets(wish, None, card, seed, where)[:2], test
+
+
+def _simulated_sets(
+    wish: Wish, scenes: str | None, card: dict, seed: int, where: pathlib.Path
+) -> tuple[Scenes, Scenes, Scenes]:
+    """Those of a name, or those that the card names."""
+    name = scenes or card["scenes"]["train"][0].partition("/")[0]
+    if scenes is None and (kind := name.partition(":")[0]) in ("folder", "shown", *pairs.KINDS):
+        what = "pictures" if kind == "folder" else "scenes"
+        raise ConfigurationError(
+            f"{where}: trained on {what} of the {name}, wherever it lies now; name it with --scenes {kind}:PATH"
         )
     # Glyphs of another seed are other pictures; the checkpoint's own seed gives the scenes that it was trained on.
     training, validation, test = (
         load_scenes(name, part, seed, None, wish.data) for part in ("train", "val", wish.split)
     )
     trained_on = card["scenes"]["train"][2:] or [len(training)]  # the first cards did not count
-    if wish.scenes is None and trained_on[0] < len(training):  # baselines must not know more than the network
+    if scenes is None and trained_on[0] < len(training):  # baselines must not know more than the network
         training = load_scenes(name, "train", seed, trained_on[0], wish.data)
         validation = validation.spread(card["scenes"]["validation"][2])
     return training, validation, test

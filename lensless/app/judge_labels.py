@@ -13,9 +13,11 @@ from lensless.app.setting import (
     SharpPictures,
     batches,
     example_frames,
+    measured,
     prepared,
     statistics_of,
 )
+from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.scenes import Scenes
 from lensless.evaluate.baselines import RidgeClassifier, TotalLight, chance
 from lensless.evaluate.evaluation import Evaluation, Examples, Line
@@ -102,11 +104,15 @@ def _total_light(setting: Setting, training: Scenes, test: Scenes) -> Line:
     """One number of each frame, the sum of all its pixels."""
     cells = math.prod(setting.rig.forward_model.sensor_shape)
     mean = torch.full((1, cells), 1 / cells, device=setting.device)
-    simulator = setting.projected(mean, training)
+    shape = setting.rig.forward_model.scene_shape
+
+    recorded = isinstance(training, MeasuredScenes) and isinstance(test, MeasuredScenes)
+    simulator = None if recorded else setting.projected(mean, training)
 
     def totals(scenes: Scenes, seed: int) -> Tensor:
+        if isinstance(scenes, MeasuredScenes):
+            return torch.cat([y.mean((1, 2, 3)) for _, _, y in measured(setting, scenes, shape, seed)]).cpu()
         generator = torch.Generator(setting.device).manual_seed(seed)
-        shape = setting.rig.forward_model.scene_shape
         return torch.cat([simulator(some, generator)[:, 0] for some, _ in batches(scenes, shape, setting.device)]).cpu()
 
     rule = TotalLight(totals(training, FIT_STREAM), training.labels)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lensless.app.setting import TEST_STREAM, Setting, batches, example_frames, statistics_of
+from lensless.app.setting import TEST_STREAM, Setting, example_frames, measured, statistics_of
 from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import Evaluation, Examples, Line
 from lensless.evaluate.metrics import picture_scores
@@ -59,8 +59,7 @@ def _reads(task: Reconstruct) -> str:
 def _weight(setting: Setting, training: Scenes, mean: Tensor, svd: tuple[Tensor, Tensor, Tensor]) -> float:
     """The GCV weight for a few hundred training frames."""
     model = setting.rig.forward_model
-    pictures, _ = next(batches(training, model.scene_shape, setting.device))
-    y = setting.simulator()(pictures, torch.Generator(setting.device).manual_seed(WEIGHT_STREAM))
+    _, _, y = next(measured(setting, training, model.scene_shape, WEIGHT_STREAM))
     U, s, _ = svd
     residual = (y - model.A(mean[None])).flatten(2)
     return gcv_weight(s, residual @ U, residual)
@@ -70,11 +69,8 @@ def estimates_of(
     ways: dict[str, Callable[[Tensor], Tensor]], setting: Setting, test: Scenes
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """All test pictures, and the estimates of each way."""
-    generator = torch.Generator(setting.device).manual_seed(TEST_STREAM)
-    simulator = setting.simulator()
     pictures, estimates = [], {name: [] for name in ways}
-    for some, _ in batches(test, setting.rig.forward_model.scene_shape, setting.device):
-        y = simulator(some, generator)
+    for some, _, y in measured(setting, test, setting.rig.forward_model.scene_shape, TEST_STREAM):
         pictures.append(some)
         for name, way in ways.items():
             estimates[name].append(way(y).float())

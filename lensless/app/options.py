@@ -44,7 +44,12 @@ def _writable(place: str | None) -> str | None:
 DEFAULT_RIG = "cannula-v1"
 
 Rig = Annotated[str, _option("Rig: a TOML file, or the id of one that comes with the package.", "--rig")]
-Scenes = Annotated[str, _option("Scenes: mnist, emnist-SPLIT, glyphs, or folder:PATH.", "--scenes")]
+_SCENES = "Scenes: mnist, emnist-SPLIT, letters, cifar10, glyphs, folder:PATH of pictures, shown:PATH of recordings"
+Scenes = Annotated[str, _option(f"{_SCENES}.", "--scenes")]
+MeasuredScenes = Annotated[
+    str,
+    _option(f"{_SCENES}; or with their frames: recorded:PATH, pairs:FILE.h5 (docs/data.md).", "--scenes"),
+]
 Count = Annotated[int | None, _option("How many scenes; all by default.", "--count", min=1)]
 Frames = Annotated[
     int | None, _option("Frames averaged into one measurement; the rig's own number by default.", "--frames", min=1)
@@ -74,9 +79,9 @@ Json = Annotated[
 ]
 Data = Annotated[
     pathlib.Path | None,
-    _option("Folder that holds MNIST/raw and EMNIST/raw; OPTICS_FREE_DATA by default.", "--data", metavar="FOLDER"),
+    _option("Folder of data sets (MNIST/raw, letters, ...); OPTICS_FREE_DATA by default.", "--data", metavar="FOLDER"),
 ]
-Download = Annotated[bool, _option("Fetch MNIST or EMNIST if it is missing.", "--download")]
+Download = Annotated[bool, _option("Fetch MNIST, EMNIST or CIFAR-10 if it is missing.", "--download")]
 Strength = Annotated[
     float,
     _option("How far perturbed rigs drift; 1: 0.1 degrees, 0.5 mm, 2 % of gain.", "--strength", min=0, max=10),

@@ -12,6 +12,7 @@ from torch import Tensor
 from calibration import Calibration
 from lensless.app.perturbation import perturb
 from lensless.app.rig import Rig
+from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.measured_sensor import check_fits, sensor_behind, uncertainty
 from lensless.data.pairs import FrameSimulator, ProjectedSimulator
 from lensless.data.scenes import Scenes
@@ -19,10 +20,15 @@ from lensless.evaluate.evaluation import example_indices
 from lensless.optics import SensorNoise
 from lensless.recon.wiener import SceneStatistics
 from lensless.tasks import Classify, Task
+from lensless.train.inputs import RecordedInputs
 
 STATISTICS_SCENES = 20_000  # pictures whose mean and covariance Wiener's filter takes
 VALIDATION_STREAM, TEST_STREAM, EXAMPLE_STREAM = 101, 102, 106  # noise of each, never shared with training
 AT_ONCE = 500
+
+# From pictures (B, 1, H, W) in [0, 1] of the scenes at positions (B,) to what is made of them: what is simulated looks
+# at the pictures, moved or not, and what was recorded is found by the position.
+FromScenes = Callable[[Tensor, Tensor], Tensor]
 
 
 class Source(Protocol):
@@ -30,11 +36,11 @@ class Source(Protocol):
 
     device: torch.device
 
-    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
-        """Pictures (B, 1, H, W) in [0, 1] to what the network of the task takes, with fresh noise."""
+    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> FromScenes:
+        """What the network of the task takes, with fresh noise where it is simulated."""
 
-    def measure(self, task: Task, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-        """Pictures to what `task.prepare` takes, with the noise of the generator."""
+    def measure(self, scenes: Scenes, reads: Tensor | None, generator: torch.Generator) -> FromScenes:
+        """Measurements, of which only the pixels `reads` will be looked at, with the noise of the generator."""
 
     def facts(self) -> dict:
         """What a card must say of it."""
@@ -103,12 +109,15 @@ class Setting:
         brightest = torch.cat([model.A(radiance(some)).amax((1, 2, 3)) for some in pictures.split(50)])
         return float((brightest > self.sensor.linear_up_to).double().mean())
 
-    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
+    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> FromScenes:
+        if isinstance(scenes, MeasuredScenes):
+            return RecordedInputs(task, scenes, self.device, autocast)
         if isinstance(task, Classify):
-            return self.projected(task.projection.matrix, scenes, task.reads)
+            projected = self.projected(task.projection.matrix, scenes, task.reads)
+            return lambda pictures, at: projected(pictures)
         simulator = self.simulator(task.reads)
 
-        def prepare(pictures: Tensor) -> Tensor:
+        def prepare(pictures: Tensor, at: Tensor) -> Tensor:
             with autocast():
                 return task.prepare(simulator(pictures))
 
@@ -119,9 +128,11 @@ class Setting:
         some = scenes.spread(STATISTICS_SCENES).fit(self.rig.spec.scene.shape)
         return ProjectedSimulator(self.simulator(reads), projection, (some.float().mean(0) / 255).to(self.device))
 
-    def measure(self, task: Task, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-        simulator = self.simulator(task.reads)
-        return lambda pictures: simulator(pictures, generator)
+    def measure(self, scenes: Scenes, reads: Tensor | None, generator: torch.Generator) -> FromScenes:
+        if isinstance(scenes, MeasuredScenes):
+            return lambda pictures, at: scenes.measurements(at, reads).to(self.device)
+        simulator = self.simulator(reads)
+        return lambda pictures, at: simulator(pictures, generator)
 
     def facts(self) -> dict:
         """What a card tells of where a network was trained."""
@@ -163,14 +174,14 @@ class Perturbed:
     def calibration(self) -> Calibration:
         return self.setting.calibration
 
-    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
+    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> FromScenes:
         inputs = [setting.training_input(task, scenes, autocast) for setting in self.settings]
         # The trainer seeds torch's own generator for each step, so a run that goes on meets the same rigs.
-        return lambda pictures: inputs[int(torch.randint(len(inputs), ()))](pictures)
+        return lambda pictures, at: inputs[int(torch.randint(len(inputs), ()))](pictures, at)
 
-    def measure(self, task: Task, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-        measures = itertools.cycle([setting.measure(task, generator) for setting in self.settings])
-        return lambda pictures: next(measures)(pictures)
+    def measure(self, scenes: Scenes, reads: Tensor | None, generator: torch.Generator) -> FromScenes:
+        measures = itertools.cycle([setting.measure(scenes, reads, generator) for setting in self.settings])
+        return lambda pictures, at: next(measures)(pictures, at)
 
     def facts(self) -> dict:
         return self.setting.facts() | {"perturbed": {"copies": self.copies, "strength": self.strength}}
@@ -182,11 +193,11 @@ class SharpPictures:
 
     device: torch.device
 
-    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> Callable[[Tensor], Tensor]:
-        return task.prepare
+    def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> FromScenes:
+        return lambda pictures, at: task.prepare(pictures)
 
-    def measure(self, task: Task, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-        return lambda pictures: pictures
+    def measure(self, scenes: Scenes, reads: Tensor | None, generator: torch.Generator) -> FromScenes:
+        return lambda pictures, at: pictures
 
     def facts(self) -> dict:
         return {"rig": None, "frames": None}
@@ -200,13 +211,22 @@ def statistics_of(scenes: Scenes, shape: tuple[int, int], device: torch.device) 
 
 def prepared(task: Task, source: Source, scenes: Scenes, seed: int) -> tuple[Tensor, Tensor]:
     """Network inputs from whole noisy frames of all scenes, and targets: for validation, test and baselines."""
-    measure = source.measure(task, torch.Generator(source.device).manual_seed(seed))
     inputs, targets = [], []
     with torch.no_grad():
-        for pictures, labels in batches(scenes, task.scene_shape, source.device):
-            inputs.append(task.prepare(measure(pictures)))
+        for pictures, labels, y in measured(source, scenes, task.scene_shape, seed, task.reads):
+            inputs.append(task.prepare(y))
             targets.append(task.target(pictures, labels))
     return torch.cat(inputs), torch.cat(targets)
+
+
+def measured(
+    source: Source, scenes: Scenes, shape: tuple[int, int], seed: int, reads: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """All scenes in order, a few hundred at once: pictures (B, 1, H, W), labels (B,), and what is measured of them."""
+    measure, done = source.measure(scenes, reads, torch.Generator(source.device).manual_seed(seed)), 0
+    for pictures, labels in batches(scenes, shape, source.device):
+        yield pictures, labels, measure(pictures, torch.arange(done, done + len(pictures)))
+        done += len(pictures)
 
 
 def batches(scenes: Scenes, shape: tuple[int, int], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
@@ -220,6 +240,4 @@ def example_frames(setting: Setting, test: Scenes) -> tuple[Tensor, Tensor, Tens
     sensor's are large. Every task of a rig is shown the same ones.
     """
     some = test.subset(example_indices(len(test)))
-    pictures, labels = next(batches(some, setting.rig.forward_model.scene_shape, setting.device))
-    generator = torch.Generator(setting.device).manual_seed(EXAMPLE_STREAM)
-    return pictures, labels, setting.simulator()(pictures, generator)
+    return next(measured(setting, some, setting.rig.forward_model.scene_shape, EXAMPLE_STREAM))

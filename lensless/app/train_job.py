@@ -5,14 +5,17 @@ import pathlib
 
 from calibration import Calibration
 from hardware.errors import ConfigurationError
+from lensless.app import pairs
 from lensless.app.load import open_device, setting_of
 from lensless.app.new_tasks import new_after_reconstruction, new_classify, new_reconstruct
+from lensless.app.options import DEFAULT_RIG
 from lensless.app.results import check_out
 from lensless.app.rig import Rig, file_name, open_rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Perturbed, Setting
 from lensless.app.training import RECIPES, check_scenes, train
-from lensless.data.scenes import Scenes, load_scenes
+from lensless.data.measured_scenes import MeasuredScenes, PairSource
+from lensless.data.scenes import Scenes, load_scenes, picked
 from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Reconstruct, Task
 from lensless.tasks.task import WIDEST
@@ -24,7 +27,7 @@ LEAST_VALIDATION = 200  # scenes; where fewer training scenes are asked for, so 
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """What is to be trained on: the options of the commands, as they were given; `rig` None is the reconstruction's."""
+    """What is to be trained on: the options of the commands, as they were given."""
 
     rig: str | None
     scenes: str
@@ -41,12 +44,12 @@ class Wish:
 
     def open_rig(self) -> Rig:
         """The rig, of which nothing is traced yet."""
-        return open_rig(self.rig, str(open_device(self.device)), self.rays)
+        return open_rig(self.rig or DEFAULT_RIG, str(open_device(self.device)), self.rays)
 
     def setting(self, rig: Rig, screen: Screen) -> Setting:
         """The rig in use."""
         real = None if self.calibration is None else Calibration.load(self.calibration)
-        with screen.working(f"forward model and calibration of {self.rig}"):
+        with screen.working(f"forward model and calibration of {rig.id}"):
             setting = Setting.of(rig, self.frames, real)
             sampling = rig.forward_model.sampling_error
         if sampling:
@@ -66,25 +69,49 @@ class Wish:
         """Training and validation."""
         training = load_scenes(self.scenes, "train", self.seed, self.count, self.data, self.download)
         validation = load_scenes(self.scenes, "val", self.seed, None, self.data, self.download)
-        if self.count is not None:
-            validation = validation.spread(max(LEAST_VALIDATION, self.count // 10))
-        return training, validation
+        return training, self._fewer(validation)
+
+    def recorded_sets(
+        self, source: PairSource, setting: Setting, screen: Screen
+    ) -> tuple[MeasuredScenes, MeasuredScenes]:
+        """Training and validation, with their measurements.
+
+        Raises:
+            ConfigurationError: recorded frames cannot be perturbed.
+        """
+        if self.perturbed:
+            raise ConfigurationError(
+                f"--perturbed simulates rigs that drifted, and {source.name} was recorded; train on its pictures, "
+                "shown:PATH, or leave the option out"
+            )
+        training, validation = pairs.sets(source, setting, ("train", "val"), screen)
+        return picked(training, self.count, self.seed), self._fewer(validation)
+
+    def _fewer(self, validation: Scenes) -> Scenes:
+        return validation if self.count is None else validation.spread(max(LEAST_VALIDATION, self.count // 10))
 
     def folder(self, kind: str, rig_id: str) -> pathlib.Path:
         """Where the checkpoint goes if nobody said."""
-        scenes = self.scenes.replace(":", "-").replace("/", "-").strip("-")
+        scenes = file_name(self.scenes.replace(":", "-").replace("/", "-")).strip("-")
         frames = f"-{self.frames}-frames" if self.frames else ""
         perturbed = f"-perturbed{self.perturbed}x{self.strength:g}" if self.perturbed else ""
         return pathlib.Path("runs") / f"{kind}-{file_name(rig_id)}-{scenes}{frames}{perturbed}-{self.seed}"
 
 
 def recipe(
-    kind: str, epochs: int | None, batch_size: int | None, learning_rate: float | None, seed: int, precision: str | None
+    kind: str,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    seed: int,
+    precision: str | None,
+    augment: bool = True,
 ) -> Recipe:
-    """The recipe of a task, with what was asked for put in its place."""
+    """The recipe of a task, with what was asked for put in its place; without `augment` scenes are not moved."""
     asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision}
     given = {name: value for name, value in asked.items() if value is not None}
-    return dataclasses.replace(RECIPES[kind], seed=seed, **given)
+    asked_for = dataclasses.replace(RECIPES[kind], seed=seed, **given)
+    return asked_for if augment else dataclasses.replace(asked_for, augmentation=None)
 
 
 def widths(text: str | None) -> tuple[int, ...] | None:
@@ -106,12 +133,19 @@ def train_front(
     hidden: tuple[int, ...] | None = None,
 ) -> None:  # fmt: skip
     """Train a task that takes frames; `hidden` of a private classifier, see `Classify`."""
-    rig = wish.open_rig()
+    recorded = pairs.source_of(wish.scenes, screen)
+    device = str(open_device(wish.device))
+    rig = wish.open_rig() if recorded is None else pairs.rig_of(recorded, wish.rig, device, wish.rays)
     out = out or wish.folder(kind, rig.id)
     check_out(out)
-    training, validation = wish.scene_sets()
-    check_scenes(kind, training, chosen)
-    setting = wish.setting(rig, screen)  # last: it may take a minute
+    if recorded is None:
+        training, validation = wish.scene_sets()
+        check_scenes(kind, training, chosen)
+        setting = wish.setting(rig, screen)  # last: it may take a minute
+    else:
+        setting = pairs.setting_of(recorded, rig, wish.frames, wish.calibration, screen)
+        training, validation = wish.recorded_sets(recorded, setting, screen)
+        check_scenes(kind, training, chosen)
     if kind == "reconstruct":
         task = new_reconstruct(setting, training, seed=chosen.seed)
     else:
@@ -131,7 +165,13 @@ def train_after(
     setting = setting_of(found, str(reconstruction), wish.device, wish.rig)
     out = out or wish.folder("classify-reconstruction", setting.rig.id)
     check_out(out)
-    training, validation = wish.scene_sets()
+    recorded = pairs.source_of(wish.scenes, screen)
+    if recorded is None:
+        training, validation = wish.scene_sets()
+    else:
+        pairs.check_trained_for(found.card, setting, recorded, str(reconstruction), screen)
+        training, validation = wish.recorded_sets(recorded, setting, screen)
+    check_scenes("classify-reconstruction", training, chosen)
     task = new_after_reconstruction(found.task.to(setting.device), training, seed=chosen.seed)
     _run(task, setting, training, validation, chosen, out, workers, screen)
 
@@ -141,6 +181,12 @@ def _run(
     workers: int, screen: Screen,
 ) -> None:  # fmt: skip
     numbers, metric = task.numbers(), task.metric_name
+    if isinstance(training, MeasuredScenes) and chosen.augmentation is not None:
+        screen.say("recorded scenes are not moved for training: the camera never saw them moved")
+        chosen = dataclasses.replace(chosen, augmentation=None)
+    if not isinstance(training, MeasuredScenes):
+        for note in training.notes:
+            screen.say(f"  {note}")
     screen.say(f"{task.kind}: {numbers.trainable:,} trainable parameters")
     screen.say(f"scenes: {len(training):,} of {training.name}; checkpoint: {out}")
     with screen.training(task.kind, metric) as watch:

@@ -73,6 +73,9 @@ class PairSource(Protocol):
             InputError: there is none.
         """
 
+    def has(self, split: str) -> bool:
+        """Whether it holds scenes of this split, as far as can be told before they are read."""
+
     def scenes(self, split: str, calibration: Calibration | None, track: Track) -> MeasuredScenes:
         """The scenes of a split; their measurements are computed once, and kept in the cache.
 

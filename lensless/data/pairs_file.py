@@ -47,7 +47,6 @@ class PairsFile:
     frames: Dataset
     pictures: Dataset
     labels: Dataset | None
-    origin = Origin(frames=1)
 
     @classmethod
     def open(cls, address: str) -> "PairsFile":
@@ -75,6 +74,10 @@ class PairsFile:
         return f"pairs:{self.path.name}"
 
     @property
+    def origin(self) -> Origin:
+        return Origin(frames=1 if self.raw else None)
+
+    @property
     def raw(self) -> bool:
         return self.frames.dtype.kind == "u"
 
@@ -87,6 +90,10 @@ class PairsFile:
             "with lensless calibrate and name it with --calibration FILE.npz, or store measurements (floating point, "
             "white = 1)"
         )
+
+    def has(self, split: str) -> bool:
+        """True: which split a picture falls into is known when it is read."""
+        return True
 
     def scenes(self, split: str, calibration: Calibration | None, track: Track) -> MeasuredScenes:
         pictures, labels = self._pictures(), self._labels()

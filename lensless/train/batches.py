@@ -9,7 +9,7 @@ from lensless.train.recipe import Recipe
 
 
 class SceneBatches(Dataset):
-    """Training batches by (epoch, step): pictures as float in [0, 1], augmented, and labels."""
+    """Training batches by (epoch, step): pictures as float in [0, 1], augmented, labels, and which scenes they are."""
 
     def __init__(self, pictures: Tensor, labels: Tensor, recipe: Recipe):
         self.pictures, self.labels, self.recipe = pictures, labels, recipe
@@ -21,13 +21,13 @@ class SceneBatches(Dataset):
         size = self.recipe.batch_size
         return self._order(epoch)[step * size : (step + 1) * size]
 
-    def __getitem__(self, at: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, at: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         epoch, step = at
         chosen = self.indices(epoch, step)
         pictures = self.pictures[chosen].float().div_(255)
         if self.recipe.augmentation is not None:
             pictures = augment(pictures, self._randoms[chosen], self.recipe.augmentation)
-        return pictures, self.labels[chosen]
+        return pictures, self.labels[chosen], chosen
 
     def _order(self, epoch: int) -> Tensor:
         if epoch != self._epoch:

@@ -56,8 +56,8 @@ class Trainer:
     Args:
         task: its fixed part is ready, its network is trained.
         scenes: training scenes, already of the rig's shape.
-        simulate: pictures (B, C, H, W) on the device -> what `task.network` takes, with fresh noise from torch's
-            global generator.
+        inputs_of: pictures (B, C, H, W) on the device, and which scenes they are (B,) -> what `task.network` takes;
+            where it is simulated, with fresh noise from torch's global generator.
         validation: prepared inputs and targets, on the device.
         recipe: how.
         save: called with the task when it is the best so far; writes the checkpoint.
@@ -72,7 +72,7 @@ class Trainer:
         self,
         task: Task,
         scenes: Scenes,
-        simulate: Callable[[Tensor], Tensor],
+        inputs_of: Callable[[Tensor, Tensor], Tensor],
         validation: tuple[Tensor, Tensor],
         recipe: Recipe,
         save: Callable[[Task, list[EpochRecord]], None],
@@ -82,7 +82,7 @@ class Trainer:
         watch: Callable[[Progress], None] = lambda progress: None,
         origin: dict | None = None,
     ):
-        self.task, self.simulate, self.validation, self.recipe = task, simulate, validation, recipe
+        self.task, self.inputs_of, self.validation, self.recipe = task, inputs_of, validation, recipe
         self.save, self.folder, self.fabric, self.workers, self.watch = save, folder, fabric, workers, watch
         self.batches = SceneBatches(scenes.fit(task.scene_shape), scenes.labels, recipe)
         self.origin = {"scenes": f"{scenes.name} {scenes.fingerprint()}", **(origin or {})}
@@ -114,8 +114,8 @@ class Trainer:
         )  # fmt: skip
         began_s, total = time.perf_counter() - self.elapsed_s, 0.0
         self.network.train()
-        for (epoch, step), (pictures, labels) in zip(cursor, loader, strict=True):
-            loss = self._step(epoch, step, steps, pictures, labels)
+        for (epoch, step), batch in zip(cursor, loader, strict=True):
+            loss = self._step(epoch, step, steps, batch)
             total += loss
             record = None
             if step == per_epoch - 1:
@@ -125,14 +125,14 @@ class Trainer:
             self.watch(Progress(epoch * per_epoch + step + 1, steps, loss, record))
         return self.history
 
-    def _step(self, epoch: int, step: int, steps: int, pictures: Tensor, labels: Tensor) -> float:
+    def _step(self, epoch: int, step: int, steps: int, batch: tuple[Tensor, Tensor, Tensor]) -> float:
         position = epoch * self.batches.steps_per_epoch + step
         torch.manual_seed(derived_seed(self.recipe.seed, epoch, step))  # noise and dropout of this step
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * learning_rate_share(position, steps)
-        pictures, labels = self.fabric.to_device((pictures, labels))
+        pictures, labels, scenes = self.fabric.to_device(tuple(batch))
         with torch.no_grad():
-            inputs = self.simulate(pictures)
+            inputs = self.inputs_of(pictures, scenes)
         loss = self.task.loss(self.network(inputs), self.task.target(pictures, labels))
         value = loss.item()
         if not math.isfinite(value):

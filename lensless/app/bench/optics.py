@@ -83,14 +83,15 @@ def training_step(device: str) -> dict:
     simulate = setting.training_input(task, scenes, fabric.autocast)
     pictures = [some.float().to(device) / 255 for some in scenes.fit(task.scene_shape).split(50)]
     with torch.no_grad():
-        stored = [simulate(some) for some in pictures]
+        nowhere = torch.zeros(0)  # simulated frames are not found by their position
+        stored = [simulate(some, nowhere) for some in pictures]
     batches = itertools.cycle(zip(pictures, stored, strict=True))
 
     def step(of_stored: bool) -> None:
         some, inputs = next(batches)
         if not of_stored:
             with torch.no_grad():
-                inputs = simulate(some)
+                inputs = simulate(some, nowhere)
         loss = task.loss(network(inputs), some)
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)

@@ -120,8 +120,8 @@ def test_batches_of_an_epoch_hold_each_scene_once_in_an_order_of_its_own():
     orders = [torch.cat([batches.indices(epoch, step) for step in range(STEPS)]) for epoch in (0, 1, 0)]
     assert [order.sort().values.tolist() for order in orders] == [list(range(80))] * 3
     assert torch.equal(orders[0], orders[2]) and not torch.equal(orders[0], orders[1])
-    pictures, labels = batches[1, 2]
-    chosen = batches.indices(1, 2)
+    pictures, labels, chosen = batches[1, 2]
+    assert torch.equal(chosen, batches.indices(1, 2))
     assert torch.equal(labels, scenes.labels[chosen]) and torch.equal(pictures * 255, scenes.pictures[chosen].float())
 
 
