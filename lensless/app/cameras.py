@@ -5,6 +5,7 @@ import os
 import sys
 from typing import Any
 
+from hardware import plugins
 from hardware.devices import devices as video_devices
 from hardware.serial_port import ports
 from lensless.app.screen import Screen
@@ -13,6 +14,12 @@ _RESTS_ON = {
     "serial": "its serial number: found again in any socket",
     "port": "the socket it is plugged into: found again there only",
     "none": "its number, which may change",
+}
+
+_OURS = {
+    "genicam": ("genicam:SERIAL", "GigE, USB3 Vision and other GenICam cameras"),
+    "micromanager": ("micromanager:CFG", "cameras of Micro-Manager; CFG may be demo"),
+    "picamera2": ("picamera2:0", "cameras of a Raspberry Pi"),
 }
 
 
@@ -48,8 +55,19 @@ def devices(screen: Screen) -> dict:
             ["opencv:FILE.mkv", "a video file, best a lossless one (FFV1)", "a video file"],
         ],
     )
+    others = [describe(one) for one in plugins.installed().values()]
+    if others:
+        rows = [[one["address"], one["what"] or f"of {one['of']}", one["needs"] or "nothing"] for one in others]
+        screen.table("Plug-ins", ["address", "", "needs"], rows)
     cameras = [dataclasses.asdict(one) | {"address": f"opencv:id:{one.camera_id}"} for one in found]
-    return {"cameras": cameras, "serial_ports": boards}
+    return {"cameras": cameras, "serial_ports": boards, "plug_ins": others}
+
+
+def describe(plug_in: plugins.PlugIn) -> dict[str, str | None]:
+    """A plug-in for people: `needs` is what is to be done before it can be used."""
+    address, what = _OURS.get(plug_in.name, (f"{plug_in.name}:...", ""))
+    needs = plug_in.problem or (plugins.how_to_get(plug_in.name) if plug_in.missing else None)
+    return {"address": address, "what": what, "of": ", ".join(plug_in.distributions), "needs": needs}
 
 
 def _board(port: Any) -> dict[str, str | None]:

@@ -1,6 +1,7 @@
 """What works on this machine, and what to do about the rest."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -13,9 +14,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from hardware import Frame, FrameMeta, Recording
+from hardware import Frame, FrameMeta, Recording, plugins
 from hardware.devices import devices
 from hardware.errors import LenslessError
+from lensless.app.cameras import describe
 from lensless.app.rig import open_rig, shipped_rigs
 from lensless.data.download import data_folder
 from lensless.data.scenes import load_scenes
@@ -37,6 +39,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; nothing is changed, temporary files are removed."""
+    others = plugins.installed()
     checks: list[tuple[str, Callable[[], tuple[str, str]]]] = [
         ("python", _python),
         ("libraries", _libraries),
@@ -45,6 +48,7 @@ def examine() -> list[Finding]:
         ("rig files", _rigs),
         ("recordings", _recordings),
         ("cameras", _cameras),
+        *((f"{name} cameras", functools.partial(_plug_in, name)) for name in sorted({*plugins.EXTRAS, *others})),
         ("cache folder", _cache),
         ("MNIST", _mnist),
         ("disk", _disk),
@@ -112,6 +116,14 @@ def _cameras() -> tuple[str, str]:
         return "note", "none attached; simulated rigs, recordings and video files do without (lensless devices)"
     names = ", ".join(f"{one.name} ({one.path})" for one in found)
     return "ok", f"{names}; look at one: lensless check opencv:id:{found[0].camera_id}"
+
+
+def _plug_in(name: str) -> tuple[str, str]:
+    plug_in = plugins.installed().get(name)
+    if plug_in is None:
+        return "note", f"not installed; {plugins.how_to_get(name)}"
+    told = describe(plug_in)
+    return ("note", str(told["needs"])) if told["needs"] else ("ok", f"{told['address']} ({told['of']})")
 
 
 def _cache() -> tuple[str, str]:
