@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hardware import CameraSettings
+from hardware.errors import ConfigurationError
 from lensless.app import options as o
 from lensless.app.screen import Screen, guarded
 
@@ -34,14 +35,29 @@ class Durability(StrEnum):
     power = "power"
 
 
+_PAIRS = "Collecting pairs: scenes are shown, and frames recorded of each"
+
+
 @guarded
 def record(
-    camera: Camera,
     out: Annotated[
         pathlib.Path, typer.Option(help="New folder of the recording's parts, or one file that ends in .h5.")
     ],
+    camera: Annotated[
+        str | None,
+        typer.Argument(
+            help="Address: opencv:0, opencv:/dev/v4l/by-id/NAME, opencv:clip.mkv, serial:/dev/ttyACM0, simulated:RIG, "
+            "replay:RECORDING; `lensless devices` lists them. With --scenes, the simulated --rig by default.",
+            metavar="CAMERA",
+        ),
+    ] = None,
     frames: Annotated[
-        int | None, typer.Option(help="How many frames; until Ctrl-C or the end of the source by default.", min=1)
+        int | None,
+        typer.Option(
+            help="How many frames; until Ctrl-C or the end of the source by default. With --scenes: of each scene, as "
+            "many as the rig averages by default.",
+            min=1,
+        ),
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="How long, in seconds.", min=0.1)] = None,
     exposure_s: Annotated[float | None, typer.Option("--exposure-s", help="Exposure to ask for, in seconds.")] = None,
@@ -70,18 +86,111 @@ def record(
             help="Name the SHA-256 of each part in the manifest: a second of a processor per GiB, the last at the end.",
         ),
     ] = False,
+    scenes: Annotated[
+        str | None,
+        typer.Option(help="Scenes to show: mnist, glyphs, folder:PATH, ...", rich_help_panel=_PAIRS),
+    ] = None,
+    rig: Annotated[
+        str | None, typer.Option(help="Rig that looks at them: a TOML file, or an id.", rich_help_panel=_PAIRS)
+    ] = None,
+    display: Annotated[
+        str | None,
+        typer.Option(
+            help="What shows them: window:0, serial:PORT (lamps of a board), file:FILE, or simulated; the last by "
+            "default before a simulated camera.",
+            rich_help_panel=_PAIRS,
+        ),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(help="How many scenes; all by default.", min=1, rich_help_panel=_PAIRS)
+    ] = None,
+    split: Annotated[
+        o.Split | None,
+        typer.Option(help="Of which split; of all three by default, 8 : 1 : 1 of --count.", rich_help_panel=_PAIRS),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Of which scenes are picked, and of their order.", min=0, rich_help_panel=_PAIRS)
+    ] = 0,
+    settle_s: Annotated[
+        float | None,
+        typer.Option(
+            "--settle-s",
+            help="Seconds from showing a scene to the first frame of it; measured by default.",
+            min=0,
+            max=60,
+            rich_help_panel=_PAIRS,
+        ),
+    ] = None,
+    gamma: Annotated[
+        float | None,
+        typer.Option(help="Of the display; measured by default.", min=0.2, max=5, rich_help_panel=_PAIRS),
+    ] = None,
+    max_drift: Annotated[
+        float,
+        typer.Option("--max-drift", help="Share by which the light may drift.", min=0, max=1, rich_help_panel=_PAIRS),
+    ] = 0.05,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a real camera: a file, or nominal (the rig file's numbers, nothing measured); it goes beside the "
+            "frames.",
+            metavar="FILE.npz",
+            rich_help_panel=_PAIRS,
+        ),
+    ] = None,
+    rays: Annotated[
+        int | None, typer.Option(help="Rays of a simulated cannula.", min=2, rich_help_panel=_PAIRS)
+    ] = None,
+    data: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Folder of the scenes' data; OPTICS_FREE_DATA by default.", rich_help_panel=_PAIRS),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the scenes if they are missing.", rich_help_panel=_PAIRS)
+    ] = False,
     json: o.Json = None,
 ) -> None:
-    """Record raw frames of a camera; every frame is accounted for, and a kill costs none that was acknowledged."""
+    """Record raw frames of a camera; every frame is accounted for, and a kill costs none that was acknowledged.
+
+    With --scenes: show scene after scene, and record frames of each; a collection that was interrupted goes on.
+    """
     from lensless.app import record as job
     from lensless.app.record_wish import Wish
 
     settings = CameraSettings(exposure_s=exposure_s, gain_db=gain_db)
+    of_frames = {
+        "--seconds": seconds, "--policy": None if policy is Policy.never else policy, "--retries": retries,
+        "--rotate-frames": rotate_frames, "--sha256": sha256 or None,
+        "--durability": None if durability is Durability.process else durability,
+    }  # fmt: skip
+    of_scenes = {
+        "--rig": rig, "--display": display, "--count": count, "--split": split, "--settle-s": settle_s,
+        "--gamma": gamma, "--calibration": calibration, "--rays": rays, "--data": data, "--download": download or None,
+    }  # fmt: skip
+    _refuse(of_scenes if scenes is None else of_frames, "only with --scenes" if scenes is None else "not with --scenes")
+    if scenes is not None:
+        from lensless.app.collection import collect
+
+        asked = collect.Asked(scenes, split and split.value, count, seed, data, download)
+        screen = Screen(json, lasting=True)
+        wish = collect.Wish.of(
+            camera, display, rig, rays, out, asked, frames, settings, settle_s, gamma, max_drift, calibration
+        )
+        screen.result(collect.collect(wish, screen))
+        return
+    if camera is None:
+        raise ConfigurationError("record: name a camera, e.g. opencv:0; `lensless devices` lists them")
     wish = Wish(
         camera, out, frames, seconds, settings, policy.value, ring_mib, retries, durability.value, rotate_frames, sha256
     )
     screen = Screen(json, lasting=True)
     screen.result(job.record(wish, screen))
+
+
+def _refuse(options: dict[str, object], why: str) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigurationError(f"{name} goes {why}; leave it out, or see `lensless record --help`")
 
 
 @guarded

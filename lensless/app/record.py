@@ -2,15 +2,11 @@
 
 import dataclasses
 import datetime
-import os
 import pathlib
 import queue
-import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import Self
 
 from hardware import CameraSettings, Frame
 from hardware.errors import CameraError, LenslessError, StorageError
@@ -20,6 +16,7 @@ from hardware.stream import Event, Stream
 from hardware.stream.ring import MIB, STOPPED, UNFETCHED, Counts, Ring
 from lensless.app.record_wish import Wish
 from lensless.app.screen import Screen
+from lensless.app.signals import Signals
 from lensless.app.version import code_version
 
 MOST_SILENT_S = 0.2
@@ -40,7 +37,7 @@ def record(wish: Wish, screen: Screen) -> dict:
     failure: BaseException | None = None
     writer: RecordingProcess | None = None
     began_s = time.monotonic()
-    with _Signals() as signals:
+    with Signals() as signals:
         try:
             with Stream(connect, wanted=wish.settings, ring=ring, retries=wish.retries, on_event=events.put) as stream:
                 signals.begun = True
@@ -59,39 +56,8 @@ def record(wish: Wish, screen: Screen) -> dict:
         return _finish(wish, writer, ring.counts, time.monotonic() - began_s, failure, signals.came > 1, screen)
 
 
-class _Signals:
-    """Ctrl-C, the end of a session and `kill` end a recording in order, behind what was captured; a second one at once.
-
-    `came` counts them; until `begun` there is nothing to write, and the first one ends it.
-    """
-
-    NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-
-    def __init__(self):
-        self.came, self.begun = 0, False
-        self._before: dict[signal.Signals, object] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
-            kinds = [getattr(signal, name) for name in self.NAMES if hasattr(signal, name)]
-            self._before = {kind: signal.signal(kind, self._note) for kind in kinds}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for kind, handler in self._before.items():
-            signal.signal(kind, handler)
-
-    def _note(self, *_: object) -> None:
-        self.came += 1
-        if self.came > 1 or not self.begun:
-            raise KeyboardInterrupt
-        # Not by way of the screen, which may be in the middle of a line; a terminal that was closed takes nothing.
-        with suppress(OSError):
-            os.write(2, b"\nstopping: writing the frames that wait; once more gives them up\n")
-
-
 def _wanted(
-    stream: Stream, ring: Ring, wish: Wish, screen: Screen, signals: _Signals, events: queue.SimpleQueue
+    stream: Stream, ring: Ring, wish: Wish, screen: Screen, signals: Signals, events: queue.SimpleQueue
 ) -> Iterator[Frame]:
     """The frames that are to be recorded; keeps people informed. The end comes behind all that was captured.
 

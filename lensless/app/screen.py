@@ -132,10 +132,14 @@ class Screen:
             yield from bar.track(items, total=total, description=plain(what))
 
     @contextlib.contextmanager
-    def following(self, what: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
-        """A bar over frames that may never end, with figures behind it; without a terminal, a line now and then."""
+    def following(
+        self, what: str, total: int | None, unit: str = "frames", begun: int = 0
+    ) -> Iterator[Callable[[int, str], None]]:
+        """A bar over frames, or other units, that may never end, with figures behind it; without a terminal, a line now
+        and then. `begun` of them were done before.
+        """
         if not self.console.is_terminal:
-            yield self._now_and_then(what, total)
+            yield self._now_and_then(what, total, unit, begun)
             return
         of = "" if total is None else f" of {total:,}"
         columns = [
@@ -143,21 +147,24 @@ class Screen:
             *([BarColumn()] if self.console.width >= BAR_FROM_COLUMNS else []),
             TextColumn("{task.completed:,}" + of),
             TimeElapsedColumn(),
+            *([] if total is None else [TextColumn("left"), TimeRemainingColumn()]),
             TextColumn("{task.fields[figures]}"),
         ]
         with Progress(*columns, console=self.console) as bar:
-            row = bar.add_task(plain(what), total=total, figures="")
+            row = bar.add_task(plain(what), total=total, completed=begun, figures="")
             yield lambda done, figures: bar.update(row, completed=done, figures=figures)
 
-    def _now_and_then(self, what: str, total: int | None) -> Callable[[int, str], None]:
-        last_s = time.monotonic()
+    def _now_and_then(self, what: str, total: int | None, unit: str, begun: int) -> Callable[[int, str], None]:
+        began_s = last_s = time.monotonic()
 
         def watch(done: int, figures: str) -> None:
             nonlocal last_s
-            if time.monotonic() - last_s > 20:
-                last_s = time.monotonic()
-                count = f"{done:,} of {total:,} frames" if total else f"{done:,} frames"
-                self.say(", ".join(filter(None, (f"{what}: {count}", figures))))
+            if (now_s := time.monotonic()) - last_s > 20:
+                last_s = now_s
+                count = f"{done:,} of {total:,} {unit}" if total else f"{done:,} {unit}"
+                left_s = (total - done) * (now_s - began_s) / (done - begun) if total and done > begun else None
+                left = "" if left_s is None else f"{left_s:.0f} s left"
+                self.say(", ".join(filter(None, (f"{what}: {count}", figures, left))))
 
         return watch
 

@@ -1,4 +1,7 @@
-"""The camera `simulated:RIG?scenes=NAME&split=SPLIT&seed=N&count=N&rays=N&frames=N`: a rig before scene after scene."""
+"""The camera `simulated:RIG?scenes=NAME&split=SPLIT&seed=N&count=N&rays=N&frames=N`: a rig before scene after scene.
+
+`simulated:RIG?display=FILE` looks at what another process shows there, and `fps=N` goes on by itself as a live camera.
+"""
 
 import re
 import urllib.parse
@@ -7,12 +10,18 @@ from collections.abc import Iterator
 import torch
 
 from hardware import SimulatedCamera
+from hardware.display import shown_in
 from hardware.errors import ConfigurationError
 from lensless.app.rig import MOST_RAYS, Rig, open_rig
 from lensless.data.scenes import Scenes, load_scenes
 
-DEFAULTS = {"scenes": "glyphs", "split": "test", "seed": "0", "count": "", "rays": "", "frames": ""}
-_RANGES = {"seed": (0, 2**63 - 1), "count": (1, 100_000), "rays": (2, MOST_RAYS), "frames": (1, 100_000)}
+DEFAULTS = {
+    "scenes": "glyphs", "split": "test", "seed": "0", "count": "", "rays": "", "frames": "", "display": "", "fps": "",
+}  # fmt: skip
+OF_SCENES = ("scenes", "split", "count", "frames")  # they say which scenes are shown
+_RANGES = {
+    "seed": (0, 2**63 - 1), "count": (1, 100_000), "rays": (2, MOST_RAYS), "frames": (1, 100_000), "fps": (1, 10_000),
+}  # fmt: skip
 MOST_SCENES = 500  # where the address names no count
 
 
@@ -27,11 +36,28 @@ def open_simulated(place: str) -> SimulatedCamera:
         ConfigurationError: no such rig, or an unknown option.
     """
     name, options = options_of(place)
-    rig = open_rig(name, rays=int(options["rays"]) if options["rays"] else None)
-    seed = int(options["seed"] or 0)
+    rig, seed = rig_of(name, options), int(options["seed"] or 0)
+    fps = float(options["fps"]) if options["fps"] else None
+    if file := options["display"]:
+        refuse_scenes(place, options, f"scenes are what '{file}' shows")
+        shape = rig.spec.scene.shape
+        shown_in(file, shape)  # said now, and not with the first frame
+        return rig.camera_at(lambda start_ns, stop_ns: shown_in(file, shape), seed, fps)
     frames = int(options["frames"] or rig.spec.sensor.frames)
     light = light_of_scenes(rig, _scenes(options, seed), frames)
-    return rig.camera(lambda: next(light), seed)
+    return rig.camera(lambda: next(light), seed, fps)
+
+
+def rig_of(name: str, options: dict[str, str]) -> Rig:
+    """The rig of an address."""
+    return open_rig(name, rays=int(options["rays"]) if options["rays"] else None)
+
+
+def refuse_scenes(place: str, options: dict[str, str], why: str) -> None:
+    """Raises ConfigurationError if the options of an address say which scenes are shown."""
+    for name in OF_SCENES:
+        if options[name] != DEFAULTS[name]:
+            raise ConfigurationError(f"camera address 'simulated:{place}': {why}; leave {name}={options[name]} out")
 
 
 def options_of(place: str) -> tuple[str, dict[str, str]]:

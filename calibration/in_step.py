@@ -1,0 +1,152 @@
+"""Do a frame and a scene belong together? Looked at in every frame, and not assumed.
+
+Before it begins, the light of each of some coarse blocks of the display is measured. What a frame holds of those
+patterns is then compared with what its own scene would give, and with what the scene before would give: a display that
+stalls, a window that was covered, or a picture that comes a frame late shows at once.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from calibration.show_and_snap import ShowAndSnap
+from hardware import Frame
+from hardware.errors import CalibrationMismatch
+
+BLOCKS = 8  # along each side
+_CELLS = 64  # along each side, into which frames are averaged
+_NOISE_FRAMES, _BLOCK_FRAMES = 8, 2
+MOST_MISFIT = 0.5  # cannula-v1 and bare-v1 have 0.02 at most on MNIST; a frame of a black display has 1
+_LEAST_TELLING = 25.0  # how far two scenes must differ in the frame, in standard deviations of its noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What a frame says of the scene that it was taken of.
+
+    Args:
+        of_before: share of the scene before in what differs between the two, 0 for a frame of its own scene, 1 for one
+            of the scene before; None where the two look alike to the sensor.
+        apart2: square of how far apart the two scenes are in the frame, in units of its noise: what `of_before` weighs.
+        misfit: share of its light's pattern that its own scene does not explain; None where there is hardly any.
+        misfit_before: the same for the scene before.
+    """
+
+    of_before: float | None
+    apart2: float
+    misfit: float | None
+    misfit_before: float | None = None
+
+    @property
+    def belongs(self) -> bool:
+        """Whether nothing says that the frame is of another scene than its own."""
+        if self.misfit is None:
+            return True
+        stale = self.of_before is not None and self.of_before > 0.5 and 4 * self.misfit_before < self.misfit
+        return self.misfit <= MOST_MISFIT and not stale
+
+
+class InStep:
+    """Coarse patterns of a rig, as they were measured. Made by `InStep.measure`.
+
+    With z the frame less its dark, in units of its noise, along the leading singular vectors U of the measured blocks
+    C = U S V^T, and z(scene) = S V^T (mean radiance of each block), the share of the scene before is the projection
+
+        of_before = <z - z(own), z(before) - z(own)> / |z(before) - z(own)|^2
+
+    Args:
+        dark: (n,) cells of a frame before a black display.
+        modes: (n, k); gains: (k, blocks), so that gains @ block means is what a scene gives along them.
+        noise: of one cell of one frame, DN.
+        blocks: along each side.
+    """
+
+    def __init__(self, dark: np.ndarray, modes: np.ndarray, gains: np.ndarray, noise: float, blocks: int):
+        self._dark, self._modes, self._gains, self._noise, self._blocks = dark, modes, gains, noise, blocks
+
+    @classmethod
+    def measure(cls, rig: ShowAndSnap, bright: float = 1.0, blocks: int = BLOCKS) -> "InStep":
+        """Show block after block.
+
+        Args:
+            rig: display and camera; a frame more than it takes to settle is waited for here.
+            bright: level at which the whole display does not clip.
+            blocks: along each side.
+
+        Raises:
+            CalibrationMismatch: the camera tells no block from another.
+        """
+        dark = _steady(rig, np.zeros(rig.shape, np.float32), 2 * _NOISE_FRAMES)
+        lit = _steady(rig, np.full(rig.shape, bright, np.float32), _NOISE_FRAMES)
+        noise = float(np.sqrt(np.concatenate([part.var(0, ddof=1) for part in (dark, lit)]).mean()))
+        dark = dark.mean(0)
+        columns = [_steady(rig, block, _BLOCK_FRAMES).mean(0) - dark for block in _blocks(rig.shape, blocks)]
+        U, s, Vt = np.linalg.svd(np.stack(columns, 1) / noise, full_matrices=False)
+        # The largest singular value of pure noise in so many cells and blocks; the dark frame adds a little.
+        floor = (np.sqrt(len(dark)) + np.sqrt(len(columns))) * np.sqrt(1 / _BLOCK_FRAMES + 1 / (2 * _NOISE_FRAMES))
+        kept = s > 1.5 * floor
+        if not kept.any():
+            raise CalibrationMismatch(
+                "display and camera: the light of no part of the display stands out of the noise of a frame; expected "
+                "to see at least some of it: more light, a longer exposure, or a rig that is nearer"
+            )
+        return cls(dark, U[:, kept].astype(np.float32), s[kept, None] * Vt[kept], noise, blocks)
+
+    @property
+    def modes(self) -> int:
+        """How many patterns stand out of the noise of a frame."""
+        return len(self._gains)
+
+    def look(self, frames: Sequence[Frame], own: np.ndarray, before: np.ndarray | None) -> Told:
+        """What frames (of one scene) say of their scene and of the one before; pictures (H, W) are radiances."""
+        z = (cells_of(frames) - self._dark) @ self._modes / self._noise
+        expected = self._expected(own)
+        rest, strength2 = z - expected, float(expected @ expected)
+        if strength2 < _LEAST_TELLING**2:
+            return Told(None, 0.0, None)
+        misfit = float(rest @ rest) / strength2
+        if before is None:
+            return Told(None, 0.0, misfit)
+        apart = self._expected(before) - expected
+        apart2 = float(apart @ apart)
+        if apart2 < _LEAST_TELLING**2:
+            return Told(None, apart2, misfit)
+        old = rest - apart
+        return Told(float(rest @ apart) / apart2, apart2, misfit, float(old @ old) / strength2)
+
+    def _expected(self, picture: np.ndarray) -> np.ndarray:
+        rows, columns = (_edges(side, self._blocks) for side in picture.shape)
+        sums = np.add.reduceat(np.add.reduceat(picture, rows[:-1], 0), columns[:-1], 1)
+        return self._gains @ (sums / np.outer(np.diff(rows), np.diff(columns))).ravel()
+
+
+def cells_of(frames: Sequence[Frame]) -> np.ndarray:
+    """The mean of some frames as float32, averaged into at most 64 x 64 cells, flat."""
+    pixels = np.mean([frame.pixels for frame in frames], 0, dtype=np.float32)
+    if pixels.ndim == 3:
+        pixels = pixels.mean(2)
+    rows, columns = (-(-side // _CELLS) for side in pixels.shape)
+    height, width = pixels.shape[0] // rows * rows, pixels.shape[1] // columns * columns
+    return pixels[:height, :width].reshape(height // rows, rows, width // columns, columns).mean((1, 3)).ravel()
+
+
+def _steady(rig: ShowAndSnap, picture: np.ndarray, n: int) -> np.ndarray:
+    """Cells (n, cells) of frames of a picture, from the second frame on: the first has only just settled."""
+    return np.stack([cells_of([frame]) for frame in rig(picture, n + 1)[1:]])
+
+
+def _edges(side: int, blocks: int) -> np.ndarray:
+    return np.linspace(0, side, min(blocks, side) + 1).round().astype(int)
+
+
+def _blocks(shape: tuple[int, int], blocks: int) -> list[np.ndarray]:
+    rows, columns = (_edges(side, blocks) for side in shape)
+    pictures = []
+    for top, bottom in itertools.pairwise(rows):
+        for left, right in itertools.pairwise(columns):
+            picture = np.zeros(shape, np.float32)
+            picture[top:bottom, left:right] = 1
+            pictures.append(picture)
+    return pictures

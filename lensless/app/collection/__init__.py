@@ -1,0 +1,1 @@
+"""Collecting pairs: scenes are shown to a rig, and its frames of each are recorded."""

@@ -1,0 +1,262 @@
+"""`lensless record --scenes`: show scene after scene, and record frames that were exposed while each stood."""
+
+import contextlib
+import dataclasses
+import datetime
+import pathlib
+
+import torch
+
+from calibration import Calibration
+from hardware import CameraSettings
+from hardware.errors import CalibrationMismatch, CameraError, ConfigurationError, LenslessError, StorageError
+from hardware.lock import WriterLock
+from hardware.recording.process import RecordingProcess
+from lensless.app import text_file
+from lensless.app.collection.loop import Collecting
+from lensless.app.collection.plan import Plan, scene_sets
+from lensless.app.collection.preparation import Ceiling, Prepared, check_fits, prepare, show_brightest
+from lensless.app.collection.runs import Runs, check_same, look
+from lensless.app.collection.stand import open_stand
+from lensless.app.collection.watch import Limits
+from lensless.app.rig import Rig, open_rig
+from lensless.app.screen import Screen
+from lensless.app.signals import Signals
+from lensless.app.version import code_version
+
+CALIBRATION, NOMINAL = "calibration.npz", "nominal"
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """Which scenes, as the options of the command say; see `scene_sets`."""
+
+    scenes: str
+    split: str | None = None
+    count: int | None = None
+    seed: int = 0
+    data: pathlib.Path | None = None
+    download: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What is to be collected.
+
+    Args:
+        camera: its address.
+        display: address of what shows; None is a simulated one before a simulated camera.
+        rig: opened.
+        out: folder of the collection.
+        asked: which scenes.
+        frames: of each.
+        settings: to ask the camera for.
+        settle_s, gamma: of the display; None: measured.
+        limits: what ends the collection.
+        calibration: file of a real camera's; "nominal" is what the rig file says, and nothing measured. It goes into
+            the folder. None: that of a simulated rig, measured; of a real camera none.
+    """
+
+    camera: str
+    display: str | None
+    rig: Rig
+    out: pathlib.Path
+    asked: Asked
+    frames: int = 1
+    settings: CameraSettings = CameraSettings()  # noqa: RUF009  (immutable)
+    settle_s: float | None = None
+    gamma: float | None = None
+    limits: Limits = Limits()  # noqa: RUF009  (immutable)
+    calibration: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        camera: str | None,
+        display: str | None,
+        rig: str | None,
+        rays: int | None,
+        out: pathlib.Path,
+        asked: Asked,
+        frames: int | None,
+        settings: CameraSettings,
+        settle_s: float | None,
+        gamma: float | None,
+        max_drift: float,
+        calibration: str | None,
+    ) -> "Wish":
+        """From the options as they were given.
+
+        Raises:
+            ConfigurationError: no rig is named, or one that cannot be.
+        """
+        if rig is None:
+            raise ConfigurationError("--scenes: name the rig that looks at them with --rig, e.g. --rig cannula-v1")
+        opened = open_rig(rig, rays=rays)
+        camera = camera or f"simulated:{rig}" + (f"?rays={rays}" if rays else "")
+        return cls(
+            camera, display, opened, out, asked, frames or opened.spec.sensor.frames, settings, settle_s, gamma,
+            Limits(drift=max_drift), calibration,
+        )  # fmt: skip
+
+
+def collect(wish: Wish, screen: Screen) -> dict:
+    """Collect what is not there yet; a collection that was interrupted goes on.
+
+    Raises:
+        FrameSaturated, CalibrationMismatch: frames saturate, the light drifts, frame and scene do not belong together.
+        ConfigurationError: the folder holds another collection, or an option that cannot be.
+        CameraLost, StorageError: what they say; all that was collected stays, and the command given again goes on.
+    """
+    shape = wish.rig.spec.scene.shape
+    asked = wish.asked
+    sets = scene_sets(asked.scenes, asked.split, asked.count, asked.seed, asked.data, asked.download)
+    plan = Plan.of(sets, shape, wish.frames, asked.seed)
+    _check_place(wish.out)
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        if wish.out.exists():
+            stack.enter_context(WriterLock(wish.out / "collection"))
+        runs = look(wish.out, plan.frames)
+        facts = _facts(wish, plan)
+        if runs.provenance is not None:
+            check_same(runs.provenance, facts, wish.out)
+        todo = [scene_id for scene_id in plan.order() if scene_id not in runs.done]
+        screen.say(_told_of_plan(plan, runs, len(todo)))
+        if not todo:
+            return _result(wish, plan, len(runs.done), None, None, None)
+        # A simulated camera has milliseconds for its small matrices: threads that wait for each other on a busy machine
+        # took 31 ms in the middle, one alone 3.
+        torch.set_num_threads(1)
+        with screen.working(f"opening {wish.camera}"):
+            camera, source = stack.enter_context(open_stand(wish.camera, wish.display, wish.rig))
+            applied = camera.configure(wish.settings)
+            sensor = wish.rig.spec.sensor
+            check_fits(camera.snap(1)[0], sensor.shape, sensor.bit_depth, wish.rig.id)
+            calibration = _calibration(wish, camera.camera_id)
+        ceiling = Ceiling(None if calibration is None else calibration.clip_dn)
+        gamma = wish.gamma if runs.provenance is None else runs.provenance["display"]["response"]["gamma"]
+        prepared = prepare(source, camera, ceiling, screen, wish.settle_s, gamma)
+        like = show_brightest(prepared, plan, ceiling)
+        if not wish.out.exists():
+            _make(wish.out)
+            stack.enter_context(WriterLock(wish.out / "collection"))
+        _keep_calibration(wish.out, calibration)
+        provenance = facts | {
+            "source": wish.camera, "display": {"address": wish.display or "simulated", **prepared.facts()},
+            "calibration": None if calibration is None else calibration.id,
+            "applied": dataclasses.asdict(applied), "code": code_version(), "rays": wish.rig.rays,
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }  # fmt: skip
+        signals.begun = True
+        writer = RecordingProcess(runs.next_path, like, provenance, shape)
+        loop = Collecting(plan, prepared, ceiling, writer, wish.limits, runs)
+        return _run(loop, todo, signals, wish, screen)
+
+
+def _run(loop: Collecting, todo: list[int], signals: Signals, wish: Wish, screen: Screen) -> dict:
+    """Run the loop, close what is open whatever happens, and say what there is now."""
+    failure: BaseException | None = None
+    total = len(loop.plan)
+    try:
+        with screen.following("collecting", total, "scenes", loop.before) as watch:
+            loop.run(todo, signals, watch)
+    except BaseException as error:  # raised when all is closed
+        failure = error
+    try:
+        loop.writer.give_up() if signals.came > 1 else loop.writer.close()
+    except (LenslessError, KeyboardInterrupt) as error:
+        failure = failure or error
+    # What the disk did not take is not counted.
+    done = loop.before + loop.collected if failure is None else len(look(wish.out, loop.plan.frames).done)
+    screen.say(
+        f"{done:,} of {total:,} scenes in {wish.out}: {loop.collected:,} now, in {loop.seconds:.0f} s, {loop.figures()}"
+    )
+    if failure is not None:
+        raise _told_to_go_on(failure, done, total)
+    _say_what_next(wish, screen)
+    return _result(wish, loop.plan, done, loop, loop.prepared, loop.collected / max(loop.seconds, 1e-3))
+
+
+def _told_to_go_on(failure: BaseException, done: int, total: int) -> BaseException:
+    again = f"{done:,} of {total:,} scenes are collected; given again, the command goes on from there"
+    if isinstance(failure, KeyboardInterrupt):
+        return KeyboardInterrupt(f"interrupted: {again}")
+    if isinstance(failure, CameraError):
+        told = type(failure)(f"{failure}; {again}")
+        told.__cause__ = failure
+        return told
+    return failure
+
+
+def _facts(wish: Wish, plan: Plan) -> dict:
+    """What must be the same when a collection goes on."""
+    spec = wish.rig.spec
+    return {"rig": {"id": spec.id, "fingerprint": spec.fingerprint}, **plan.provenance()}
+
+
+def _check_place(out: pathlib.Path) -> None:
+    if out.suffix == ".h5":
+        raise ConfigurationError(f"--out {out}: a collection is a folder; leave '.h5' away")
+    if not out.exists():
+        if not out.resolve().parent.is_dir():
+            raise StorageError(f"--out {out}: its folder does not exist; make it, or name another")
+        text_file.check_place(out, "name another place with --out")
+
+
+def _make(out: pathlib.Path) -> None:
+    try:
+        out.mkdir()
+    except OSError as error:
+        raise StorageError(f"--out {out}: {error.strerror}; name another place") from error
+
+
+def _calibration(wish: Wish, camera_id: str) -> Calibration | None:
+    if wish.calibration == NOMINAL:
+        return Calibration.nominal(wish.rig.spec, camera_id=camera_id)
+    if wish.calibration is not None:
+        calibration = Calibration.load(wish.calibration)
+        if calibration.camera_id != camera_id:
+            raise CalibrationMismatch(
+                f"--calibration {wish.calibration} is of camera {calibration.camera_id!r}, this is {camera_id!r}; "
+                "calibrate this one"
+            )
+        return calibration
+    return wish.rig.calibrate() if wish.camera.startswith("simulated:") else None
+
+
+def _keep_calibration(out: pathlib.Path, calibration: Calibration | None) -> None:
+    place = out / CALIBRATION
+    if calibration is None:
+        return
+    if not place.exists():
+        calibration.save(place)
+    elif Calibration.load(place).id != calibration.id:
+        raise ConfigurationError(f"{place} is of another calibration than this; choose another folder with --out")
+
+
+def _told_of_plan(plan: Plan, runs: Runs, todo: int) -> str:
+    splits = ", ".join(f"{stop - first:,} {name}" for name, (first, stop) in plan.splits.items())
+    frames = f"{plan.frames} frame" + "s" * (plan.frames != 1)
+    found = f"; {len(runs.done):,} are there, {todo:,} to go" if runs.done else ""
+    return f"{len(plan):,} scenes of {plan.name} ({splits}), {frames} of each{found}"
+
+
+def _say_what_next(wish: Wish, screen: Screen) -> None:
+    if not (wish.out / CALIBRATION).exists():
+        screen.say(f"no calibration of this camera is beside it yet: put one there as {wish.out / CALIBRATION}")
+    screen.say(f"next: lensless train classify --rig {wish.rig.id} --scenes recorded:{wish.out}")
+
+
+def _result(
+    wish: Wish, plan: Plan, done: int, loop: Collecting | None, prepared: Prepared | None, rate: float | None
+) -> dict:
+    facts = {"collection": str(wish.out), "scenes": done, "of": len(plan), "frames": plan.frames, "splits": plan.splits}
+    if loop is not None:
+        facts |= {
+            "collected": loop.collected, "seconds": loop.seconds, "scenes_per_second": rate,
+            "shown_again": loop.steps.retaken, "largest_drift": loop.lights.largest,
+            "looked_at": loop.steps.pairs, "told": loop.steps.told, "largest_share_of_before": loop.steps.largest_share,
+            "display": prepared.facts(),
+        }  # fmt: skip
+    return facts

@@ -1,0 +1,113 @@
+"""The loop that shows scenes and takes their frames, looks at each, and writes what is good."""
+
+import collections
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from hardware import Frame
+from hardware.recording.process import RecordingProcess
+from lensless.app.collection.plan import Plan
+from lensless.app.collection.preparation import Ceiling, Prepared
+from lensless.app.collection.runs import NO_SCENE, Runs
+from lensless.app.collection.watch import LightWatch, Limits, SettingsWatch, StepWatch
+from lensless.app.signals import Signals
+
+REFERENCE_SCENES, REFERENCE_S = 200, 60.0  # black and bright are looked at after so many scenes, or so long
+REFERENCE_FRAMES = 2
+
+
+class Collecting:
+    """Collects the scenes of a plan. The next scene is shown as soon as the frames of one have come, so that the
+    display settles while they are looked at and written.
+
+    Args:
+        plan, prepared, ceiling, limits: what to show, with what, and what is refused.
+        writer: of the frames.
+        runs: what was collected before.
+    """
+
+    def __init__(
+        self, plan: Plan, prepared: Prepared, ceiling: Ceiling, writer: RecordingProcess, limits: Limits, runs: Runs
+    ):
+        self.plan, self.prepared, self.ceiling, self.writer = plan, prepared, ceiling, writer
+        self.steps, self.lights = StepWatch(limits), LightWatch(limits, runs.light)
+        self.before, self.collected = len(runs.done), 0
+        self.settings: SettingsWatch | None = None
+        self.seconds = 0.0
+
+    def run(self, todo: list[int], signals: Signals, watch: Callable[[int, str], None]) -> None:
+        """Collect scenes by their ids.
+
+        Raises:
+            LenslessError: what ends the collection.
+            KeyboardInterrupt: it was asked to end.
+        """
+        waiting, shown, looked_s, looked_at = collections.deque(todo), None, 0.0, 0
+        began_s = time.monotonic()
+        self._look_at_light()
+        before = np.full(self.plan.pictures.shape[1:], self.prepared.bright, np.float32)
+        while waiting or shown is not None:
+            if signals.came:
+                raise KeyboardInterrupt
+            self.seconds = time.monotonic() - began_s
+            if self.collected - looked_at >= REFERENCE_SCENES or self.seconds - looked_s >= REFERENCE_S:
+                looked_s, looked_at = self.seconds, self.collected
+                before = self._end_with_light(shown, waiting)
+                shown = None
+                continue
+            if shown is None:
+                shown = waiting.popleft()
+                self.prepared.rig.show(self.plan.radiance(shown))
+            frames = self.prepared.rig.snap(self.plan.frames)
+            following = waiting.popleft() if waiting else None
+            if following is not None:
+                self.prepared.rig.show(self.plan.radiance(following))
+            if not self._take(shown, frames, before):
+                waiting.append(shown)
+            before, shown = self.plan.radiance(shown), following
+            watch(self.before + self.collected, self.figures())
+        self._look_at_light()
+        self.seconds = time.monotonic() - began_s
+
+    def figures(self) -> str:
+        """For the line of progress."""
+        rate = self.collected / max(self.seconds, 1e-3)
+        retaken = f", {self.steps.retaken} shown again" if self.steps.retaken else ""
+        return f"{rate:.1f} scenes/s, light {self.lights.largest:.1%} off at most{retaken}"
+
+    def _end_with_light(self, shown: int | None, waiting: collections.deque[int]) -> np.ndarray:
+        """Look at the light between two scenes; one that is shown already waits until after it."""
+        if shown is not None:
+            waiting.appendleft(shown)
+        self._look_at_light()
+        return np.full(self.plan.pictures.shape[1:], self.prepared.bright, np.float32)
+
+    def _take(self, scene_id: int, frames: list[Frame], before: np.ndarray) -> bool:
+        """Check the frames of a scene, and write them if they are its own."""
+        for frame in frames:
+            self._check(frame, f"scene {scene_id}")
+        told = self.prepared.in_step.look(frames, self.plan.radiance(scene_id), before)
+        if not self.steps.take(told, scene_id):
+            return False
+        for frame in frames:
+            self.writer.append(frame, int(self.plan.labels[scene_id]), self.plan.pictures[scene_id], scene_id)
+        self.collected += 1
+        return True
+
+    def _check(self, frame: Frame, what: str) -> None:
+        self.ceiling.check(frame, what)
+        if self.settings is None:
+            self.settings = SettingsWatch(frame)
+        self.settings.take(frame)
+
+    def _look_at_light(self) -> None:
+        shape = self.plan.pictures.shape[1:]
+        shots = {level: self.prepared.rig.level(level, REFERENCE_FRAMES) for level in (0.0, self.prepared.bright)}
+        for level, frames in shots.items():
+            scene = np.full(shape, round(255 * level), np.uint8)
+            for frame in frames:
+                self._check(frame, "the display at its brightest")
+                self.writer.append(frame, scene=scene, scene_id=NO_SCENE)
+        self.lights.take(*shots.values(), self.before + self.collected)

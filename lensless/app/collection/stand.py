@@ -1,0 +1,108 @@
+"""Opening what shows and the camera that looks at it, by their addresses."""
+
+import contextlib
+import urllib.parse
+from collections.abc import Iterator
+
+from hardware import Camera, PatternSource, SimulatedDisplay, open_camera
+from hardware.display import FileDisplay
+from hardware.errors import CalibrationMismatch, ConfigurationError
+from hardware.serial_board.led_matrix import LedMatrix
+from lensless.app.rig import Rig
+from lensless.app.simulated import options_of, refuse_scenes, rig_of
+
+KINDS = {
+    "simulated": "before a simulated camera, in this process",
+    "file:FILE": "before a simulated camera in another process (simulated:RIG?display=FILE)",
+    "window:0": "a full-screen window on the first monitor; `lensless show` lists them",
+    "serial:PORT": "the lamps of a sensor board",
+}
+_SIMULATED = {"refresh_hz": (1.0, 1000.0), "lag_s": (0.0, 5.0), "response_s": (0.0, 1.0), "gamma": (0.2, 5.0)}
+
+
+@contextlib.contextmanager
+def open_stand(camera: str, display: str | None, rig: Rig) -> Iterator[tuple[Camera, PatternSource]]:
+    """The camera and the display of a rig.
+
+    Args:
+        camera: its address.
+        display: address of what shows, see `KINDS`; None is "simulated" for a simulated camera.
+        rig: whose scene is shown.
+
+    Raises:
+        ConfigurationError: an address that cannot be, or a display of another shape than the rig's scene.
+        DeviceError: what cannot be opened.
+    """
+    with contextlib.ExitStack() as stack:
+        if display is None and not camera.startswith("simulated:"):
+            raise ConfigurationError(f"camera {camera!r}: name what shows the scenes with --display: {_kinds()}")
+        kind, _, place = (display or "simulated").partition("?" if (display or "").startswith("simulated") else ":")
+        if kind == "simulated":
+            yield _both_simulated(camera, place, rig, stack)
+            return
+        opened = stack.enter_context(open_camera(camera))
+        source = _source(kind, place, display, camera, opened, rig, stack)
+        if tuple(source.shape) != tuple(rig.spec.scene.shape):
+            raise ConfigurationError(
+                f"--display {display} has {source.shape[0]} x {source.shape[1]} points, the scene of rig {rig.id!r} "
+                f"{rig.spec.scene.shape[0]} x {rig.spec.scene.shape[1]}; write a rig file with that shape"
+            )
+        yield opened, source
+
+
+def _source(
+    kind: str, place: str, display: str, address: str, camera: Camera, rig: Rig, stack: contextlib.ExitStack
+) -> PatternSource:
+    if kind == "file" and place:
+        return FileDisplay(place, rig.spec.scene.shape)
+    if kind == "window" and place:
+        from hardware.window import open_window
+
+        return stack.enter_context(open_window(place, rig.spec.scene.shape))
+    if kind == "serial" and place:
+        same = address.partition("?")[0] == display.partition("?")[0]
+        return camera.lamps if same else stack.enter_context(LedMatrix.at(place))
+    raise ConfigurationError(f"--display {display!r}: no such display; there are: {_kinds()}")
+
+
+def _both_simulated(address: str, place: str, rig: Rig, stack: contextlib.ExitStack) -> tuple[Camera, PatternSource]:
+    if not address.startswith("simulated:"):
+        raise ConfigurationError(
+            f"--display simulated is seen by a simulated camera only, not by {address!r}; expected one of: {_kinds()}"
+        )
+    of_camera = address.partition(":")[2]
+    name, options = options_of(of_camera)
+    refuse_scenes(of_camera, options, "--scenes says what is shown")
+    if file := options["display"]:
+        raise ConfigurationError(f"camera {address!r} looks at a file: show there, with --display file:{file}")
+    seen = rig_of(name, options)
+    if seen.spec.fingerprint != rig.spec.fingerprint:
+        raise CalibrationMismatch(f"camera {address!r} is of rig {seen.id!r}, not of {rig.id!r}; name one rig for both")
+    display = SimulatedDisplay(rig.spec.scene.shape, **_display_options(place))
+    fps = float(options["fps"]) if options["fps"] else None
+    seen = rig if seen.rays == rig.rays else seen  # its forward model may be there already
+    camera = stack.enter_context(seen.camera_at(display.light, int(options["seed"] or 0), fps))
+    return camera, display
+
+
+def _display_options(query: str) -> dict[str, float]:
+    options: dict[str, float] = {}
+    for name, text in urllib.parse.parse_qsl(query, keep_blank_values=True):
+        if name not in _SIMULATED:
+            raise ConfigurationError(
+                f"--display simulated?{query}: unknown option {name!r}; known: {', '.join(_SIMULATED)}"
+            )
+        low, high = _SIMULATED[name]
+        try:
+            options[name] = float(text)
+        except ValueError:
+            options[name] = float("nan")
+        if not low <= options[name] <= high:
+            raise ConfigurationError(
+                f"--display simulated?{query}: {name} = {text!r}; expected a number from {low:g} to {high:g}"
+            )
+    return options
+
+
+def _kinds() -> str:
+    return ", ".join(f"{name} ({what})" for name, what in KINDS.items())
