@@ -107,13 +107,9 @@ class GenICamCamera(PolledCamera):
         errors = (GenericException, TransportException, OSError, RuntimeError, ValueError, AttributeError)
         super().__init__(f"genicam:{place}", ("exposure_s", "gain_db"), errors)
         self._harvester, self._acquirer, self._fetched = driver(), None, 0
-        try:
-            with self._driver("open"):
-                self._find(where)
-                self._set_up()
-        except BaseException:
-            self.close()
-            raise
+        with self._opening():
+            self._find(where)
+            self._set_up()
 
     @property
     def facts(self) -> dict[str, object]:

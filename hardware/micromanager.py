@@ -89,13 +89,9 @@ class MicroManagerCamera(PolledCamera):
         from pymmcore import CMMCore, Metadata
 
         self._core, self._new_metadata, self._arrived = CMMCore(), Metadata, 0
-        try:
-            with self._driver("open"):
-                self._load(config)
-                self._set_up()
-        except BaseException:
-            self.close()
-            raise
+        with self._opening():
+            self._load(config)
+            self._set_up()
 
     def _load(self, config: pathlib.Path | None) -> None:
         core = self._core

@@ -93,13 +93,9 @@ class PiCamera(PolledCamera):
         if driver is None:
             from picamera2 import Picamera2 as driver
         self._device, self._job, self._count, self._stamp_ns = None, None, 0, None
-        try:
-            with self._driver("open"):
-                self._find(where, driver)
-                self._set_up()
-        except BaseException:
-            self.close()
-            raise
+        with self._opening():
+            self._find(where, driver)
+            self._set_up()
 
     @property
     def facts(self) -> dict[str, object]:

@@ -45,7 +45,8 @@ class Shot:
 
 
 class PolledCamera(Closing):
-    """A back end opens its device, and fills in `_ask`, `_read`, `_grab` and `_release`.
+    """A back end opens its device in `_opening`, notes its `_camera_id` and `_settings`, and fills in `_ask`, `_read`,
+    `_grab` and `_release`.
 
     Frames that are taken and thrown away, because they are older than what was asked for, keep their numbers and are
     counted as lost. Settings count the frames anew: those between two settings have no number.
@@ -235,6 +236,16 @@ class PolledCamera(Closing):
             yield
         except self._errors as error:
             raise CameraError(f"camera {self._name!r} did not {what}: {type(error).__name__}: {error}") from error
+
+    @contextlib.contextmanager
+    def _opening(self) -> Iterator[None]:
+        """What opens the device goes in here: where that fails, it is let go again."""
+        try:
+            with self._driver("open"):
+                yield
+        except BaseException:
+            self.close()
+            raise
 
     def _lose(self, reason: str) -> None:
         after = f"after frame {self._last}" if self._last >= 0 else "before its first frame"
