@@ -32,7 +32,7 @@ NEIGHBOURS = {("lensless.sharing", "lensless.nn")}
 
 # Who may import what, as patterns of paths ("*" also stands for "/"); everybody else may not.
 FENCES = {
-    "cv2": ("hardware/opencv/handle.py", "hardware/window/process.py", "lensless/app/*encode*.py"),
+    "cv2": ("hardware/opencv/handle.py", "hardware/window/full_screen.py", "lensless/app/*encode*.py"),
     "mss": ("hardware/window/monitors.py",),
     "serial": ("hardware/serial_port.py",),
     "h5py": ("hardware/recording/*.py", "lensless/app/bench/record.py"),  # what ours is measured beside

@@ -54,7 +54,6 @@ def test_a_key_ends_it(server, monkeypatch, key, ended_by):
     look = show.Window.key
 
     def press(window: show.Window) -> str | None:
-        monkeypatch.setattr(show.Window, "key", look)
         run("xdotool", "key", key)
         return look(window)
 
