@@ -21,7 +21,7 @@ from hardware.frame import CameraSettings
 from hardware.isolated import IsolatedCamera
 from hardware.options import NUMBER, POSITIVE, WORD, Option, parse
 from hardware.pixel_formats import of_libcamera
-from hardware.polled import TOLERANCE, PolledCamera, Shot
+from hardware.polled import POLL_S, STALL_S, TOLERANCE, PolledCamera, Shot
 
 EXPOSURE_S = 0.01
 LINE_US = 50  # exposures go by lines, of 10 to 30 us with the sensors that are sold for it
@@ -121,14 +121,11 @@ class PiCamera(PolledCamera):
         sensor = {"output_size": mode["size"], "bit_depth": mode["bit_depth"]}
         device.configure(device.create_video_configuration(main={"size": MAIN_SIZE}, raw=raw, sensor=sensor))
         agreed = device.camera_configuration()
-        if not agreed.get("raw"):
-            raise CameraError(f"camera {self._name!r} has no raw stream; a USB camera opens as opencv:")
         self._stream = agreed["raw"]
         bits = (agreed.get("sensor") or sensor)["bit_depth"]
         self._format = of_libcamera(str(self._stream["format"]), self._options.bit_depth or bits)
         self._mode_text = f"{mode['size'][0]} x {mode['size'][1]}, {bits} bits, {self._stream['format']}"
         shortest_us, longest_us = device.camera_controls["FrameDurationLimits"][:2]
-        self._period_s = 0.0
         manual = {"AeEnable": False, "AwbEnable": False, "FrameDurationLimits": (shortest_us, longest_us)}
         device.set_controls({name: value for name, value in manual.items() if name in device.camera_controls})
         device.start(show_preview=False)
@@ -136,7 +133,12 @@ class PiCamera(PolledCamera):
         self._settings = self._read()
 
     def _mode(self) -> dict[str, Any]:
-        modes = self._device.sensor_modes
+        # Of a USB camera it lists names alone; what a Pi 5 compresses is no mode of the sensor.
+        modes = [
+            mode for mode in self._device.sensor_modes if "size" in mode and "PISP_COMP" not in str(mode["format"])
+        ]
+        if not modes:
+            raise CameraError(f"camera {self._name!r} has no raw stream; a USB camera opens as opencv:")
         if self._options.mode is None:
             return max(modes, key=lambda mode: (math.prod(mode["size"]), mode["bit_depth"]))
         if self._options.mode >= len(modes):
@@ -160,10 +162,9 @@ class PiCamera(PolledCamera):
 
     def _settle(self, controls: dict[str, float]) -> None:
         """Wait until two frames in a row say the same, and what was asked for."""
-        before = None
+        before, longest_us = None, controls.get("ExposureTime", 0)
         for _ in range(SETTLE_FRAMES):
-            alive()
-            request = self._request(None)
+            request = self._awaited(STALL_S + 3 * max(longest_us * 1e-6, self._settings.exposure_s or 0))
             metadata = request.get_metadata()
             request.release()
             told = metadata["ExposureTime"], metadata["AnalogueGain"]
@@ -189,7 +190,7 @@ class PiCamera(PolledCamera):
             binning=(1, 1),
         )
 
-    def _request(self, timeout_s: float | None) -> Any:
+    def _request(self, timeout_s: float) -> Any:
         """The next request, which is to be released; None if there was none in time."""
         self._job = self._job or self._device.capture_request(wait=False)
         try:
@@ -198,6 +199,15 @@ class PiCamera(PolledCamera):
             return None
         self._job = None
         return request
+
+    def _awaited(self, patience_s: float) -> Any:
+        """The next request. Raises CameraError: there was none in that time."""
+        end_s = time.monotonic() + patience_s
+        while time.monotonic() < end_s:
+            alive()
+            if (request := self._request(POLL_S)) is not None:
+                return request
+        raise CameraError(f"camera {self._name!r} sent no frame for {patience_s:.1f} s; is its ribbon cable in?")
 
     def _grab(self, timeout_s: float) -> Shot | None:
         request = self._request(timeout_s)

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from typing import NoReturn
 
 import numpy as np
 
@@ -247,7 +248,7 @@ class PolledCamera(Closing):
             self.close()
             raise
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str) -> NoReturn:
         after = f"after frame {self._last}" if self._last >= 0 else "before its first frame"
         self._gone = f"camera {self._name!r} is lost {after}: {reason}; connect it again, and open it anew"
         raise CameraLost(self._gone)

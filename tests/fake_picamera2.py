@@ -43,7 +43,6 @@ class FakePicamera2:
     """
 
     pi5 = False
-    usb = False
     drops = ()  # numbers of frames that the system loses
     silent_after = None
     deaf = False  # to controls
@@ -71,12 +70,10 @@ class FakePicamera2:
         self.held, self.started, self.closed = 0, False, 0
 
     def create_video_configuration(self, *, main, raw, sensor):
-        return {"main": main, "raw": None if self.usb else dict(raw), "sensor": dict(sensor)}
+        return {"main": main, "raw": dict(raw), "sensor": dict(sensor)}
 
     def configure(self, config):
         self._config = config
-        if self.usb:
-            return
         raw = config["raw"]
         if self.pi5:
             raw["format"] = "RGGB_PISP_COMP1" if raw["format"].endswith("_CSI2P") else "SRGGB16"

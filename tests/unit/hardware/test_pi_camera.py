@@ -69,7 +69,12 @@ def test_what_does_not_do_as_it_is_told_is_found_out():
     with PiCamera("0?bit_depth=16", like(pi5=True, noise_below=3)) as camera:
         assert camera.snap(1)[0].meta.bit_depth == 16
     with pytest.raises(CameraError, match="no raw stream; a USB camera opens as opencv:"):
-        PiCamera("0", like(usb=True))
+        PiCamera("0", like(modes=({"format": "YUYV"}, {"format": "MJPEG"})))
+
+
+def test_a_camera_that_never_sends_does_not_open():
+    with pytest.raises(CameraError, match=r"sent no frame for 1\.5 s; is its ribbon cable in"):
+        PiCamera("0", like(silent_after=0))
 
 
 def test_a_camera_that_falls_silent_is_lost():
