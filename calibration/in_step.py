@@ -17,7 +17,7 @@ from hardware.errors import CalibrationMismatch
 
 BLOCKS = 8  # along each side
 _CELLS = 64  # along each side, into which frames are averaged
-_NOISE_FRAMES, _BLOCK_FRAMES = 8, 2
+_DARK_FRAMES, _NOISE_FRAMES, _BLOCK_FRAMES = 32, 8, 2
 MOST_MISFIT = 0.5  # cannula-v1 and bare-v1 have 0.02 at most on MNIST; a frame of a black display has 1
 _LEAST_TELLING = 25.0  # how far two scenes must differ in the frame, in standard deviations of its noise
 
@@ -59,7 +59,7 @@ class InStep:
     Args:
         dark: (n,) cells of a frame before a black display.
         modes: (n, k); gains: (k, blocks), so that gains @ block means is what a scene gives along them.
-        noise: of one cell of one frame, DN.
+        noise: of one cell of one frame of a bright display, DN.
         blocks: along each side.
     """
 
@@ -78,15 +78,19 @@ class InStep:
         Raises:
             CalibrationMismatch: the camera tells no block from another.
         """
-        dark = _steady(rig, np.zeros(rig.shape, np.float32), 2 * _NOISE_FRAMES)
+        dark = _steady(rig, np.zeros(rig.shape, np.float32), _DARK_FRAMES)
         lit = _steady(rig, np.full(rig.shape, bright, np.float32), _NOISE_FRAMES)
-        noise = float(np.sqrt(np.concatenate([part.var(0, ddof=1) for part in (dark, lit)]).mean()))
+        of_blocks = np.stack([_steady(rig, block, _BLOCK_FRAMES) for block in _blocks(rig.shape, blocks)])
+        noise, block_noise, dark_noise = (
+            float(np.sqrt(shots.var(-2, ddof=1).mean())) for shots in (lit, of_blocks, dark)
+        )
         dark = dark.mean(0)
-        columns = [_steady(rig, block, _BLOCK_FRAMES).mean(0) - dark for block in _blocks(rig.shape, blocks)]
-        U, s, Vt = np.linalg.svd(np.stack(columns, 1) / noise, full_matrices=False)
-        # The largest singular value of pure noise in so many cells and blocks; the dark frame adds a little.
-        floor = (np.sqrt(len(dark)) + np.sqrt(len(columns))) * np.sqrt(1 / _BLOCK_FRAMES + 1 / (2 * _NOISE_FRAMES))
-        kept = s > 1.5 * floor
+        columns = (of_blocks.mean(1) - dark).T
+        U, s, Vt = np.linalg.svd(columns / noise, full_matrices=False)
+        # The largest singular value that noise alone gives: of the blocks, and of the dark that all of them share.
+        cells, count = columns.shape
+        of_blocks_alone = block_noise * (np.sqrt(cells) + np.sqrt(count)) / np.sqrt(_BLOCK_FRAMES)
+        kept = s * noise > 1.2 * (of_blocks_alone + dark_noise * np.sqrt(cells * count / _DARK_FRAMES))
         if not kept.any():
             raise CalibrationMismatch(
                 "display and camera: the light of no part of the display stands out of the noise of a frame; expected "

@@ -1,0 +1,96 @@
+"""Frames of their own scene are told from frames of the scene before, from mixtures, and from a display that is off."""
+
+import numpy as np
+import pytest
+
+from calibration import ShowAndSnap
+from calibration.in_step import InStep, Told, cells_of
+from hardware import SimulatedCamera, SimulatedDisplay
+from hardware.errors import CalibrationMismatch
+from hardware.frame import Frame
+
+SHAPE, SENSOR = (12, 10), (40, 30)
+
+
+def rig(gain: float = 20.0, noise: float = 4.0, seed: int = 0) -> ShowAndSnap:
+    """A sensor to each of whose pixels many points of the display give light, by chance."""
+    draw = np.random.default_rng(seed)
+    matrix = gain * draw.random((SENSOR[0] * SENSOR[1], SHAPE[0] * SHAPE[1])) ** 4
+    display = SimulatedDisplay(SHAPE)
+
+    def expose(settings, sequence):
+        mean_dn = 100 + matrix @ display.shown.ravel()
+        return np.clip(np.rint(draw.normal(mean_dn, noise)), 0, 4095).astype(np.uint16).reshape(SENSOR)
+
+    camera = SimulatedCamera(expose, camera_id="S", shape=SENSOR, bit_depth=12, black_level_dn=100, exposure_s=0.01)
+    return ShowAndSnap(display, camera)
+
+
+def scenes(count: int, seed: int = 1) -> list[np.ndarray]:
+    """Strokes of light."""
+    draw, found = np.random.default_rng(seed), []
+    for _ in range(count):
+        picture = np.zeros(SHAPE, np.float32)
+        top, left = draw.integers(0, 8, 2)
+        picture[top : top + draw.integers(2, 5), left : left + draw.integers(1, 5)] = 1
+        found.append(picture)
+    return found
+
+
+@pytest.fixture(scope="module")
+def stand() -> tuple[ShowAndSnap, InStep]:
+    made = rig()
+    return made, InStep.measure(made)
+
+
+def test_frames_of_their_own_scenes_belong_and_those_of_the_scene_before_do_not(stand):
+    made, step = stand
+    caught = telling = 0
+    for before, own in zip(scenes(60), scenes(60)[1:], strict=False):
+        told = step.look(made(own), own, before)
+        assert told.belongs
+        if told.of_before is not None:
+            assert abs(told.of_before) < 0.4
+            telling += 1
+            caught += not step.look(made(before), own, before).belongs
+    assert telling > 50 and caught > 0.8 * telling
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 0.5])
+def test_the_share_of_the_scene_before_is_found(stand, share):
+    made, step = stand
+    told = [
+        step.look(made((1 - share) * own + share * before), own, before)
+        for before, own in zip(scenes(80), scenes(80)[1:], strict=False)
+    ]
+    weights = [one.apart2 for one in told if one.of_before is not None]
+    mean = np.average([one.of_before for one in told if one.of_before is not None], weights=weights)
+    assert mean == pytest.approx(share, abs=0.03)
+
+
+def test_a_display_that_is_off_shows_no_scene(stand):
+    made, step = stand
+    for own in scenes(10):
+        assert not step.look(made(np.zeros(SHAPE, np.float32)), own, None).belongs
+
+
+def test_scenes_that_look_alike_tell_nothing_and_are_believed(stand):
+    made, step = stand
+    own = scenes(1)[0]
+    told = step.look(made(own), own, own.copy())
+    assert told.of_before is None and told.belongs
+    assert step.look(made(own * 0), own * 0, own) == Told(None, 0.0, None)
+
+
+def test_a_camera_that_sees_nothing_of_the_display_is_refused():
+    with pytest.raises(CalibrationMismatch, match="no part of the display stands out"):
+        InStep.measure(rig(gain=0.001))
+
+
+def test_cells_are_means_of_what_lies_in_them():
+    from shots import META
+
+    pixels = np.arange(130 * 70, dtype=np.uint16).reshape(130, 70) % 4096
+    cells = cells_of([Frame(pixels, META), Frame(pixels // 2, META)]).reshape(43, 35)
+    expected = (pixels[3:6, 2:4].mean() + (pixels // 2)[3:6, 2:4].mean()) / 2
+    assert cells[1, 1] == pytest.approx(expected)
