@@ -276,7 +276,8 @@ class Toolkit:
     """Stands for cv2 and for the screen: the first windows are never drawn."""
 
     error = RuntimeError
-    WINDOW_NORMAL = WINDOW_FREERATIO = WINDOW_GUI_NORMAL = WND_PROP_FULLSCREEN = WINDOW_FULLSCREEN = 0
+    WINDOW_NORMAL = WINDOW_FREERATIO = WINDOW_GUI_NORMAL = WINDOW_FULLSCREEN = 0
+    WND_PROP_FULLSCREEN = WND_PROP_VISIBLE = 0
 
     def __init__(self, bad: int):
         self.bad, self.windows, self.drawn = bad, 0, np.zeros((30, 40), np.uint8)
@@ -312,7 +313,7 @@ def test_a_window_that_is_never_drawn_is_made_again(monkeypatch):
     screen.show(np.full((30, 40), 7, np.uint8))
     assert (toolkit.drawn == 7).all()
     with pytest.raises(DeviceError, match="1200 pixels differ"):
-        FullScreen(Toolkit(bad=99), monitor, Toolkit(bad=99))
+        FullScreen(nothing := Toolkit(bad=99), monitor, nothing)
 
 
 @pytest.mark.parametrize(
