@@ -5,6 +5,7 @@ open, its issues were asked; their numbers stand beside what follows from them.
 """
 
 import dataclasses
+import importlib.util
 import math
 import re
 import sys
@@ -54,6 +55,11 @@ def pi_camera(place: str) -> Camera:
     """The camera of an address `picamera2:0?mode=1`, in a process of its own."""
     parse_place(place)
     plugins.require("picamera2")
+    if importlib.util.find_spec("libcamera") is None:
+        raise ConfigurationError(
+            f"camera 'picamera2:{place}': picamera2 is here, libcamera is not: it is of the system; sudo apt install "
+            "python3-picamera2, and make the environment with --system-site-packages"
+        )
     return IsolatedCamera(["-m", "hardware.picamera2", place], f"picamera2:{place}")
 
 

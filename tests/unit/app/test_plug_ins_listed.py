@@ -1,6 +1,5 @@
 """`lensless devices` and `lensless doctor` name plug-ins, and what brings their libraries."""
 
-import importlib.metadata
 import json
 
 import pytest
@@ -29,11 +28,15 @@ def test_devices_names_them_for_people_and_programs(no_libraries, tmp_path):
     assert {name: ours[name] for name in plugins.EXTRAS} == {name: plugins.how_to_get(name) for name in plugins.EXTRAS}
 
 
-def test_a_plug_in_that_cannot_be_opened_says_why():
-    entry = importlib.metadata.EntryPoint("simulated", "nowhere:make", plugins.GROUP)
-    distribution = importlib.metadata.distribution("optics-free")
-    told = describe(plugins.PlugIn("simulated", (entry._for(distribution),)))
-    assert told["address"] == "simulated:..." and "which is built in; uninstall it" in told["needs"]
+def test_a_plug_in_that_cannot_be_opened_says_why(tmp_path, monkeypatch):
+    facts = tmp_path / "bad_cameras-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-cameras\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(f"[{plugins.GROUP}]\nsimulated = bad_cameras:make\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    told = describe(plugins.installed()["simulated"])
+    assert told["address"] == "simulated:..." and told["of"] == "bad-cameras 1.0"
+    assert told["needs"].endswith("which is built in; uninstall it")
 
 
 def test_doctor_has_a_line_for_each(no_libraries, monkeypatch):

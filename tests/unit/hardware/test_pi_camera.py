@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_picamera2 import ID, FakePicamera2
 
-from hardware import CameraSettings
+from hardware import CameraSettings, open_camera
 from hardware.errors import CameraError, CameraLost, ConfigurationError
 from hardware.picamera2 import PiCamera
 from hardware.pixel_formats import of_libcamera
@@ -70,6 +70,13 @@ def test_what_does_not_do_as_it_is_told_is_found_out():
         assert camera.snap(1)[0].meta.bit_depth == 16
     with pytest.raises(CameraError, match="no raw stream; a USB camera opens as opencv:"):
         PiCamera("0", like(modes=({"format": "YUYV"}, {"format": "MJPEG"})))
+
+
+def test_picamera2_without_libcamera_is_told(monkeypatch):
+    """pip brings the one; the other is of the system."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "libcamera" else object())
+    with pytest.raises(ConfigurationError, match="sudo apt install python3-picamera2, and make the environment with"):
+        open_camera("picamera2:0")
 
 
 def test_a_camera_that_never_sends_does_not_open():
