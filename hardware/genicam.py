@@ -26,6 +26,7 @@ from hardware.polled import PolledCamera, Shot
 
 SEARCH_PATH = "GENICAM_GENTL64_PATH"
 BUFFERS = 8
+READABLE, WRITABLE = 3, 4  # of GenApi's EAccessMode
 RAWEST_FIRST = [
     f"{kind}{bits}" for bits in ("12", "12p", "14", "14p", "10", "10p", "16", "8") for kind in ("Mono", "Bayer??")
 ]
@@ -144,10 +145,11 @@ class GenICamCamera(PolledCamera):
                 self._set(feature, "Off")
         self._format = self._agree()
         self._raw = not any(self._has(feature) and self._value(feature) for feature in _PROCESSING)
-        if not self._has("ExposureTime"):
-            self._settable = tuple(name for name in self._settable if name != "exposure_s")
-        if not self._in_decibels():
-            self._settable = tuple(name for name in self._settable if name != "gain_db")
+        can = {
+            "exposure_s": self._access("ExposureTime") == WRITABLE,
+            "gain_db": self._in_decibels() and self._access("Gain") == WRITABLE,
+        }
+        self._settable = tuple(name for name, can_be in can.items() if can_be)
         self._settings = self._read()
         self.configure(CameraSettings(exposure_s=self._options.exposure_s, gain_db=self._options.gain_db))
         if not self._acquirer.is_acquiring():
@@ -247,14 +249,18 @@ class GenICamCamera(PolledCamera):
     def _node(self, name: str) -> Any:
         return self._acquirer.remote_device.node_map.get_node(name)
 
+    def _access(self, name: str) -> int:
+        """GenApi's mode of access; a description of a camera often has features that this one has not."""
+        return self._node(name).get_access_mode() if self._acquirer.remote_device.node_map.has_node(name) else 0
+
     def _has(self, name: str) -> bool:
-        return bool(self._acquirer.remote_device.node_map.has_node(name))
+        return self._access(name) >= READABLE
 
     def _value(self, name: str) -> Any:
-        return getattr(self._acquirer.remote_device.node_map, name).value
+        return self._node(name).value
 
     def _set(self, name: str, value: str) -> None:
-        node = getattr(self._acquirer.remote_device.node_map, name)
+        node = self._node(name)
         try:
             node.value = value
         except self._errors as error:

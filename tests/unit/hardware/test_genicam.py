@@ -80,7 +80,8 @@ def test_names_mean_what_the_pfnc_says(name, expected):
 class Node:
     """A feature of a stand-in, which rounds to steps and refuses what it has not."""
 
-    def __init__(self, value, low=-math.inf, high=math.inf, step=0.0, symbolics=(), unit=""):
+    def __init__(self, value, low=-math.inf, high=math.inf, step=0.0, symbolics=(), unit="", access=4):
+        self.get_access_mode = lambda: access
         self.min, self.max, self.step, self.symbolics, self.unit = low, high, step, symbolics, unit
         self._value = value
 
@@ -182,6 +183,18 @@ def test_exposure_and_gain_are_read_back_and_kept_in_range():
     steps = Node(0.0, 0.0, 24.0, unit="steps")
     with fake(like(extra={"Gain": steps})) as camera, pytest.raises(ConfigurationError, match="cannot set gain_db"):
         camera.configure(CameraSettings(gain_db=3))
+
+
+def test_features_that_stand_in_the_description_alone_are_none():
+    absent = {name: Node(None, access=access) for name, access in (("ExposureTime", 1), ("Gain", 0), ("GainAuto", 2))}
+    with fake(like(extra=absent)) as camera:
+        applied = camera.configure(CameraSettings())
+        assert (applied.exposure_s, applied.gain_db) == (0.01, 0.0)  # as long as a frame
+    fixed = Node(5000.0, access=3)
+    with fake(like(extra={"ExposureTime": fixed})) as camera:
+        assert camera.configure(CameraSettings()).exposure_s == 0.005
+        with pytest.raises(ConfigurationError, match=r"cannot set exposure_s to 1; it has 0\.005"):
+            camera.configure(CameraSettings(exposure_s=1))
 
 
 def test_frames_that_are_missing_from_the_devices_count_are_lost():
