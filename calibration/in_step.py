@@ -18,7 +18,7 @@ from hardware.errors import CalibrationMismatch
 BLOCKS = 8  # along each side
 _CELLS = 64  # along each side, into which frames are averaged
 _DARK_FRAMES, _NOISE_FRAMES, _BLOCK_FRAMES = 32, 8, 2
-MOST_MISFIT = 0.5  # cannula-v1 and bare-v1 have 0.02 at most on MNIST; a frame of a black display has 1
+_KNOWN_SCENES, _MARGIN, _LEAST_MISFIT = 16, 3.0, 0.02
 _LEAST_TELLING = 25.0  # how far two scenes must differ in the frame, in standard deviations of its noise
 
 
@@ -32,12 +32,14 @@ class Told:
         apart2: square of how far apart the two scenes are in the frame, in units of its noise: what `of_before` weighs.
         misfit: share of its light's pattern that its own scene does not explain; None where there is hardly any.
         misfit_before: the same for the scene before.
+        most_misfit: the most that a frame of its own scene has.
     """
 
     of_before: float | None
     apart2: float
     misfit: float | None
     misfit_before: float | None = None
+    most_misfit: float = 1.0
 
     @property
     def belongs(self) -> bool:
@@ -45,7 +47,7 @@ class Told:
         if self.misfit is None:
             return True
         stale = self.of_before is not None and self.of_before > 0.5 and 4 * self.misfit_before < self.misfit
-        return self.misfit <= MOST_MISFIT and not stale
+        return self.misfit <= self.most_misfit and not stale
 
 
 class InStep:
@@ -65,6 +67,8 @@ class InStep:
 
     def __init__(self, dark: np.ndarray, modes: np.ndarray, gains: np.ndarray, noise: float, blocks: int):
         self._dark, self._modes, self._gains, self._noise, self._blocks = dark, modes, gains, noise, blocks
+        self.most_misfit = 1.0
+        self._light, self._first_rise_dn = 1.0, None
 
     @classmethod
     def measure(cls, rig: ShowAndSnap, bright: float = 1.0, blocks: int = BLOCKS) -> "InStep":
@@ -98,6 +102,34 @@ class InStep:
             )
         return cls(dark, U[:, kept].astype(np.float32), s[kept, None] * Vt[kept], noise, blocks)
 
+    def learn(self, rig: ShowAndSnap, scenes: Sequence[np.ndarray]) -> None:
+        """Look at scenes that have stood for longer than they need: how well do blocks of the display explain them?
+
+        Args:
+            rig: display and camera.
+            scenes: pictures (H, W) like those to come; some of them are shown.
+
+        Raises:
+            CalibrationMismatch: they are hardly explained; display or camera is not linear, or they are not in step.
+        """
+        known = scenes[:: max(1, len(scenes) // _KNOWN_SCENES)]
+        misfits = [self.look(rig(scene, 2)[1:], scene, None).misfit for scene in known]
+        told = [misfit for misfit in misfits if misfit is not None]
+        if told and float(np.median(told)) > 0.5:
+            raise CalibrationMismatch(
+                f"frames of a scene are explained to {1 - np.median(told):.0%} by what its blocks gave one by one, "
+                "expected more than half; is what the display shows linear (--gamma), is the settle time long enough "
+                "(--settle-s), and does nothing adapt to the picture (automatic exposure, dynamic contrast)?"
+            )
+        self.most_misfit = max(_LEAST_MISFIT, _MARGIN * max(told, default=1.0))
+
+    def follow(self, black: Sequence[Frame], bright: Sequence[Frame]) -> None:
+        """Take in how light it is now, from frames of a black and of a bright display: what drifts is followed."""
+        self._dark = cells_of(black)
+        rise_dn = float((cells_of(bright) - self._dark).mean())
+        self._first_rise_dn = rise_dn if self._first_rise_dn is None else self._first_rise_dn
+        self._light = rise_dn / self._first_rise_dn
+
     @property
     def modes(self) -> int:
         """How many patterns stand out of the noise of a frame."""
@@ -110,20 +142,21 @@ class InStep:
         rest, strength2 = z - expected, float(expected @ expected)
         if strength2 < _LEAST_TELLING**2:
             return Told(None, 0.0, None)
+        most = self.most_misfit
         misfit = float(rest @ rest) / strength2
         if before is None:
-            return Told(None, 0.0, misfit)
+            return Told(None, 0.0, misfit, None, most)
         apart = self._expected(before) - expected
         apart2 = float(apart @ apart)
         if apart2 < _LEAST_TELLING**2:
-            return Told(None, apart2, misfit)
+            return Told(None, apart2, misfit, None, most)
         old = rest - apart
-        return Told(float(rest @ apart) / apart2, apart2, misfit, float(old @ old) / strength2)
+        return Told(float(rest @ apart) / apart2, apart2, misfit, float(old @ old) / strength2, most)
 
     def _expected(self, picture: np.ndarray) -> np.ndarray:
         rows, columns = (_edges(side, self._blocks) for side in picture.shape)
         sums = np.add.reduceat(np.add.reduceat(picture, rows[:-1], 0), columns[:-1], 1)
-        return self._gains @ (sums / np.outer(np.diff(rows), np.diff(columns))).ravel()
+        return self._light * (self._gains @ (sums / np.outer(np.diff(rows), np.diff(columns))).ravel())
 
 
 def cells_of(frames: Sequence[Frame]) -> np.ndarray:

@@ -136,7 +136,7 @@ def collect(wish: Wish, screen: Screen) -> dict:
             calibration = _calibration(wish, camera.camera_id)
         ceiling = Ceiling(None if calibration is None else calibration.clip_dn)
         gamma = wish.gamma if runs.provenance is None else runs.provenance["display"]["response"]["gamma"]
-        prepared = prepare(source, camera, ceiling, screen, wish.settle_s, gamma)
+        prepared = prepare(source, camera, plan, ceiling, screen, wish.settle_s, gamma)
         like = show_brightest(prepared, plan, ceiling)
         if not wish.out.exists():
             _make(wish.out)

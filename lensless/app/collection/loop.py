@@ -89,6 +89,8 @@ class Collecting:
         for frame in frames:
             self._check(frame, f"scene {scene_id}")
         told = self.prepared.in_step.look(frames, self.plan.radiance(scene_id), before)
+        if not told.belongs and self.steps.at_its_end:
+            self._look_at_light()  # other light makes other frames: that is said instead, if it is so
         if not self.steps.take(told, scene_id):
             return False
         for frame in frames:
@@ -111,3 +113,4 @@ class Collecting:
                 self._check(frame, "the display at its brightest")
                 self.writer.append(frame, scene=scene, scene_id=NO_SCENE)
         self.lights.take(*shots.values(), self.before + self.collected)
+        self.prepared.in_step.follow(*shots.values())

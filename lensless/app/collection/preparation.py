@@ -12,7 +12,7 @@ from lensless.app.collection.plan import Plan
 from lensless.app.screen import Screen
 
 _DARKEST_WHITE = 1 / 64
-_BRIGHTEST_SCENES = 3
+_BRIGHTEST_SCENES, _LEARNT_SCENES = 3, 16
 # A measured gamma that is as near to 1 as this is 1: pictures then go to the display as they are.
 _LINEAR = 0.02
 
@@ -66,12 +66,14 @@ class Prepared:
         return {
             "bright": self.bright, "settle": dataclasses.asdict(self.settle),
             "response": dataclasses.asdict(self.response), "modes": self.in_step.modes,
+            "most_misfit": self.in_step.most_misfit,
         }  # fmt: skip
 
 
 def prepare(
     source: PatternSource,
     camera: Camera,
+    plan: Plan,
     ceiling: Ceiling,
     screen: Screen,
     settle_s: float | None = None,
@@ -112,6 +114,7 @@ def prepare(
     bright = bright**response.gamma
     with screen.working("blocks of the display"):
         in_step = InStep.measure(rig, bright)
+        in_step.learn(rig, [plan.radiance(scene_id) for scene_id in plan.order()[:_LEARNT_SCENES]])
     screen.say(f"  {in_step.modes} patterns of light stand out of the noise of a frame")
     return Prepared(rig, bright, settle, response, in_step)
 

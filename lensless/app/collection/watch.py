@@ -12,6 +12,7 @@ from hardware.errors import CalibrationMismatch, DeviceError
 MOST_RETAKES = 3  # of one scene
 _LOOKED_BACK = 100  # pairs over which shares of the scene before are averaged
 _LEAST_PAIRS = 10
+_LOST = 0.7  # of its light: that is no drift
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,11 @@ class StepWatch:
         self._recent: collections.deque[tuple[float, float]] = collections.deque(maxlen=_LOOKED_BACK)
         self._in_a_row = self.retaken = self.told = self.pairs = 0
         self.largest_share = 0.0
+
+    @property
+    def at_its_end(self) -> bool:
+        """Whether one more scene that does not belong ends the collection."""
+        return self._in_a_row >= MOST_RETAKES
 
     def take(self, told: Told, scene_id: int) -> bool:
         """Whether the frames of a scene are good; if not, it is to be shown again.
@@ -91,6 +97,12 @@ class LightWatch:
             self.first = now
         drift = _drift(self.first, now)
         self.largest = max(self.largest, abs(drift))
+        if drift < -_LOST:
+            raise CalibrationMismatch(
+                f"the display is not followed any more: between black and white it gives {1 + drift:.0%} of the light "
+                f"that it gave, after {saved:,} scenes, which are kept; is it still on, uncovered, and awake (screen "
+                "saver, power saving)? Then give the command again"
+            )
         if abs(drift) > self._limits.drift:
             raise CalibrationMismatch(
                 f"the light has drifted by {drift:+.1%} since the collection was begun, limit "

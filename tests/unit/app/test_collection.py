@@ -1,0 +1,316 @@
+"""Collecting scenes: what goes on, and everything that must not."""
+
+import contextlib
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from collection_tools import check_collection, write_rig
+
+from hardware import CameraSettings, Recording
+from hardware.display import FileDisplay
+from hardware.errors import (
+    CalibrationMismatch,
+    CameraLost,
+    ConfigurationError,
+    DeviceError,
+    FrameSaturated,
+    InputError,
+    StorageError,
+)
+from lensless.app.collection import collect as collecting
+from lensless.app.collection import loop, stand
+from lensless.app.collection.collect import Asked, Wish, collect
+from lensless.app.collection.watch import Limits
+from lensless.app.rig import open_rig
+from lensless.app.screen import Screen
+
+SCENES = 20
+SNAPS, SHOWS = 106, 121  # by then a few scenes were collected
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory):
+    return write_rig(tmp_path_factory.mktemp("rig"))
+
+
+@pytest.fixture
+def wish(rig, tmp_path) -> Wish:
+    return Wish(f"simulated:{rig}", None, open_rig(str(rig)), tmp_path / "out", Asked("glyphs", count=SCENES), 2)
+
+
+def change_stand(monkeypatch, change):
+    """`change(camera, source)` before anything is shown."""
+
+    @contextlib.contextmanager
+    def changed(*arguments):
+        with stand.open_stand(*arguments) as (camera, source):
+            change(camera, source)
+            yield camera, source
+
+    monkeypatch.setattr(collecting, "open_stand", changed)
+
+
+def after(calls: int, old, new):
+    """A function that is `old`, and `new` after so many calls."""
+    count = 0
+
+    def either(*arguments):
+        nonlocal count
+        count += 1
+        return (old if count <= calls else new)(*arguments)
+
+    return either
+
+
+def test_every_scene_is_there_once_and_a_second_command_has_nothing_to_do(wish, rig, capsys):
+    facts = collect(wish, Screen())
+    assert (facts["scenes"], facts["collected"], facts["shown_again"]) == (SCENES, SCENES, 0)
+    assert (
+        facts["told"] > 10 and facts["largest_share_of_before"] < 0.02 and facts["display"]["settle"]["settle_s"] == 0
+    )
+    assert check_collection(wish.out, rig, SCENES, 2) == 1
+    with Recording.open(wish.out / "run-00000") as recording:
+        assert recording.provenance["splits"] == {"train": [0, 16], "val": [16, 18], "test": [18, 20]}
+        assert recording.provenance["display"]["response"]["gamma"] == 1.0
+        references = np.flatnonzero(recording.scene_ids < 0)
+        assert len(references) == 8  # before and after: black and bright, two of each
+        assert (recording.labels[references] == -1).all()
+    assert collect(wish, Screen())["scenes"] == SCENES
+    assert "20 are there, 0 to go" in capsys.readouterr().out
+    assert len(list(wish.out.glob("run-*"))) == 1
+
+
+def test_the_order_mixes_splits_and_classes(wish):
+    collect(wish, Screen())
+    with Recording.open(wish.out / "run-00000") as recording:
+        ids = [one for one in recording.scene_ids.tolist() if one >= 0]
+    assert ids[::2] == ids[1::2] and sorted(ids[::2]) == list(range(SCENES)) != ids[::2]
+
+
+def test_a_camera_that_is_lost_ends_with_what_was_collected_and_it_goes_on(wish, rig, monkeypatch):
+    def lose(camera, source):
+        def gone(*arguments):
+            raise CameraLost("camera 'SMALL-1' is gone")
+
+        camera.snap = after(SNAPS, camera.snap, gone)
+
+    with monkeypatch.context() as patch:
+        change_stand(patch, lose)
+        with pytest.raises(CameraLost, match=r"is gone; (\d+) of 20 scenes are collected; given again") as raised:
+            collect(wish, Screen())
+    assert raised.value.exit_code == 3
+    facts = collect(wish, Screen())
+    assert 0 < facts["collected"] < SCENES
+    assert check_collection(wish.out, rig, SCENES, 2) == 2
+
+
+def test_a_display_that_stalls_is_noticed_scene_by_scene(wish, monkeypatch):
+    def stall(camera, source):
+        source.show = after(SHOWS, source.show, lambda picture: None)
+
+    change_stand(monkeypatch, stall)
+    with pytest.raises(
+        CalibrationMismatch, match=r"display is not followed any more: .* 0% of the light.*awake"
+    ):
+        collect(wish, Screen())
+
+
+def test_scenes_in_another_order_than_they_are_shown_are_noticed(wish, monkeypatch):
+    """The display is one picture late: it shows what it was told before."""
+
+    def late(camera, source):
+        show, told = source.show, np.zeros(source.shape, np.float32)
+
+        def one_late(picture):
+            nonlocal told
+            if not (picture == picture[0, 0]).all():  # black and white come at once
+                picture, told = told, picture
+            show(picture)
+
+        source.show = after(SHOWS, show, one_late)
+
+    change_stand(monkeypatch, late)
+    with pytest.raises(CalibrationMismatch, match=r"frame and scene do not belong together: 4 times in a row"):
+        collect(wish, Screen())
+
+
+def test_one_picture_that_was_not_shown_is_shown_again(wish, rig, monkeypatch):
+    def miss(camera, source):
+        show, count = source.show, 0
+
+        def sometimes(picture):
+            nonlocal count
+            count += 1
+            if count not in (SHOWS, SHOWS + 4):
+                show(picture)
+
+        source.show = sometimes
+
+    change_stand(monkeypatch, miss)
+    facts = collect(wish, Screen())
+    assert 1 <= facts["shown_again"] <= 2 and facts["scenes"] == SCENES
+    check_collection(wish.out, rig, SCENES, 2)
+
+
+def test_a_display_that_has_become_slow_leaves_a_share_of_the_scene_before(wish, monkeypatch):
+    def slow(camera, source):
+        show, last = source.show, np.zeros(source.shape, np.float32)
+
+        def mixed(picture):
+            nonlocal last
+            show((0.85 * picture + 0.15 * last).astype(np.float32))
+            last = picture
+
+        source.show = after(SHOWS, show, mixed)
+
+    change_stand(monkeypatch, slow)
+    with pytest.raises(CalibrationMismatch, match=r"frames hold \d+\.\d% of the scene before their own"):
+        collect(dataclasses.replace(wish, asked=Asked("glyphs", count=200)), Screen())
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.5])
+def test_light_that_drifts_ends_the_collection_and_what_is_there_stays(wish, rig, monkeypatch, factor):
+    def dim(camera, source):
+        show = source.show
+        source.show = after(SHOWS, show, lambda picture: show((picture * factor).astype(np.float32)))
+
+    with monkeypatch.context() as patch:
+        change_stand(patch, dim)
+        patch.setattr(loop, "REFERENCE_SCENES", 5)
+        with pytest.raises(CalibrationMismatch, match=r"the light has drifted by -\d\d\.\d% .*limit 5\.0%.*are kept"):
+            collect(wish, Screen())
+    assert collect(wish, Screen())["scenes"] == SCENES  # the light is back
+
+
+def test_drift_between_two_commands_is_found_too(wish, monkeypatch):
+    def lose(camera, source):
+        def gone(*arguments):
+            raise CameraLost("camera 'SMALL-1' is gone")
+
+        camera.snap = after(SNAPS, camera.snap, gone)
+
+    def dim(camera, source):
+        show = source.show
+        source.show = lambda picture: show((picture * 0.9).astype(np.float32))
+
+    with monkeypatch.context() as patch:
+        change_stand(patch, lose)
+        with pytest.raises(CameraLost):
+            collect(wish, Screen())
+    change_stand(monkeypatch, dim)
+    with pytest.raises(CalibrationMismatch, match=r"drifted by -1\d\.\d%"):
+        collect(wish, Screen())
+    # Who knows better may say so; frames are then compared with what the light is now.
+    assert collect(dataclasses.replace(wish, limits=Limits(drift=0.2)), Screen())["scenes"] == SCENES
+
+
+def test_scenes_that_saturate_are_refused_before_the_first_one_is_recorded(wish):
+    bright = dataclasses.replace(wish, settings=CameraSettings(exposure_s=0.04))
+    with pytest.raises(FrameSaturated, match=r"one of the brightest, saturates: .*--exposure-s \(it is 0\.04 s\)"):
+        collect(bright, Screen())
+    assert not wish.out.exists()
+    blinding = dataclasses.replace(wish, settings=CameraSettings(exposure_s=10.0))
+    with pytest.raises(FrameSaturated, match="saturat"):
+        collect(blinding, Screen())
+
+
+def test_a_camera_that_changes_its_exposure_is_noticed(wish, monkeypatch):
+    def creep(camera, source):
+        snap = camera.snap
+
+        def brighter(*arguments):
+            camera.configure(CameraSettings(exposure_s=0.0041))
+            return snap(*arguments)
+
+        camera.snap = after(SNAPS, snap, brighter)
+
+    change_stand(monkeypatch, creep)
+    with pytest.raises(DeviceError, match=r"changed by itself to exposure 0\.0041 s"):
+        collect(wish, Screen())
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"asked": Asked("glyphs", count=30)}, "splits"),
+        ({"asked": Asked("glyphs", count=SCENES, seed=1)}, "seed"),
+        ({"frames": 3}, "frames"),
+    ],
+)
+def test_another_collection_is_not_mixed_in(wish, changes, names):
+    collect(wish, Screen())
+    with pytest.raises((ConfigurationError, InputError), match=rf"was begun with .*{names}|{names}"):
+        collect(dataclasses.replace(wish, **changes), Screen())
+
+
+def test_a_scene_that_was_collected_twice_is_said_so(wish):
+    import shutil
+
+    collect(wish, Screen())
+    shutil.copytree(wish.out / "run-00000", wish.out / "run-00001")
+    with pytest.raises(InputError, match=r"run-00001' holds scene 0, and so does a run before it"):
+        collect(wish, Screen())
+
+
+def test_a_file_shows_the_scenes_to_a_camera_that_looks_at_it(wish, rig, tmp_path):
+    shown = tmp_path / "shown"
+    through_file = dataclasses.replace(wish, camera=f"simulated:{rig}?display={shown}", display=f"file:{shown}")
+    assert collect(through_file, Screen())["scenes"] == SCENES
+    check_collection(wish.out, rig, SCENES, 2)
+    assert isinstance(FileDisplay(shown, (16, 12)).shape, tuple)
+
+
+@pytest.mark.parametrize(
+    ("camera", "display", "error", "says"),
+    [
+        ("replay:{rig}", None, ConfigurationError, "name what shows the scenes with --display: simulated"),
+        ("replay:{rig}", "simulated", ConfigurationError, "is seen by a simulated camera only"),
+        (
+            "simulated:{rig}?scenes=mnist",
+            None,
+            ConfigurationError,
+            "--scenes says what is shown; leave scenes=mnist out",
+        ),
+        ("simulated:{rig}?display=x", None, ConfigurationError, "show there, with --display file:x"),
+        ("simulated:bare-v1", None, CalibrationMismatch, "is of rig 'bare-v1', not of 'small-v1'"),
+        ("simulated:{rig}", "simulated?refresh=60", ConfigurationError, "unknown option 'refresh'"),
+        ("simulated:{rig}", "simulated?refresh_hz=fast", ConfigurationError, "a number from 1 to 1000"),
+        ("simulated:{rig}", "wall:0", ConfigurationError, "no such display; there are"),
+        ("simulated:{rig}", "file:", ConfigurationError, "no such display"),
+        ("simulated:{rig}", "file:nowhere/shown", StorageError, "cannot be written"),
+        ("simulated:{rig}", "file:{rig}.shown", CalibrationMismatch, "expected to see the display"),
+    ],
+)
+def test_addresses_that_cannot_be_are_refused_in_one_sentence(wish, rig, camera, display, error, says):
+    place = None if display is None else display.format(rig=rig)
+    with pytest.raises(error, match=says.replace("(", r"\(")):
+        collect(dataclasses.replace(wish, camera=camera.format(rig=rig), display=place), Screen())
+    assert not wish.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--scenes", "glyphs"], "name the rig that looks at them with --rig"),
+        (["--scenes", "glyphs", "--rig", "cannula-v1", "--seconds", "3"], "--seconds goes not with --scenes"),
+        (["--rig", "cannula-v1", "simulated:bare-v1"], "--rig goes only with --scenes"),
+        (["--scenes", "glyphs", "--rig", "cannula-v1", "--count", "5"], "expected at least 10 scenes"),
+        ([], "name a camera"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(lensless, tmp_path, options, says):
+    result = lensless("record", *options, "--out", tmp_path / "out")
+    assert result.exit_code == 2 and says in result.stderr
+
+
+def test_the_command_writes_what_it_did_as_json(lensless, rig, tmp_path):
+    out, facts = tmp_path / "out", tmp_path / "facts.json"
+    options = ["--scenes", "glyphs", "--rig", rig, "--count", 12, "--split", "test", "--json", facts]
+    result = lensless("record", *options, "--out", out)
+    assert result.exit_code == 0, result.output
+    told = json.loads(facts.read_text())
+    assert told["scenes"] == told["of"] == 12 and told["splits"] == {"test": [0, 12]} and told["frames"] == 2
+    assert (out / "calibration.npz").exists()
+    assert f"next: lensless train classify --rig small-v1 --scenes recorded:{out}" in result.stdout.replace("\n", "")
