@@ -11,6 +11,7 @@ from lensless.app.rig import Rig, check_spec
 from lensless.app.setting import Setting
 from lensless.app.training import train
 from lensless.data.augment import Augmentation
+from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.scenes import Scenes
 from lensless.tasks import Classify, ClassifyPicture, ClassifyReconstruction, Reconstruct, Task
 from lensless.train.recipe import Recipe
@@ -52,6 +53,16 @@ def scenes(count: int = 80, seed: int = 0, shape: tuple[int, int] = (8, 8)) -> S
         coarse[labels == label, :, row : row + 2, column : column + 2] += 0.6
     pictures = F.interpolate(coarse, shape, mode="bilinear").mul(255).to(torch.uint8)
     return Scenes(pictures, labels, CLASSES, f"blobs-{seed}", torch.arange(count))
+
+
+def measured(count: int = 80, seed: int = 0) -> MeasuredScenes:
+    """The same with what a camera recorded of them."""
+    shown = scenes(count, seed)
+    values = setting().simulator()(shown.pictures / 255, torch.Generator().manual_seed(seed))[:, 0].numpy()
+    return MeasuredScenes(
+        shown.pictures, shown.labels, CLASSES, f"recorded:{shown.name}", shown.groups, values=values,
+        rows=torch.arange(count), origin=str(seed),
+    )  # fmt: skip
 
 
 def reconstruct(*shapes: tuple[int, int]) -> Reconstruct:

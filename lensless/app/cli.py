@@ -322,6 +322,17 @@ def bench_serial(json: o.Json = None) -> None:
     screen.result(serial.run(screen))
 
 
+@bench.command("pairs")
+@guarded
+def bench_pairs(device: o.Device = "auto", json: o.Json = None) -> None:
+    """How fast training is fed from recorded pairs, beside the same from memory (a minute)."""
+    from lensless.app.bench import pairs
+    from lensless.app.load import open_device
+
+    screen = Screen(json)
+    screen.result(pairs.run(screen, str(open_device(device))))
+
+
 @app.command()
 @guarded
 def doctor(json: o.Json = None) -> None:

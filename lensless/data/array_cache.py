@@ -60,7 +60,7 @@ def _opened(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray | None:
         return None
     with suppress(OSError):  # in the cache of somebody else it may grow old
         os.utime(path)
-    return stored
+    return stored.view(np.ndarray)  # a third faster to index than numpy's own class for maps
 
 
 def _check_room(path: pathlib.Path, shape: tuple[int, ...]) -> None:

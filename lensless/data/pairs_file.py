@@ -117,13 +117,13 @@ class PairsFile:
         )  # fmt: skip
 
     def _check(self) -> None:
-        count, form = self.frames.shape[0], "frames (N, H, W), pictures (N, h, w) or (N, 1, h, w), labels (N,)"
+        form = "frames (N, H, W), pictures (N, h, w) or (N, 1, h, w), labels (N,)"
         kinds = {"frames": ("uf", (3,)), "pictures": ("uf", (3, 4)), "labels": ("ui", (1,))}
         for role, (kind, dimensions) in kinds.items():
             one = getattr(self, role)
             if one is None:
                 continue
-            fits = one.dtype.kind in kind and len(one.shape) in dimensions and one.shape[0] == count
+            fits = one.dtype.kind in kind and len(one.shape) in dimensions and one.shape[:1] == self.frames.shape[:1]
             if role == "pictures":
                 fits = (
                     fits and (len(one.shape) == 3 or one.shape[1] == 1) and one.dtype.str not in ("<u2", "<u4", "<u8")

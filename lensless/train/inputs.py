@@ -46,7 +46,7 @@ class RecordedInputs:
     def __call__(self, pictures: Tensor, at: Tensor) -> Tensor:
         """Inputs of the scenes at positions `at` (B,); their pictures are not looked at."""
         if self._held is not None:
-            return self._held[at]
+            return self._held.index_select(0, at)
         return torch.from_numpy(self._mapped[at.cpu().numpy()]).to(self._device)
 
 

@@ -85,6 +85,21 @@ def test_one_loader_worker_gives_the_same_bits(tmp_path, child, uninterrupted):
     check_same(tmp_path, uninterrupted("classify")[0])
 
 
+def test_a_killed_run_on_recorded_pairs_ends_with_the_same_bits(tmp_path, child):
+    """With workers and without, and killed in between."""
+    results = []
+    for at, (workers, die_at) in enumerate([(0, 0), (1, 0), (0, 40)]):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        if die_at:
+            assert child.do("train", folder=folder, task="classify", recorded=True, die_at=die_at) == KILLED
+        assert child.do("train", folder=folder, task="classify", recorded=True, workers=workers) == 0
+        results.append(result_of(folder))
+    whole = results[0]
+    for one in results[1:]:
+        assert (one.digest, one.history, one.best) == (whole.digest, whole.history, whole.best)
+
+
 def test_a_run_killed_with_two_workers_goes_on_without_any(tmp_path, child, uninterrupted):
     whole, _ = uninterrupted("classify")
     assert child.do("train", folder=tmp_path, task="classify", workers=2, die_at=50) == KILLED

@@ -29,7 +29,7 @@ RECIPE = dataclasses.replace(tiny.RECIPE, epochs=8)
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.", "socket.", "ctypes.dlopen", "pickle.")
 
 
-def train(folder: str, task: str, workers: int = 0, die_at: int = 0) -> None:
+def train(folder: str, task: str, workers: int = 0, die_at: int = 0, recorded: bool = False) -> None:
     """Train, or go on; a line in log.txt for each epoch. Dies at the n-th step of writing, if told to."""
     folder = pathlib.Path(folder)
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -42,7 +42,9 @@ def train(folder: str, task: str, workers: int = 0, die_at: int = 0) -> None:
 
     if die_at:
         die_in_writing(die_at)
-    tiny.run(folder, tiny.TASKS[task](), RECIPE, workers=workers, watch=watch)
+    recipe = dataclasses.replace(RECIPE, augmentation=None) if recorded else RECIPE
+    scenes = tiny.measured() if recorded else tiny.scenes()
+    tiny.run(folder, tiny.TASKS[task](), recipe, workers=workers, watch=watch, scenes=scenes)
 
 
 def state_digest(folder: pathlib.Path) -> str:
