@@ -19,6 +19,7 @@ BLOCKS = 8  # along each side
 _CELLS = 64  # along each side, into which frames are averaged
 _DARK_FRAMES, _NOISE_FRAMES, _BLOCK_FRAMES = 32, 8, 2
 _KNOWN_SCENES, _MARGIN, _LEAST_MISFIT = 16, 3.0, 0.02
+_SAME = 0.002  # of the light's square: 4 % of the light itself, which may drift a little
 _LEAST_TELLING = 25.0  # how far two scenes must differ in the frame, in standard deviations of its noise
 
 
@@ -31,23 +32,30 @@ class Told:
             of the scene before; None where the two look alike to the sensor.
         apart2: square of how far apart the two scenes are in the frame, in units of its noise: what `of_before` weighs.
         misfit: share of its light's pattern that its own scene does not explain; None where there is hardly any.
-        misfit_before: the same for the scene before.
-        most_misfit: the most that a frame of its own scene has.
+        most_misfit: the most that frames of some scenes were found to have.
+        light: (k,) what the frame holds of the measured patterns, in units of the noise of one frame.
     """
 
     of_before: float | None
     apart2: float
     misfit: float | None
-    misfit_before: float | None = None
     most_misfit: float = 1.0
+    light: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def same_light(self, other: "Told") -> bool:
+        """Whether two frames of one scene, shown at different times, differ by noise alone, or by next to nothing."""
+        apart = self.light - other.light
+        return float(apart @ apart) < 4 * len(apart) + _SAME * float(self.light @ self.light)
+
+    @property
+    def of_the_one_before(self) -> bool:
+        """Whether the scene before explains the frame better than its own."""
+        return self.of_before is not None and self.of_before > 0.5
 
     @property
     def belongs(self) -> bool:
         """Whether nothing says that the frame is of another scene than its own."""
-        if self.misfit is None:
-            return True
-        stale = self.of_before is not None and self.of_before > 0.5 and 4 * self.misfit_before < self.misfit
-        return self.misfit <= self.most_misfit and not stale
+        return self.misfit is None or (self.misfit <= self.most_misfit and not self.of_the_one_before)
 
 
 class InStep:
@@ -145,13 +153,12 @@ class InStep:
         most = self.most_misfit
         misfit = float(rest @ rest) / strength2
         if before is None:
-            return Told(None, 0.0, misfit, None, most)
+            return Told(None, 0.0, misfit, most, z)
         apart = self._expected(before) - expected
         apart2 = float(apart @ apart)
         if apart2 < _LEAST_TELLING**2:
-            return Told(None, apart2, misfit, None, most)
-        old = rest - apart
-        return Told(float(rest @ apart) / apart2, apart2, misfit, float(old @ old) / strength2, most)
+            return Told(None, apart2, misfit, most, z)
+        return Told(float(rest @ apart) / apart2, apart2, misfit, most, z)
 
     def _expected(self, picture: np.ndarray) -> np.ndarray:
         rows, columns = (_edges(side, self._blocks) for side in picture.shape)

@@ -89,7 +89,7 @@ class Collecting:
         for frame in frames:
             self._check(frame, f"scene {scene_id}")
         told = self.prepared.in_step.look(frames, self.plan.radiance(scene_id), before)
-        if not told.belongs and self.steps.at_its_end:
+        if not told.belongs and self.steps.light_is_asked_for:
             self._look_at_light()  # other light makes other frames: that is said instead, if it is so
         if not self.steps.take(told, scene_id):
             return False

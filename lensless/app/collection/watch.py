@@ -11,7 +11,7 @@ from hardware.errors import CalibrationMismatch, DeviceError
 
 MOST_RETAKES = 3  # of one scene
 _LOOKED_BACK = 100  # pairs over which shares of the scene before are averaged
-_LEAST_PAIRS = 10
+_LEAST_PAIRS, _LEAST_STRANGE, _MOST_STRANGE = 10, 20, 0.2
 _LOST = 0.7  # of its light: that is no drift
 
 
@@ -24,17 +24,23 @@ class Limits:
 
 
 class StepWatch:
-    """Whether frames belong to their scenes: single ones are taken again, many end the collection."""
+    """Whether frames belong to their scenes: single ones are shown again, many end the collection.
+
+    A scene that looks strange twice, and the same, after other scenes, looks like that: coarse blocks explain it badly.
+    A display that stands still would look the same, too, so the light is looked at when strange ones come in a row.
+    """
 
     def __init__(self, limits: Limits):
         self._limits = limits
         self._recent: collections.deque[tuple[float, float]] = collections.deque(maxlen=_LOOKED_BACK)
-        self._in_a_row = self.retaken = self.told = self.pairs = 0
+        self._strange: collections.deque[bool] = collections.deque(maxlen=_LOOKED_BACK)
+        self._first: dict[int, Told] = {}
+        self._in_a_row = self._stale_in_a_row = self.retaken = self.told = self.pairs = 0
         self.largest_share = 0.0
 
     @property
-    def at_its_end(self) -> bool:
-        """Whether one more scene that does not belong ends the collection."""
+    def light_is_asked_for(self) -> bool:
+        """Whether so many strange frames came in a row that one more asks for a look at the light."""
         return self._in_a_row >= MOST_RETAKES
 
     def take(self, told: Told, scene_id: int) -> bool:
@@ -44,22 +50,31 @@ class StepWatch:
             CalibrationMismatch: frames are of other scenes again and again, or hold too much of the scene before.
         """
         self.pairs += 1
-        if not told.belongs:
+        first = self._first.pop(scene_id, None)
+        strange = not told.belongs and (first is None or told.of_the_one_before or not told.same_light(first))
+        self._strange.append(strange)
+        if strange:
+            self._first[scene_id] = told
             self.retaken += 1
-            self._in_a_row += 1
-            if self._in_a_row > MOST_RETAKES:
-                raise CalibrationMismatch(
-                    f"frame and scene do not belong together: {self._in_a_row} times in a row, last at scene "
-                    f"{scene_id}, a frame showed another scene than its own ({_words(told)}); is the display still "
-                    "on, uncovered and as fast as before? Given again, the command measures that anew and goes on"
-                )
+            self._in_a_row = (self._in_a_row + 1) % (MOST_RETAKES + 1)
+            self._stale_in_a_row = self._stale_in_a_row + 1 if told.of_the_one_before else 0
+            self._check_strange(told, scene_id)
             return False
-        self._in_a_row = 0
-        if told.of_before is not None:
+        self._in_a_row = self._stale_in_a_row = 0
+        if told.belongs and told.of_before is not None:
             self.told += 1
             self._recent.append((told.of_before * told.apart2, told.apart2))
             self._check_share()
         return True
+
+    def _check_strange(self, told: Told, scene_id: int) -> None:
+        count = sum(self._strange)
+        if self._stale_in_a_row > MOST_RETAKES or count > max(_LEAST_STRANGE, _MOST_STRANGE * len(self._strange)):
+            raise CalibrationMismatch(
+                f"frame and scene do not belong together: {count} of the last {len(self._strange)} frames showed "
+                f"another scene than their own, the last at scene {scene_id} ({_words(told)}); is the display still "
+                "on, uncovered and as fast as before? Given again, the command measures that anew and goes on"
+            )
 
     def _check_share(self) -> None:
         if len(self._recent) < _LEAST_PAIRS:
