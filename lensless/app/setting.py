@@ -110,11 +110,16 @@ class Setting:
         return float((brightest > self.sensor.linear_up_to).double().mean())
 
     def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> FromScenes:
-        if isinstance(scenes, MeasuredScenes):
-            return RecordedInputs(task, scenes, self.device, autocast)
+        recorded = RecordedInputs(task, scenes, self.device, autocast) if isinstance(scenes, MeasuredScenes) else None
         if isinstance(task, Classify):
             projected = self.projected(task.projection.matrix, scenes, task.reads)
-            return lambda pictures, at: projected(pictures)
+            if recorded is None:
+                return lambda pictures, at: projected(pictures)
+            # A recorded frame has the same noise in each epoch, which a network learns by heart: 1,000 digits taught
+            # 84.2 % of MNIST's test part so, 87.2 % with as much noise again, and 87.9 % when simulated anew.
+            return lambda pictures, at: recorded(pictures, at) + projected.noise(pictures)
+        if recorded is not None:
+            return recorded
         simulator = self.simulator(task.reads)
 
         def prepare(pictures: Tensor, at: Tensor) -> Tensor:

@@ -122,13 +122,21 @@ class ProjectedSimulator:
         """(B, k) projected measurements of pictures (B, 1, H, W)."""
         radiance = self.simulator.radiance(pictures).flatten(1)
         values = radiance @ self.response.T + self.offset
-        light = (radiance @ self.total / self.mean_total).clamp_min(0).sqrt().unsqueeze(1)
-        draws = torch.randn(2, *values.shape, generator=generator, device=values.device)
-        values += draws[0] @ self.floor_root.T + light * (draws[1] @ self.shot_root.T)
+        values += self._noise(radiance, generator)
         clipping = (radiance @ self.brightest).clamp(max=self.white) > self.simulator.noise.linear_up_to
         if clipping.any():
             values[clipping] = self.simulator(pictures[clipping], generator).flatten(1) @ self.projection.T
         return values
+
+    def noise(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(B, k): the noise alone, of frames of pictures (B, 1, H, W)."""
+        return self._noise(self.simulator.radiance(pictures).flatten(1), generator)
+
+    def _noise(self, radiance: Tensor, generator: torch.Generator | None) -> Tensor:
+        light = (radiance @ self.total / self.mean_total).clamp_min(0).sqrt().unsqueeze(1)
+        size = (2, len(radiance), len(self.projection))
+        draws = torch.randn(size, generator=generator, device=radiance.device)
+        return draws[0] @ self.floor_root.T + light * (draws[1] @ self.shot_root.T)
 
 
 def calibration_tensors(calibration: Calibration, device: torch.device) -> tuple[Tensor, Tensor]:
