@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hardware.errors import ConfigurationError
-from lensless.app import capture_commands
+from lensless.app import capture_commands, display_commands
 from lensless.app import options as o
 from lensless.app.screen import Screen, guarded
 
@@ -74,7 +74,7 @@ def simulate(
     screen = Screen(json)
     opened = open_rig(rig, str(open_device(device)), rays)
     chosen = load_scenes(scenes, split.value, seed, count, data, download)
-    screen.result(record(opened, chosen, out, frames or opened.spec.sensor.frames, seed, screen))
+    screen.result(record(opened, chosen, split.value, out, frames or opened.spec.sensor.frames, seed, screen))
 
 
 @app.command()
@@ -322,6 +322,19 @@ def bench_serial(json: o.Json = None) -> None:
     screen.result(serial.run(screen))
 
 
+@bench.command("collect")
+@guarded
+def bench_collect(
+    folder: Annotated[pathlib.Path | None, typer.Option(help="Where to; a temporary folder by default.")] = None,
+    json: o.Json = None,
+) -> None:
+    """How many scenes per second are collected, beside what display and camera allow (a minute)."""
+    from lensless.app.bench import collect
+
+    screen = Screen(json)
+    screen.result(collect.run(screen, folder))
+
+
 @bench.command("pairs")
 @guarded
 def bench_pairs(device: o.Device = "auto", json: o.Json = None) -> None:
@@ -347,5 +360,5 @@ def doctor(json: o.Json = None) -> None:
         raise typer.Exit(1)
 
 
-for command in capture_commands.COMMANDS:
+for command in (*capture_commands.COMMANDS, *display_commands.COMMANDS):
     app.command()(command)

@@ -3,10 +3,9 @@
 import pathlib
 import shutil
 
-import numpy as np
-
 from hardware import Recording
 from hardware.errors import ConfigurationError, StorageError
+from lensless.app.collection.plan import Plan
 from lensless.app.rig import Rig
 from lensless.app.screen import Screen
 from lensless.app.text_file import check_place
@@ -14,8 +13,8 @@ from lensless.app.version import code_version
 from lensless.data.scenes import Scenes
 
 
-def record(rig: Rig, scenes: Scenes, out: pathlib.Path, frames: int, seed: int, screen: Screen) -> dict:
-    """Write `frames` raw frames of each scene to a recording, and the calibration of the sensor beside it.
+def record(rig: Rig, scenes: Scenes, split: str, out: pathlib.Path, frames: int, seed: int, screen: Screen) -> dict:
+    """Write `frames` raw frames of each scene of a split to a recording, and the calibration of the sensor beside it.
 
     Raises:
         StorageError: the recording exists, its folder does not, or the disk is full.
@@ -34,23 +33,23 @@ def record(rig: Rig, scenes: Scenes, out: pathlib.Path, frames: int, seed: int, 
         calibration = rig.calibrate()
         camera, display = rig.camera_at_display(seed)
         rig.forward_model  # noqa: B018 (it is computed here, and kept)
-    pictures = scenes.fit(rig.spec.scene.shape)[:, 0].numpy()
-    provenance = {
+    plan = Plan.of({split: scenes}, rig.spec.scene.shape, frames, seed)
+    provenance = plan.provenance() | {
         "rig": {"id": rig.spec.id, "fingerprint": rig.spec.fingerprint}, "rays": rig.rays,
-        "calibration": calibration.id, "scenes": scenes.name, "classes": list(scenes.classes),
-        "seed": seed, "frames": frames, "code": code_version(),
+        "calibration": calibration.id, "code": code_version(),
     }  # fmt: skip
     with camera:
-        display.show(_shown(pictures[0]))
+        display.show(plan.radiance(0))
         first = camera.snap(1)[0]
-        _check_room(out, len(scenes) * frames * first.pixels.nbytes)
-        pairs = zip(pictures, scenes.labels.tolist(), strict=True)
+        _check_room(out, len(plan) * frames * first.pixels.nbytes)
         with Recording.create(out, first, provenance, rig.spec.scene.shape) as writer:
             calibration.save(beside)
-            for picture, label in screen.track(pairs, f"recording, {_counted(frames, 'frame')} each", len(scenes)):
-                display.show(_shown(picture))
+            ids = screen.track(range(len(plan)), f"recording, {_counted(frames, 'frame')} each", len(plan))
+            for scene_id in ids:
+                display.show(plan.radiance(scene_id))
                 for frame in camera.snap(frames):
-                    writer.append(frame, label, picture)
+                    label, picture = int(plan.labels[scene_id]), plan.pictures[scene_id]
+                    writer.append(frame, label, picture, scene_id=scene_id)
             count = len(writer)
     screen.say(f"{_counted(count, 'raw frame')} in {out}, calibration of the sensor in {beside}")
     return {"recording": str(out), "calibration": str(beside), "frames": count, **provenance}
@@ -68,7 +67,3 @@ def _check_room(out: pathlib.Path, needed: int) -> None:
 
 def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}" + "s" * (count != 1)
-
-
-def _shown(picture: np.ndarray) -> np.ndarray:
-    return picture.astype(np.float32) / 255
