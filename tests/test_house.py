@@ -34,6 +34,9 @@ NEIGHBOURS = {("lensless.sharing", "lensless.nn")}
 FENCES = {
     "cv2": ("hardware/opencv/handle.py", "hardware/window/full_screen.py", "lensless/app/*encode*.py"),
     "mss": ("hardware/window/monitors.py",),
+    **dict.fromkeys(("harvesters", "genicam"), ("hardware/genicam.py",)),
+    **dict.fromkeys(("pymmcore", "pymmcore_plus"), ("hardware/micromanager.py",)),
+    "picamera2": ("hardware/picamera2.py",),
     "serial": ("hardware/serial_port.py",),
     "h5py": ("hardware/recording/*.py", "lensless/app/bench/record.py"),  # what ours is measured beside
     "tomllib": ("lensless/app/*.py",),

@@ -11,12 +11,14 @@ from hardware.errors import ConfigurationError
 from lensless.app import options as o
 from lensless.app.screen import Screen, guarded
 
+_ADDRESSES = (
+    "Address: opencv:0, opencv:/dev/v4l/by-id/NAME, opencv:clip.mkv, serial:/dev/ttyACM0, simulated:RIG, "
+    "replay:RECORDING, genicam:SERIAL, micromanager:CONFIG.cfg, picamera2:0;"
+)
 Camera = Annotated[
     str,
     typer.Argument(
-        help="Address: opencv:0, opencv:/dev/v4l/by-id/NAME, opencv:clip.mkv, serial:/dev/ttyACM0, simulated:RIG, "
-        "replay:RECORDING; "
-        "`lensless devices` lists them.",
+        help=f"{_ADDRESSES} `lensless devices` lists them.",
         metavar="CAMERA",
     ),
 ]
@@ -46,8 +48,7 @@ def record(
     camera: Annotated[
         str | None,
         typer.Argument(
-            help="Address: opencv:0, opencv:/dev/v4l/by-id/NAME, opencv:clip.mkv, serial:/dev/ttyACM0, simulated:RIG, "
-            "replay:RECORDING; `lensless devices` lists them. With --scenes, the simulated --rig by default.",
+            help=f"{_ADDRESSES} `lensless devices` lists them. With --scenes, the simulated --rig by default.",
             metavar="CAMERA",
         ),
     ] = None,

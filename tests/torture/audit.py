@@ -49,7 +49,8 @@ class Audit:
         ours = path in (_TEMPORARY, os.devnull) or path == self.mine or path.startswith(_MEMORY)
         if flags & _WRITES and not ours:
             self.events.append(f"open {path[:100]} {mode} {flags}")
-        if not ours and not path.startswith(_LIBRARIES):
+        # An editable installation stands in sys.path by a name that is no folder; plug-ins are looked for there, too.
+        if not ours and not path.startswith(_LIBRARIES) and path not in sys.path:
             self.opened.add(path)
 
 
