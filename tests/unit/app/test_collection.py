@@ -131,9 +131,7 @@ def test_scenes_in_another_order_than_they_are_shown_are_noticed(wish, monkeypat
         source.show = after(SHOWS, show, one_late)
 
     change_stand(monkeypatch, late)
-    with pytest.raises(
-        CalibrationMismatch, match=r"do not belong together: \d+ of the last \d+ frames"
-    ):
+    with pytest.raises(CalibrationMismatch, match=r"do not belong together: \d+ of the last \d+ frames"):
         collect(wish, Screen())
 
 
