@@ -8,9 +8,10 @@ import numpy as np
 
 from hardware import Frame
 from hardware.recording.process import RecordingProcess
+from hardware.recording.schema import NO_SCENE
 from lensless.app.collection.plan import Plan
 from lensless.app.collection.preparation import Ceiling, Prepared
-from lensless.app.collection.runs import NO_SCENE, Runs
+from lensless.app.collection.runs import Runs
 from lensless.app.collection.watch import LightWatch, Limits, SettingsWatch, StepWatch
 from lensless.app.signals import Signals
 

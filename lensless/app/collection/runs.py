@@ -10,14 +10,14 @@ import numpy as np
 
 from calibration.in_step import cells_of
 from hardware import Recording
-from hardware.errors import ConfigurationError, InputError, StorageError
+from hardware.errors import ConfigurationError, StorageError
 from hardware.lock import is_written
+from hardware.recording.schema import NO_SCENE, ROW
 from hardware.recording.vetting import vet
+from lensless.data.whole_scenes import whole_scenes
 
 _NAME = re.compile(r"run-(\d{5})")
 _PATIENCE_S = 20.0  # for the writer of a command that was killed: it writes what it was given, and ends
-# A grey is stored with frames that are no scene's: 0 of a black display.
-NO_SCENE = -1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ def look(path: pathlib.Path, frames: int) -> Runs:
         frames: of each scene; one that has fewer in a recording was interrupted, and is shown again.
 
     Raises:
-        InputError: a recording that is damaged, or a scene that was collected twice.
+        InputError: a recording that is damaged, or a scene that is whole in two of them.
         StorageError: another process goes on writing there.
     """
     if not path.exists():
@@ -52,24 +52,20 @@ def look(path: pathlib.Path, frames: int) -> Runs:
     if not path.is_dir():
         raise StorageError(f"'{path}' is a file; a collection is a folder: choose another name with --out")
     numbers = sorted(int(found[1]) for name in os.listdir(path) if (found := _NAME.fullmatch(name)))
-    done: set[int] = set()
+    runs, rows = [], []
     provenance, light = None, None
-    for number in numbers:
-        run = path / f"run-{number:05d}"
+    for run in (path / f"run-{number:05d}" for number in numbers):
         _wait_for_writer(run)
         if not os.listdir(run):  # killed before its first part was there
             continue
         vet(run)
         with Recording.open(run) as recording:
-            ids = recording.scene_ids
-            found, times = np.unique(ids[ids != NO_SCENE], return_counts=True)
-            whole = set(found[times == frames].tolist())
-            if twice := whole & done:
-                raise InputError(f"'{run}' holds scene {min(twice)}, and so does a run before it; move one of the two")
-            done |= whole
+            runs.append(run)
+            rows.append(np.concatenate([np.zeros(0, ROW), *recording.rows()]))
             provenance = provenance or recording.provenance
-            light = light or _first_light(recording, ids)
-    return Runs(path, numbers[-1] + 1 if numbers else 0, frozenset(done), provenance, light)
+            light = light or _first_light(recording, rows[-1]["scene_id"])
+    done, *_ = whole_scenes(rows, runs, frames)
+    return Runs(path, numbers[-1] + 1 if numbers else 0, frozenset(done.tolist()), provenance, light)
 
 
 def check_same(found: dict, wanted: dict, path: pathlib.Path) -> None:

@@ -1,23 +1,32 @@
 """Opening what shows and the camera that looks at it, by their addresses."""
 
 import contextlib
-import urllib.parse
 from collections.abc import Iterator
 
 from hardware import Camera, PatternSource, SimulatedDisplay, open_camera
 from hardware.display import FileDisplay
 from hardware.errors import CalibrationMismatch, ConfigurationError
+from hardware.options import NUMBERS, Option, parse
 from hardware.serial_board.led_matrix import LedMatrix
 from lensless.app.rig import Rig
 from lensless.app.simulated import options_of, refuse_scenes, rig_of
 
+SIMULATED = "simulated"
 KINDS = {
-    "simulated": "before a simulated camera, in this process",
+    SIMULATED: "before a simulated camera, in this process",
     "file:FILE": "before a simulated camera in another process (simulated:RIG?display=FILE)",
     "window:0": "a full-screen window on the first monitor; `lensless show` lists them",
     "serial:PORT": "the lamps of a sensor board",
 }
-_SIMULATED = {"refresh_hz": (1.0, 1000.0), "lag_s": (0.0, 5.0), "response_s": (0.0, 1.0), "gamma": (0.2, 5.0)}
+
+
+def _number(low: float, high: float) -> Option:
+    return Option(f"a number from {low:g} to {high:g}", NUMBERS, float, lambda value: low <= value <= high)
+
+
+_SIMULATED = {
+    "refresh_hz": _number(1, 1000), "lag_s": _number(0, 5), "response_s": _number(0, 1), "gamma": _number(0.2, 5),
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -36,10 +45,11 @@ def open_stand(camera: str, display: str | None, rig: Rig) -> Iterator[tuple[Cam
     with contextlib.ExitStack() as stack:
         if display is None and not camera.startswith("simulated:"):
             raise ConfigurationError(f"camera {camera!r}: name what shows the scenes with --display: {_kinds()}")
-        kind, _, place = (display or "simulated").partition("?" if (display or "").startswith("simulated") else ":")
-        if kind == "simulated":
-            yield _both_simulated(camera, place, rig, stack)
+        display = display or SIMULATED
+        if display.partition("?")[0] == SIMULATED:
+            yield _both_simulated(camera, display.removeprefix(SIMULATED), rig, stack)
             return
+        kind, _, place = display.partition(":")
         opened = stack.enter_context(open_camera(camera))
         source = _source(kind, place, display, camera, opened, rig, stack)
         if tuple(source.shape) != tuple(rig.spec.scene.shape):
@@ -78,30 +88,12 @@ def _both_simulated(address: str, place: str, rig: Rig, stack: contextlib.ExitSt
     seen = rig_of(name, options)
     if seen.spec.fingerprint != rig.spec.fingerprint:
         raise CalibrationMismatch(f"camera {address!r} is of rig {seen.id!r}, not of {rig.id!r}; name one rig for both")
-    display = SimulatedDisplay(rig.spec.scene.shape, **_display_options(place))
+    _, of_display = parse("simulated", place, _SIMULATED)
+    display = SimulatedDisplay(rig.spec.scene.shape, **of_display)
     fps = float(options["fps"]) if options["fps"] else None
     seen = rig if seen.rays == rig.rays else seen  # its forward model may be there already
     camera = stack.enter_context(seen.camera_at(display.light, int(options["seed"] or 0), fps))
     return camera, display
-
-
-def _display_options(query: str) -> dict[str, float]:
-    options: dict[str, float] = {}
-    for name, text in urllib.parse.parse_qsl(query, keep_blank_values=True):
-        if name not in _SIMULATED:
-            raise ConfigurationError(
-                f"--display simulated?{query}: unknown option {name!r}; known: {', '.join(_SIMULATED)}"
-            )
-        low, high = _SIMULATED[name]
-        try:
-            options[name] = float(text)
-        except ValueError:
-            options[name] = float("nan")
-        if not low <= options[name] <= high:
-            raise ConfigurationError(
-                f"--display simulated?{query}: {name} = {text!r}; expected a number from {low:g} to {high:g}"
-            )
-    return options
 
 
 def _kinds() -> str:

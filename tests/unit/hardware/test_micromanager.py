@@ -68,7 +68,7 @@ def test_what_an_overflowing_buffer_loses_is_counted(configured):
         ("", ConfigurationError, r"names nothing; expected a CONFIG\.cfg, or demo"),
         ("nowhere.cfg", InputError, r"'nowhere\.cfg' is not there"),
         ("demo?adapters=/nowhere", ConfigurationError, "'/nowhere' is no folder"),
-        ("demo?adapter=/nowhere", ConfigurationError, "did you mean 'adapters='"),
+        ("demo?adapter=/nowhere", ConfigurationError, "did you mean adapters="),
         ("demo?adapters=EMPTY", CameraError, 'did not open: RuntimeError: .*"DemoCamera"'),
         ("demo?adapters=HERE&gain_raw=50", ConfigurationError, "Gain = 50 was asked for; it can do -5 to 8"),
         ("demo?adapters=HERE&camera=Nose", CameraError, 'did not open: .*"Nose"'),
