@@ -170,14 +170,16 @@ def record(
     }  # fmt: skip
     _refuse(of_scenes if scenes is None else of_frames, "only with --scenes" if scenes is None else "not with --scenes")
     if scenes is not None:
-        from lensless.app.collection import collect
+        from lensless.app.collection import collect as job
 
-        asked = collect.Asked(scenes, split and split.value, count, seed, data, download)
-        screen = Screen(json, lasting=True)
-        wish = collect.Wish.of(
-            camera, display, rig, rays, out, asked, frames, settings, settle_s, gamma, max_drift, calibration
+        if rig is None:
+            raise ConfigurationError("--scenes: name the rig that looks at them with --rig, e.g. --rig cannula-v1")
+        asked = job.Asked(scenes, split and split.value, count, seed, data, download)
+        wish = job.Wish(
+            rig, out, asked, camera, display, rays, frames, settings, settle_s, gamma, max_drift, calibration
         )
-        screen.result(collect.collect(wish, screen))
+        screen = Screen(json, lasting=True)
+        screen.result(job.collect(wish, screen))
         return
     if camera is None:
         raise ConfigurationError("record: name a camera, e.g. opencv:0; `lensless devices` lists them")

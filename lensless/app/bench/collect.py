@@ -8,7 +8,6 @@ import numpy as np
 
 from hardware import Recording
 from lensless.app.collection.collect import Asked, Wish, collect
-from lensless.app.rig import open_rig
 from lensless.app.screen import Screen
 
 RIG, FPS, REFRESH_HZ, SCENES = "cannula-v1", 30, 60, 450
@@ -23,10 +22,8 @@ def run(screen: Screen, folder: pathlib.Path | None) -> dict:
     with contextlib.ExitStack() as stack:
         place = folder or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lensless-collect-")))
         out = place / "collected"
-        wish = Wish(
-            f"simulated:{RIG}?fps={FPS}", f"simulated?refresh_hz={REFRESH_HZ}", open_rig(RIG), out,
-            Asked("glyphs", "test", SCENES), frames=1,
-        )  # fmt: skip
+        camera, display = f"simulated:{RIG}?fps={FPS}", f"simulated?refresh_hz={REFRESH_HZ}"
+        wish = Wish(RIG, out, Asked("glyphs", "test", SCENES), camera, display)
         facts = collect(wish, screen)
         steps = _steps(out / "run-00000")
     possible = FPS / (SETTLE_FRAMES + 1)

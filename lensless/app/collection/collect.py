@@ -15,9 +15,9 @@ from hardware.recording.process import RecordingProcess
 from lensless.app import text_file
 from lensless.app.collection.loop import Collecting
 from lensless.app.collection.plan import Plan, scene_sets
-from lensless.app.collection.preparation import Ceiling, Prepared, check_fits, prepare, show_brightest
+from lensless.app.collection.preparation import Ceiling, check_fits, prepare, show_brightest
 from lensless.app.collection.runs import Runs, check_same, look
-from lensless.app.collection.stand import open_stand
+from lensless.app.collection.stand import SIMULATED, open_stand
 from lensless.app.collection.watch import Limits
 from lensless.app.rig import Rig, open_rig
 from lensless.app.screen import Screen
@@ -41,63 +41,39 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """What is to be collected.
+    """What is to be collected: the options of the command, as they were given.
 
     Args:
-        camera: its address.
-        display: address of what shows; None is a simulated one before a simulated camera.
-        rig: opened.
+        rig: a rig file, or an id; rays: of a simulated cannula.
         out: folder of the collection.
         asked: which scenes.
-        frames: of each.
+        camera: its address; None is the rig, simulated.
+        display: address of what shows; None is a simulated one before a simulated camera.
+        frames: of each scene; None is as many as the rig averages.
         settings: to ask the camera for.
         settle_s, gamma: of the display; None: measured.
-        limits: what ends the collection.
+        max_drift: share by which the light may drift.
         calibration: file of a real camera's; "nominal" is what the rig file says, and nothing measured. It goes into
             the folder. None: that of a simulated rig, measured; of a real camera none.
     """
 
-    camera: str
-    display: str | None
-    rig: Rig
+    rig: str
     out: pathlib.Path
     asked: Asked
-    frames: int = 1
+    camera: str | None = None
+    display: str | None = None
+    rays: int | None = None
+    frames: int | None = None
     settings: CameraSettings = CameraSettings()  # noqa: RUF009  (immutable)
     settle_s: float | None = None
     gamma: float | None = None
-    limits: Limits = Limits()  # noqa: RUF009  (immutable)
+    max_drift: float = Limits.drift
     calibration: str | None = None
 
-    @classmethod
-    def of(
-        cls,
-        camera: str | None,
-        display: str | None,
-        rig: str | None,
-        rays: int | None,
-        out: pathlib.Path,
-        asked: Asked,
-        frames: int | None,
-        settings: CameraSettings,
-        settle_s: float | None,
-        gamma: float | None,
-        max_drift: float,
-        calibration: str | None,
-    ) -> "Wish":
-        """From the options as they were given.
-
-        Raises:
-            ConfigurationError: no rig is named, or one that cannot be.
-        """
-        if rig is None:
-            raise ConfigurationError("--scenes: name the rig that looks at them with --rig, e.g. --rig cannula-v1")
-        opened = open_rig(rig, rays=rays)
-        camera = camera or f"simulated:{rig}" + (f"?rays={rays}" if rays else "")
-        return cls(
-            camera, display, opened, out, asked, frames or opened.spec.sensor.frames, settings, settle_s, gamma,
-            Limits(drift=max_drift), calibration,
-        )  # fmt: skip
+    @property
+    def address(self) -> str:
+        """Of the camera."""
+        return self.camera or f"simulated:{self.rig}" + (f"?rays={self.rays}" if self.rays else "")
 
 
 def collect(wish: Wish, screen: Screen) -> dict:
@@ -108,32 +84,30 @@ def collect(wish: Wish, screen: Screen) -> dict:
         ConfigurationError: the folder holds another collection, or an option that cannot be.
         CameraLost, StorageError: what they say; all that was collected stays, and the command given again goes on.
     """
-    shape = wish.rig.spec.scene.shape
-    asked = wish.asked
+    rig, asked = open_rig(wish.rig, rays=wish.rays), wish.asked
     sets = scene_sets(asked.scenes, asked.split, asked.count, asked.seed, asked.data, asked.download)
-    plan = Plan.of(sets, shape, wish.frames, asked.seed)
+    plan = Plan.of(sets, rig.spec.scene.shape, wish.frames or rig.spec.sensor.frames, asked.seed)
     _check_place(wish.out)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
         if wish.out.exists():
             stack.enter_context(WriterLock(wish.out / "collection"))
         runs = look(wish.out, plan.frames)
-        facts = _facts(wish, plan)
+        facts = _facts(rig, plan)
         if runs.provenance is not None:
             check_same(runs.provenance, facts, wish.out)
         todo = [scene_id for scene_id in plan.order() if scene_id not in runs.done]
         screen.say(_told_of_plan(plan, runs, len(todo)))
         if not todo:
-            return _result(wish, plan, len(runs.done), None, None, None)
+            return _result(wish, plan, len(runs.done))
         # A simulated camera has milliseconds for its small matrices: threads that wait for each other on a busy machine
         # took 31 ms in the middle, one alone 3.
         torch.set_num_threads(1)
-        with screen.working(f"opening {wish.camera}"):
-            camera, source = stack.enter_context(open_stand(wish.camera, wish.display, wish.rig))
+        with screen.working(f"opening {wish.address}"):
+            camera, source = stack.enter_context(open_stand(wish.address, wish.display, rig))
             applied = camera.configure(wish.settings)
-            sensor = wish.rig.spec.sensor
-            check_fits(camera.snap(1)[0], sensor.shape, sensor.bit_depth, wish.rig.id)
-            calibration = _calibration(wish, camera.camera_id)
+            check_fits(camera.snap(1)[0], rig.spec.sensor.shape, rig.spec.sensor.bit_depth, rig.id)
+            calibration = _calibration(wish, rig, camera.camera_id)
         ceiling = Ceiling(None if calibration is None else calibration.clip_dn)
         gamma = wish.gamma if runs.provenance is None else runs.provenance["display"]["response"]["gamma"]
         prepared = prepare(source, camera, plan, ceiling, screen, wish.settle_s, gamma)
@@ -143,14 +117,14 @@ def collect(wish: Wish, screen: Screen) -> dict:
             stack.enter_context(WriterLock(wish.out / "collection"))
         _keep_calibration(wish.out, calibration)
         provenance = facts | {
-            "source": wish.camera, "display": {"address": wish.display or "simulated", **prepared.facts()},
+            "source": wish.address, "display": {"address": wish.display or SIMULATED, **prepared.facts()},
             "calibration": None if calibration is None else calibration.id,
-            "applied": dataclasses.asdict(applied), "code": code_version(), "rays": wish.rig.rays,
+            "applied": dataclasses.asdict(applied), "code": code_version(), "rays": rig.rays,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         signals.begun = True
-        writer = RecordingProcess(runs.next_path, like, provenance, shape)
-        loop = Collecting(plan, prepared, ceiling, writer, wish.limits, runs)
+        writer = RecordingProcess(runs.next_path, like, provenance, rig.spec.scene.shape)
+        loop = Collecting(plan, prepared, ceiling, writer, Limits(drift=wish.max_drift), runs)
         return _run(loop, todo, signals, wish, screen)
 
 
@@ -175,7 +149,7 @@ def _run(loop: Collecting, todo: list[int], signals: Signals, wish: Wish, screen
     if failure is not None:
         raise _told_to_go_on(failure, done, total)
     _say_what_next(wish, screen)
-    return _result(wish, loop.plan, done, loop, loop.prepared, loop.collected / max(loop.seconds, 1e-3))
+    return _result(wish, loop.plan, done) | loop.facts()
 
 
 def _told_to_go_on(failure: BaseException, done: int, total: int) -> BaseException:
@@ -189,10 +163,9 @@ def _told_to_go_on(failure: BaseException, done: int, total: int) -> BaseExcepti
     return failure
 
 
-def _facts(wish: Wish, plan: Plan) -> dict:
+def _facts(rig: Rig, plan: Plan) -> dict:
     """What must be the same when a collection goes on."""
-    spec = wish.rig.spec
-    return {"rig": {"id": spec.id, "fingerprint": spec.fingerprint}, **plan.provenance()}
+    return {"rig": {"id": rig.spec.id, "fingerprint": rig.spec.fingerprint}, **plan.provenance()}
 
 
 def _check_place(out: pathlib.Path) -> None:
@@ -211,9 +184,9 @@ def _make(out: pathlib.Path) -> None:
         raise StorageError(f"--out {out}: {error.strerror}; name another place") from error
 
 
-def _calibration(wish: Wish, camera_id: str) -> Calibration | None:
+def _calibration(wish: Wish, rig: Rig, camera_id: str) -> Calibration | None:
     if wish.calibration == NOMINAL:
-        return Calibration.nominal(wish.rig.spec, camera_id=camera_id)
+        return Calibration.nominal(rig.spec, camera_id=camera_id)
     if wish.calibration is not None:
         calibration = Calibration.load(wish.calibration)
         if calibration.camera_id != camera_id:
@@ -222,7 +195,7 @@ def _calibration(wish: Wish, camera_id: str) -> Calibration | None:
                 "calibrate this one"
             )
         return calibration
-    return wish.rig.calibrate() if wish.camera.startswith("simulated:") else None
+    return rig.calibrate() if wish.address.startswith("simulated:") else None
 
 
 def _keep_calibration(out: pathlib.Path, calibration: Calibration | None) -> None:
@@ -245,18 +218,8 @@ def _told_of_plan(plan: Plan, runs: Runs, todo: int) -> str:
 def _say_what_next(wish: Wish, screen: Screen) -> None:
     if not (wish.out / CALIBRATION).exists():
         screen.say(f"no calibration of this camera is beside it yet: put one there as {wish.out / CALIBRATION}")
-    screen.say(f"next: lensless train classify --rig {wish.rig.id} --scenes recorded:{wish.out}")
+    screen.say(f"next: lensless train classify --rig {wish.rig} --scenes recorded:{wish.out}")
 
 
-def _result(
-    wish: Wish, plan: Plan, done: int, loop: Collecting | None, prepared: Prepared | None, rate: float | None
-) -> dict:
-    facts = {"collection": str(wish.out), "scenes": done, "of": len(plan), "frames": plan.frames, "splits": plan.splits}
-    if loop is not None:
-        facts |= {
-            "collected": loop.collected, "seconds": loop.seconds, "scenes_per_second": rate,
-            "shown_again": loop.steps.retaken, "largest_drift": loop.lights.largest,
-            "looked_at": loop.steps.pairs, "told": loop.steps.told, "largest_share_of_before": loop.steps.largest_share,
-            "display": prepared.facts(),
-        }  # fmt: skip
-    return facts
+def _result(wish: Wish, plan: Plan, done: int) -> dict:
+    return {"collection": str(wish.out), "scenes": done, "of": len(plan), "frames": plan.frames, "splits": plan.splits}

@@ -72,6 +72,15 @@ class Collecting:
         self._look_at_light()
         self.seconds = time.monotonic() - began_s
 
+    def facts(self) -> dict:
+        """For programs."""
+        return {
+            "collected": self.collected, "seconds": self.seconds,
+            "scenes_per_second": self.collected / max(self.seconds, 1e-3), "shown_again": self.steps.retaken,
+            "looked_at": self.steps.pairs, "told": self.steps.told, "largest_drift": self.lights.largest,
+            "largest_share_of_before": self.steps.largest_share, "display": self.prepared.facts(),
+        }  # fmt: skip
+
     def figures(self) -> str:
         """For the line of progress."""
         rate = self.collected / max(self.seconds, 1e-3)

@@ -53,7 +53,7 @@ def test_scenes_go_over_a_screen_with_a_gamma_to_a_sensor_and_come_back_as_pairs
             yield opened, stand._source("window", "0", display, camera, opened, rig, stack)
 
     monkeypatch.setattr(collecting, "open_stand", real_window)
-    wish = Wish(f"simulated:{rig_file}", "window:0", rig, tmp_path / "out", Asked("glyphs", count=20), 2)
+    wish = Wish(str(rig_file), tmp_path / "out", Asked("glyphs", count=20), display="window:0")
     facts = collect(wish, Screen())
     # 8-bit levels: the darkest greys of a display with gamma are coarse.
     assert facts["display"]["response"]["gamma"] == pytest.approx(2.2, abs=0.02)

@@ -24,7 +24,6 @@ from lensless.app.collection import collect as collecting
 from lensless.app.collection import loop, stand
 from lensless.app.collection.collect import Asked, Wish, collect
 from lensless.app.collection.watch import Limits, StepWatch
-from lensless.app.rig import open_rig
 from lensless.app.screen import Screen
 
 SCENES = 20
@@ -38,7 +37,7 @@ def rig(tmp_path_factory):
 
 @pytest.fixture
 def wish(rig, tmp_path) -> Wish:
-    return Wish(f"simulated:{rig}", None, open_rig(str(rig)), tmp_path / "out", Asked("glyphs", count=SCENES), 2)
+    return Wish(str(rig), tmp_path / "out", Asked("glyphs", count=SCENES))
 
 
 def change_stand(monkeypatch, change):
@@ -202,7 +201,7 @@ def test_drift_between_two_commands_is_found_too(wish, monkeypatch):
     with pytest.raises(CalibrationMismatch, match=r"drifted by -1\d\.\d%"):
         collect(wish, Screen())
     # Who knows better may say so; frames are then compared with what the light is now.
-    assert collect(dataclasses.replace(wish, limits=Limits(drift=0.2)), Screen())["scenes"] == SCENES
+    assert collect(dataclasses.replace(wish, max_drift=0.2), Screen())["scenes"] == SCENES
 
 
 def test_scenes_that_saturate_are_refused_before_the_first_one_is_recorded(wish):
@@ -322,7 +321,7 @@ def test_the_command_writes_what_it_did_as_json(lensless, rig, tmp_path):
     told = json.loads(facts.read_text())
     assert told["scenes"] == told["of"] == 12 and told["splits"] == {"test": [0, 12]} and told["frames"] == 2
     assert (out / "calibration.npz").exists()
-    assert f"next: lensless train classify --rig small-v1 --scenes recorded:{out}" in result.stdout.replace("\n", "")
+    assert f"next: lensless train classify --rig {rig} --scenes recorded:{out}" in result.stdout.replace("\n", "")
 
 
 def test_a_scene_that_blocks_explain_badly_is_taken_when_it_looks_the_same_again():
