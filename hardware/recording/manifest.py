@@ -110,6 +110,11 @@ def read(folder: pathlib.Path) -> Manifest:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except FileNotFoundError as error:
+        inside = next(iter(sorted(folder.glob(f"*/{NAME}"))), None)
+        if inside is not None:
+            raise InputError(
+                f"'{folder}' holds recordings, and is none itself; name one of them, e.g. '{inside.parent}'"
+            ) from error
         if is_wanted(folder):
             got, remedy = f"no '{NAME}'", "; `lensless repair` makes one of its parts"
         else:

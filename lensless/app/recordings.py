@@ -16,14 +16,19 @@ from lensless.app.screen import Screen
 
 _MOST_GAPS, _MOST_STEPS = 5, 2**20
 NS = 1e-9
+FIRST_RUN = "run-00000"  # of a collection
 
 
 def info(path: pathlib.Path, verify: bool, screen: Screen) -> dict:
-    """Show what a recording holds; with `verify` every checksum is compared.
+    """Show what a recording, or a collection of them, holds; with `verify` every checksum is compared.
 
     Raises:
         InputError: not a recording, or damaged.
     """
+    if (path / FIRST_RUN).is_dir():
+        from lensless.app.collection.summary import summary  # needs torch, as the scenes of a collection do
+
+        return summary(path, verify, screen)
     vet(path)
     with Recording.open(path) as recording:
         if verify:
@@ -161,16 +166,28 @@ def _rows(recording: Recording, facts: dict):
             f"{facts['frames_per_second']:.1f} by the usual gap, longest gap {facts['longest_gap_s'] * 1e3:.0f} ms",
         )
     where = ", ".join(f"{number:,} before frame {sequence}" for sequence, number in facts["lost_before"])
-    yield "lost", f"{facts['lost']:,}" + (f": {where}" if where else "")
+    if "display" in facts["provenance"]:
+        yield "passed over", f"{facts['lost']:,} while the display settled, or the light was looked at"
+    else:
+        yield "lost", f"{facts['lost']:,}" + (f": {where}" if where else "")
     if facts["scenes"] or facts["labelled"]:
         yield "scenes", f"{'stored' if facts['scenes'] else 'not stored'}, {facts['labelled']:,} frames have a label"
     hashed = sum(part["sha256"] is not None for part in facts["parts"])
     yield "parts", f"{len(facts['parts'])}" + (f", {hashed} with their SHA-256" if hashed else "")
     for name, value in sorted(facts["provenance"].items()):
-        yield f"origin: {name}", _short(value) or "-"
+        yield f"origin: {name}", (_of_display(value) if name == "display" else _short(value)) or "-"
     yield "closed in order", "yes" if facts["closed_in_order"] else "not yet" if facts["being_written"] else "no"
     if facts.get("verified"):
         yield "verified", "every frame and checksum"
+
+
+def _of_display(facts: object) -> str:
+    """What is measured of a display, but for the levels of its response."""
+    if not isinstance(facts, dict):
+        return _short(facts)
+    kept = {name: value for name, value in facts.items() if name != "response"}
+    response = facts.get("response")
+    return _short(kept | ({"gamma": response.get("gamma")} if isinstance(response, dict) else {}))
 
 
 def _few(values: list[str]) -> str:

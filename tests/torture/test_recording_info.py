@@ -48,7 +48,8 @@ def test_progress_counts_frames_once_and_has_room_for_its_figures(monkeypatch, c
         with Screen().following("verifying a", total) as watch:
             watch(11_458, figures)
     said = capsys.readouterr().out.splitlines()
-    counts = ("11,458 of 31,610 frames", "11,458 frames", "11,458 of 31,610 frames, 3.2 frames/s")
+    counted = "11,458 of 31,610 frames"
+    counts = (f"{counted}, 53 s left", "11,458 frames", f"{counted}, 3.2 frames/s, 53 s left")
     assert said == [f"verifying a: {count}" for count in counts]
     monkeypatch.undo()
     screen = Screen()

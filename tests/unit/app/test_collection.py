@@ -348,3 +348,16 @@ def test_frames_of_the_scene_before_end_it_at_once_however_they_repeat():
     with pytest.raises(CalibrationMismatch, match=r"4 of the last 4 frames .*100% of the way to the scene before"):
         for _ in range(4):
             assert not watch.take(stale, 3)
+
+
+def test_info_tells_of_a_collection_and_of_its_runs(wish, lensless, tmp_path):
+    collect(wish, Screen())
+    facts = tmp_path / "facts.json"
+    told = lensless("info", wish.out, "--verify", "--json", facts)
+    assert told.exit_code == 0 and "20 of 20 of glyphs, 2 frames of each" in told.stdout
+    found = json.loads(facts.read_text())
+    assert found["splits"] == {"train": [16, 16], "val": [2, 2], "test": [2, 2]} and found["verified"]
+    told = lensless("info", wish.out / "run-00000")
+    assert told.exit_code == 0 and "gamma 1.0" in told.stdout and "passed over" in told.stdout
+    told = lensless("export", wish.out, "--out", tmp_path / "a.npy")
+    assert told.exit_code == 5 and "holds recordings, and is none itself; name one of them, e.g." in told.stderr
