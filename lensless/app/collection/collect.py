@@ -4,18 +4,20 @@ import contextlib
 import dataclasses
 import datetime
 import pathlib
+import shutil
 
 import torch
 
 from calibration import Calibration
-from hardware import CameraSettings
-from hardware.errors import CalibrationMismatch, CameraError, ConfigurationError, LenslessError, StorageError
+from hardware import CameraSettings, Frame
+from hardware.errors import CalibrationMismatch, ConfigurationError, DeviceError, LenslessError, StorageError
 from hardware.lock import WriterLock
 from hardware.recording.process import RecordingProcess
+from hardware.recording.schema import CameraFacts
 from lensless.app import text_file
 from lensless.app.collection.loop import Collecting
 from lensless.app.collection.plan import Plan, scene_sets
-from lensless.app.collection.preparation import Ceiling, check_fits, prepare, show_brightest
+from lensless.app.collection.preparation import Ceiling, Prepared, check_fits, prepare, show_brightest
 from lensless.app.collection.runs import Runs, check_same, look
 from lensless.app.collection.stand import SIMULATED, open_stand
 from lensless.app.collection.watch import Limits
@@ -92,43 +94,65 @@ def collect(wish: Wish, screen: Screen) -> dict:
         signals = stack.enter_context(Signals())
         if wish.out.exists():
             stack.enter_context(WriterLock(wish.out / "collection"))
-        runs = look(wish.out, plan.frames)
         facts = _facts(rig, plan)
-        if runs.provenance is not None:
-            check_same(runs.provenance, facts, wish.out)
+        runs = look(wish.out, facts)
         todo = [scene_id for scene_id in plan.order() if scene_id not in runs.done]
         screen.say(_told_of_plan(plan, runs, len(todo)))
         if not todo:
             return _result(wish, plan, len(runs.done))
-        # A simulated camera has milliseconds for its small matrices: threads that wait for each other on a busy machine
-        # took 31 ms in the middle, one alone 3.
-        torch.set_num_threads(1)
-        with screen.working(f"opening {wish.address}"):
-            camera, source = stack.enter_context(open_stand(wish.address, wish.display, rig))
-            applied = camera.configure(wish.settings)
-            check_fits(camera.snap(1)[0], rig.spec.sensor.shape, rig.spec.sensor.bit_depth, rig.id)
-            calibration = _calibration(wish, rig, camera.camera_id)
-        ceiling = Ceiling(None if calibration is None else calibration.clip_dn)
-        gamma = wish.gamma if runs.provenance is None else runs.provenance["display"]["response"]["gamma"]
-        prepared = prepare(source, camera, plan, ceiling, screen, wish.settle_s, gamma)
-        like = show_brightest(prepared, plan, ceiling)
+        ready = _make_ready(wish, rig, plan, runs, screen, stack)
+        _check_room(wish.out, len(todo) * plan.frames * ready.like.pixels.nbytes)
         if not wish.out.exists():
             _make(wish.out)
             stack.enter_context(WriterLock(wish.out / "collection"))
-        _keep_calibration(wish.out, calibration)
-        provenance = facts | {
-            "source": wish.address, "display": {"address": wish.display or SIMULATED, **prepared.facts()},
-            "calibration": None if calibration is None else calibration.id,
-            "applied": dataclasses.asdict(applied), "code": code_version(), "rays": rig.rays,
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }  # fmt: skip
+        _keep_calibration(wish.out, ready.calibration)
         signals.begun = True
-        writer = RecordingProcess(runs.next_path, like, provenance, rig.spec.scene.shape)
-        loop = Collecting(plan, prepared, ceiling, writer, Limits(drift=wish.max_drift), runs)
-        return _run(loop, todo, signals, wish, screen)
+        writer = RecordingProcess(runs.next_path, ready.like, facts | ready.provenance, rig.spec.scene.shape)
+        loop = Collecting(plan, ready.prepared, ready.ceiling, writer, Limits(drift=wish.max_drift), runs)
+        return _run(loop, todo, signals, wish, facts, screen)
 
 
-def _run(loop: Collecting, todo: list[int], signals: Signals, wish: Wish, screen: Screen) -> dict:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Ready:
+    """Args: what is open and measured; a frame `like` those to come; and what a recording says of all that."""
+
+    prepared: Prepared
+    ceiling: Ceiling
+    calibration: Calibration | None
+    like: Frame
+    provenance: dict
+
+
+def _make_ready(wish: Wish, rig: Rig, plan: Plan, runs: Runs, screen: Screen, stack: contextlib.ExitStack) -> _Ready:
+    """Open camera and display, and measure what is known of them before the first scene is shown."""
+    # A simulated camera has milliseconds for its small matrices: threads that wait for each other on a busy machine
+    # took 31 ms in the middle, one alone 3.
+    torch.set_num_threads(1)
+    with screen.working(f"opening {wish.address}"):
+        camera, source = stack.enter_context(open_stand(wish.address, wish.display, rig))
+        applied = camera.configure(wish.settings)
+        first = camera.snap(1)[0]
+        check_fits(first, rig.spec.sensor.shape, rig.spec.sensor.bit_depth, rig.id)
+        calibration = _calibration(wish, rig, camera.camera_id)
+    of_camera = {
+        "camera": dataclasses.asdict(CameraFacts.of(first.meta)), "applied": dataclasses.asdict(applied),
+        "calibration": None if calibration is None else calibration.id,
+    }  # fmt: skip
+    gamma = wish.gamma
+    if runs.provenance is not None:
+        check_same(runs.provenance, of_camera, wish.out)
+        gamma = runs.provenance["display"]["response"]["gamma"]  # pictures are shown as they were
+    ceiling = Ceiling(None if calibration is None else calibration.clip_dn)
+    prepared = prepare(source, camera, plan, ceiling, screen, wish.settle_s, gamma)
+    provenance = of_camera | {
+        "source": wish.address, "display": {"address": wish.display or SIMULATED, **prepared.facts()},
+        "code": code_version(), "rays": rig.rays,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    return _Ready(prepared, ceiling, calibration, show_brightest(prepared, plan, ceiling), provenance)
+
+
+def _run(loop: Collecting, todo: list[int], signals: Signals, wish: Wish, facts: dict, screen: Screen) -> dict:
     """Run the loop, close what is open whatever happens, and say what there is now."""
     failure: BaseException | None = None
     total = len(loop.plan)
@@ -142,7 +166,7 @@ def _run(loop: Collecting, todo: list[int], signals: Signals, wish: Wish, screen
     except (LenslessError, KeyboardInterrupt) as error:
         failure = failure or error
     # What the disk did not take is not counted.
-    done = loop.before + loop.collected if failure is None else len(look(wish.out, loop.plan.frames).done)
+    done = loop.before + loop.collected if failure is None else len(look(wish.out, facts).done)
     screen.say(
         f"{done:,} of {total:,} scenes in {wish.out}: {loop.collected:,} now, in {loop.seconds:.0f} s, {loop.figures()}"
     )
@@ -156,7 +180,7 @@ def _told_to_go_on(failure: BaseException, done: int, total: int) -> BaseExcepti
     again = f"{done:,} of {total:,} scenes are collected; given again, the command goes on from there"
     if isinstance(failure, KeyboardInterrupt):
         return KeyboardInterrupt(f"interrupted: {again}")
-    if isinstance(failure, CameraError):
+    if isinstance(failure, DeviceError | StorageError):
         told = type(failure)(f"{failure}; {again}")
         told.__cause__ = failure
         return told
@@ -175,6 +199,15 @@ def _check_place(out: pathlib.Path) -> None:
         if not out.resolve().parent.is_dir():
             raise StorageError(f"--out {out}: its folder does not exist; make it, or name another")
         text_file.check_place(out, "name another place with --out")
+
+
+def _check_room(out: pathlib.Path, needed: int) -> None:
+    """Say at once that a collection will not fit, and not after an hour."""
+    if (free := shutil.disk_usage(out.resolve().parent).free) < needed:
+        raise StorageError(
+            f"--out {out}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; ask for fewer scenes "
+            "(--count) or frames (--frames), or choose another disk"
+        )
 
 
 def _make(out: pathlib.Path) -> None:

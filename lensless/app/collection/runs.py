@@ -1,6 +1,7 @@
 """What lies in the folder of a collection: a recording of each time that the command ran, and what they hold."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -36,14 +37,16 @@ class Runs:
         return self.path / f"run-{self.count:05d}"
 
 
-def look(path: pathlib.Path, frames: int) -> Runs:
+def look(path: pathlib.Path, wanted: dict) -> Runs:
     """What was collected before.
 
     Args:
         path: of the folder, which may not be there.
-        frames: of each scene; one that has fewer in a recording was interrupted, and is shown again.
+        wanted: what every recording in it must say of itself; of a scene that has fewer than the wanted `frames` in a
+            recording the rest is missing, and it is shown again.
 
     Raises:
+        ConfigurationError: a recording of another collection.
         InputError: a recording that is damaged, or a scene that is whole in two of them.
         StorageError: another process goes on writing there.
     """
@@ -60,17 +63,18 @@ def look(path: pathlib.Path, frames: int) -> Runs:
             continue
         vet(run)
         with Recording.open(run) as recording:
+            check_same(recording.provenance, wanted, path)
             runs.append(run)
             rows.append(np.concatenate([np.zeros(0, ROW), *recording.rows()]))
             provenance = provenance or recording.provenance
             light = light or _first_light(recording, rows[-1]["scene_id"])
-    done, *_ = whole_scenes(rows, runs, frames)
+    done, *_ = whole_scenes(rows, runs, wanted["frames"])
     return Runs(path, numbers[-1] + 1 if numbers else 0, frozenset(done.tolist()), provenance, light)
 
 
 def check_same(found: dict, wanted: dict, path: pathlib.Path) -> None:
     """Raises ConfigurationError if a collection was begun with other facts than it would go on with."""
-    for name, value in wanted.items():
+    for name, value in json.loads(json.dumps(wanted)).items():  # as a recording gives it back: lists, no tuples
         if found.get(name) != value:
             raise ConfigurationError(
                 f"'{path}' was begun with {name} {_short(found.get(name))}, and would go on with {_short(value)}; "
