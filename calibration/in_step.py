@@ -1,4 +1,4 @@
-"""Do a frame and a scene belong together? Looked at in every frame, and not assumed.
+"""Do a frame and a scene belong together? Looked at for every scene, and not assumed.
 
 Before it begins, the light of each of some coarse blocks of the display is measured. What a frame holds of those
 patterns is then compared with what its own scene would give, and with what the scene before would give: a display that
@@ -18,7 +18,7 @@ from hardware.errors import CalibrationMismatch
 BLOCKS = 8  # along each side
 _CELLS = 64  # along each side, into which frames are averaged
 _DARK_FRAMES, _NOISE_FRAMES, _BLOCK_FRAMES = 32, 8, 2
-_KNOWN_SCENES, _MARGIN, _LEAST_MISFIT = 16, 3.0, 0.02
+_KNOWN_SCENES, _MARGIN, _LEAST_MISFIT, _MOST_MISFIT = 16, 3.0, 0.05, 0.5
 _SAME = 0.002  # of the light's square: 4 % of the light itself, which may drift a little
 _LEAST_TELLING = 25.0  # how far two scenes must differ in the frame, in standard deviations of its noise
 
@@ -31,8 +31,9 @@ class Told:
         of_before: share of the scene before in what differs between the two, 0 for a frame of its own scene, 1 for one
             of the scene before; None where the two look alike to the sensor.
         apart2: square of how far apart the two scenes are in the frame, in units of its noise: what `of_before` weighs.
-        misfit: share of its light's pattern that its own scene does not explain; None where there is hardly any.
-        most_misfit: the most that frames of some scenes were found to have.
+        misfit: what its own scene does not explain, as a share of what tells scenes from each other; None as long as
+            that is not known, or too little to be seen.
+        most_misfit: the most that a frame of its own scene has, by what some were found to have.
         light: (k,) what the frame holds of the measured patterns, in units of the noise of one frame.
     """
 
@@ -55,7 +56,7 @@ class Told:
     @property
     def belongs(self) -> bool:
         """Whether nothing says that the frame is of another scene than its own."""
-        return self.misfit is None or (self.misfit <= self.most_misfit and not self.of_the_one_before)
+        return (self.misfit is None or self.misfit <= self.most_misfit) and not self.of_the_one_before
 
 
 class InStep:
@@ -75,7 +76,8 @@ class InStep:
 
     def __init__(self, dark: np.ndarray, modes: np.ndarray, gains: np.ndarray, noise: float, blocks: int):
         self._dark, self._modes, self._gains, self._noise, self._blocks = dark, modes, gains, noise, blocks
-        self.most_misfit = 1.0
+        self.most_misfit = _MOST_MISFIT
+        self._spread2: float | None = None
         self._light, self._first_rise_dn = 1.0, None
 
     @classmethod
@@ -121,15 +123,23 @@ class InStep:
             CalibrationMismatch: they are hardly explained; display or camera is not linear, or they are not in step.
         """
         known = scenes[:: max(1, len(scenes) // _KNOWN_SCENES)]
+        expected = np.stack([self._expected(scene) for scene in known])
+        self._spread2 = float(np.square(expected - expected.mean(0)).sum(1).mean())
+        if not self.tells_scenes:
+            return
         misfits = [self.look(rig(scene, 2)[1:], scene, None).misfit for scene in known]
-        told = [misfit for misfit in misfits if misfit is not None]
-        if told and float(np.median(told)) > 0.5:
+        if (usual := float(np.median(misfits))) > _MOST_MISFIT:
             raise CalibrationMismatch(
-                f"frames of a scene are explained to {1 - np.median(told):.0%} by what its blocks gave one by one, "
-                "expected more than half; is what the display shows linear (--gamma), is the settle time long enough "
-                "(--settle-s), and does nothing adapt to the picture (automatic exposure, dynamic contrast)?"
+                f"{usual:.0%} of what tells scenes from each other is not explained by what blocks of the display gave "
+                f"one by one, limit {_MOST_MISFIT:.0%}; is what the display shows linear (--gamma), is the settle time "
+                "long enough (--settle-s), and does nothing adapt to the picture (automatic exposure, contrast)?"
             )
-        self.most_misfit = max(_LEAST_MISFIT, _MARGIN * max(told, default=1.0))
+        self.most_misfit = min(_MOST_MISFIT, max(_LEAST_MISFIT, _MARGIN * max(misfits)))
+
+    @property
+    def tells_scenes(self) -> bool:
+        """Whether scenes differ by more than the noise of a frame along the patterns that are known."""
+        return self._spread2 is not None and self._spread2 > _LEAST_TELLING**2
 
     def follow(self, black: Sequence[Frame], bright: Sequence[Frame]) -> None:
         """Take in how light it is now, from frames of a black and of a bright display: what drifts is followed."""
@@ -147,18 +157,12 @@ class InStep:
         """What frames (of one scene) say of their scene and of the one before; pictures (H, W) are radiances."""
         z = (cells_of(frames) - self._dark) @ self._modes / self._noise
         expected = self._expected(own)
-        rest, strength2 = z - expected, float(expected @ expected)
-        if strength2 < _LEAST_TELLING**2:
-            return Told(None, 0.0, None)
-        most = self.most_misfit
-        misfit = float(rest @ rest) / strength2
-        if before is None:
-            return Told(None, 0.0, misfit, most, z)
-        apart = self._expected(before) - expected
+        rest = z - expected
+        misfit = float(rest @ rest) / self._spread2 if self.tells_scenes else None
+        apart = expected * 0 if before is None else self._expected(before) - expected
         apart2 = float(apart @ apart)
-        if apart2 < _LEAST_TELLING**2:
-            return Told(None, apart2, misfit, most, z)
-        return Told(float(rest @ apart) / apart2, apart2, misfit, most, z)
+        of_before = float(rest @ apart) / apart2 if apart2 > _LEAST_TELLING**2 else None
+        return Told(of_before, apart2, misfit, self.most_misfit, z)
 
     def _expected(self, picture: np.ndarray) -> np.ndarray:
         rows, columns = (_edges(side, self._blocks) for side in picture.shape)

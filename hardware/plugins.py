@@ -73,7 +73,7 @@ class PlugIn:
         (claim,), who = self.claims, f"plug-in {self.name!r} of {self.distributions[0]}"
         try:
             factory = claim.load()
-        except Exception as error:  # a module may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
             raise ConfigurationError(
                 f"{who} cannot be loaded from '{claim.value}': {type(error).__name__}: {error}; "
                 f"update or uninstall {claim.dist.name}"
@@ -85,7 +85,7 @@ class PlugIn:
         except ImportError as error:
             helps = how_to_get(self.name) if self.missing else f"see how {claim.dist.name} is installed"
             raise ConfigurationError(f"{who} needs a library that is not here ({error}); {helps}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CameraError(f"{who} raised {type(error).__name__}: {error}; tell its authors") from error
         if not isinstance(camera, kind):
             raise ConfigurationError(f"{who} returned {type(camera).__name__}; expected a {kind.__name__}")
@@ -107,13 +107,22 @@ def installed() -> dict[str, PlugIn]:
     found: dict[str, dict[str, importlib.metadata.EntryPoint]] = {}
     # Not by importlib.metadata.entry_points(): an old *.egg-info in the current folder would hide what is installed.
     for distribution in importlib.metadata.distributions():
-        for entry in distribution.entry_points:
-            if entry.group == GROUP:
-                found.setdefault(entry.name, {}).setdefault(distribution.name, entry)
+        for entry in _entries(distribution):
+            found.setdefault(entry.name, {}).setdefault(distribution.name, entry)
     return {
         name: PlugIn(name, tuple(claims[distribution] for distribution in sorted(claims)))
         for name, claims in sorted(found.items())
     }
+
+
+def _entries(distribution: importlib.metadata.Distribution) -> list[importlib.metadata.EntryPoint]:
+    """Its entry points of our group; none of one whose files are damaged, which must not cost the others."""
+    try:
+        return [entry for entry in distribution.entry_points if entry.group == GROUP and distribution.name]
+    except (
+        Exception
+    ):  # anybody's files, and importlib.metadata raises what they cause; pip says what is wrong with them
+        return []
 
 
 def require(module: str) -> None:

@@ -50,7 +50,8 @@ def write_rig(folder: pathlib.Path) -> pathlib.Path:
 def check_collection(path: pathlib.Path, rig_file: pathlib.Path, count: int, frames: int) -> int:
     """Every scene once and whole, each with its own picture, label and light; returns in how many runs.
 
-    What a scene that was interrupted has left behind is passed over, as by who trains on it.
+    What a scene that was interrupted has left behind is passed over, as by who trains on it, and so is what came after
+    the last good look at black and bright.
     """
     rig = open_rig(str(rig_file))
     plan = Plan.of(scene_sets("glyphs", None, count, 0, None, False), rig.spec.scene.shape, frames, 0)
@@ -61,6 +62,7 @@ def check_collection(path: pathlib.Path, rig_file: pathlib.Path, count: int, fra
         with Recording.open(run) as recording:
             recording.verify()
             ids, labels = recording.scene_ids, recording.labels
+            ids = ids[: np.flatnonzero(ids < 0).max(initial=-1) + 1]
             groups = collections.Counter(ids[ids >= 0].tolist())
             whole.update(one for one, times in groups.items() if times == frames)
             assert max(groups.values(), default=0) <= frames

@@ -16,7 +16,7 @@ class CollectionFacts:
     """What all recordings of one collection agree in.
 
     `scenes` names the set of scenes; `frames` of each scene; `splits` are ranges [first, end) of scene ids; `camera`
-    the facts of the camera.
+    the facts of the camera; `looks` whether black and white were looked at between scenes.
     """
 
     rig_id: str
@@ -28,6 +28,7 @@ class CollectionFacts:
     splits: dict[str, tuple[int, int]]
     camera: dict
     shape: tuple[int, ...]
+    looks: bool
 
     def check_same(self, other: "CollectionFacts", own: pathlib.Path, path: pathlib.Path) -> None:
         """Refuse a recording of another collection.
@@ -79,7 +80,7 @@ def facts_of(recording: Recording, path: pathlib.Path) -> CollectionFacts:
         raise InputError(f"'{path}': label {top}, but {len(classes)} classes are named; record again")
     return CollectionFacts(
         rig["id"], rig["fingerprint"], told.get("rays"), told["scenes"], tuple(classes), frames, ranges,
-        asdict(recording.facts), recording.shape,
+        asdict(recording.facts), recording.shape, "display" in told,
     )  # fmt: skip
 
 

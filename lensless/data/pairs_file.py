@@ -176,7 +176,9 @@ class PairsFile:
             yield (self._calibrated(row, at, calibration) if self.raw else self._checked(row, at))[None]
 
     def _checked(self, row: np.ndarray, at: int) -> np.ndarray:
-        if not np.isfinite(row).all():
+        with np.errstate(over="ignore"):
+            row = row.astype(np.float32)
+        if not np.isfinite(row).all():  # of a float64 what float32 cannot hold, too
             raise InputError(f"'{self.path}': frame {at} holds numbers that are not finite; leave it out")
         return row
 

@@ -75,7 +75,7 @@ class Collection:
                 rows.append(np.concatenate([np.zeros(0, ROW), *recording.rows()]))
         for file, other in zip(runs[1:], facts[1:], strict=True):
             facts[0].check_same(other, runs[0], file)
-        return cls(path, facts[0], tuple(runs), tuple(rows), *whole_scenes(rows, runs, facts[0].frames))
+        return cls(path, facts[0], tuple(runs), tuple(rows), *whole_scenes(rows, runs, facts[0].frames, facts[0].looks))
 
     @property
     def name(self) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from hardware.errors import InputError
+from hardware.recording.schema import NO_SCENE
 
 
 def whole_scenes(
-    rows: list[np.ndarray], runs: list[pathlib.Path], frames: int
+    rows: list[np.ndarray], runs: list[pathlib.Path], frames: int, looks: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Ids (S,) of the whole scenes, their run (S,), their frames (S, frames), and how many are whole in no run.
 
@@ -18,13 +19,17 @@ def whole_scenes(
         rows: of each run, as `schema.ROW` has them.
         runs: where they stand.
         frames: of each scene.
+        looks: whether the light was looked at now and then, as `lensless record --scenes` does: scenes behind the last
+            good look of a run are not known to be good, and do not count.
 
     Raises:
         InputError: a scene that stands there twice, or whose frames are of several scenes.
     """
     whole: dict[int, tuple[int, np.ndarray]] = {}
     torn: set[int] = set()
-    for number, found in enumerate(rows):
+    for number, written in enumerate(rows):
+        found = written[: _last_look(written)] if looks else written
+        torn |= set(written["scene_id"][len(found) :].tolist()) - {NO_SCENE}
         for scene_id, members in _by_scene(found["scene_id"]):
             if len(members) < frames:
                 torn.add(scene_id)
@@ -46,6 +51,11 @@ def whole_scenes(
     run = np.array([whole[one][0] for one in ids.tolist()], np.int64)
     members = np.array([whole[one][1] for one in ids.tolist()], np.int64).reshape(len(ids), frames)
     return ids, run, members, len(torn - whole.keys())
+
+
+def _last_look(rows: np.ndarray) -> int:
+    """Where the frames of the last look at the light end."""
+    return int(np.flatnonzero(rows["scene_id"] == NO_SCENE).max(initial=-1)) + 1
 
 
 def _by_scene(scene_ids: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

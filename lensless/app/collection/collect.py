@@ -9,7 +9,7 @@ import shutil
 import torch
 
 from calibration import Calibration
-from hardware import CameraSettings, Frame
+from hardware import CameraSettings
 from hardware.errors import CalibrationMismatch, ConfigurationError, DeviceError, LenslessError, StorageError
 from hardware.lock import WriterLock
 from hardware.recording.process import RecordingProcess
@@ -17,7 +17,7 @@ from hardware.recording.schema import CameraFacts
 from lensless.app import text_file
 from lensless.app.collection.loop import Collecting
 from lensless.app.collection.plan import Plan, scene_sets
-from lensless.app.collection.preparation import Ceiling, Prepared, check_fits, prepare, show_brightest
+from lensless.app.collection.preparation import Ceiling, Prepared, check_fits, prepare
 from lensless.app.collection.runs import Runs, check_same, look
 from lensless.app.collection.stand import SIMULATED, open_stand
 from lensless.app.collection.watch import Limits
@@ -101,25 +101,24 @@ def collect(wish: Wish, screen: Screen) -> dict:
         if not todo:
             return _result(wish, plan, len(runs.done))
         ready = _make_ready(wish, rig, plan, runs, screen, stack)
-        _check_room(wish.out, len(todo) * plan.frames * ready.like.pixels.nbytes)
+        _check_room(wish.out, len(todo) * plan.frames * ready.prepared.like.pixels.nbytes)
         if not wish.out.exists():
             _make(wish.out)
             stack.enter_context(WriterLock(wish.out / "collection"))
         _keep_calibration(wish.out, ready.calibration)
         signals.begun = True
-        writer = RecordingProcess(runs.next_path, ready.like, facts | ready.provenance, rig.spec.scene.shape)
+        writer = RecordingProcess(runs.next_path, ready.prepared.like, facts | ready.provenance, rig.spec.scene.shape)
         loop = Collecting(plan, ready.prepared, ready.ceiling, writer, Limits(drift=wish.max_drift), runs)
         return _run(loop, todo, signals, wish, facts, screen)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Ready:
-    """Args: what is open and measured; a frame `like` those to come; and what a recording says of all that."""
+    """What is open and measured, and what a recording says of it."""
 
     prepared: Prepared
     ceiling: Ceiling
     calibration: Calibration | None
-    like: Frame
     provenance: dict
 
 
@@ -134,22 +133,21 @@ def _make_ready(wish: Wish, rig: Rig, plan: Plan, runs: Runs, screen: Screen, st
         first = camera.snap(1)[0]
         check_fits(first, rig.spec.sensor.shape, rig.spec.sensor.bit_depth, rig.id)
         calibration = _calibration(wish, rig, camera.camera_id)
-    of_camera = {
+    display = wish.display or SIMULATED
+    fixed = {
         "camera": dataclasses.asdict(CameraFacts.of(first.meta)), "applied": dataclasses.asdict(applied),
-        "calibration": None if calibration is None else calibration.id,
+        "calibration": None if calibration is None else calibration.id, "rays": rig.rays,
     }  # fmt: skip
-    gamma = wish.gamma
-    if runs.provenance is not None:
-        check_same(runs.provenance, of_camera, wish.out)
-        gamma = runs.provenance["display"]["response"]["gamma"]  # pictures are shown as they were
+    if runs.begun is not None:
+        check_same(runs.provenance, fixed, wish.out)
+        check_same({"display": runs.begun.address}, {"display": display}, wish.out)
     ceiling = Ceiling(None if calibration is None else calibration.clip_dn)
-    prepared = prepare(source, camera, plan, ceiling, screen, wish.settle_s, gamma)
-    provenance = of_camera | {
-        "source": wish.address, "display": {"address": wish.display or SIMULATED, **prepared.facts()},
-        "code": code_version(), "rays": rig.rays,
+    prepared = prepare(source, camera, plan, ceiling, screen, wish.settle_s, wish.gamma, runs.begun)
+    provenance = fixed | {
+        "source": wish.address, "display": {"address": display, **prepared.facts()}, "code": code_version(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
-    return _Ready(prepared, ceiling, calibration, show_brightest(prepared, plan, ceiling), provenance)
+    return _Ready(prepared, ceiling, calibration, provenance)
 
 
 def _run(loop: Collecting, todo: list[int], signals: Signals, wish: Wish, facts: dict, screen: Screen) -> dict:
@@ -165,8 +163,8 @@ def _run(loop: Collecting, todo: list[int], signals: Signals, wish: Wish, facts:
         loop.writer.give_up() if signals.came > 1 else loop.writer.close()
     except (LenslessError, KeyboardInterrupt) as error:
         failure = failure or error
-    # What the disk did not take is not counted.
-    done = loop.before + loop.collected if failure is None else len(look(wish.out, facts).done)
+    # What the disk did not take, and what no good look at the light came after, is not counted.
+    done = loop.before + loop.collected if failure is None else _done(wish.out, facts, loop.before)
     screen.say(
         f"{done:,} of {total:,} scenes in {wish.out}: {loop.collected:,} now, in {loop.seconds:.0f} s, {loop.figures()}"
     )
@@ -174,6 +172,14 @@ def _run(loop: Collecting, todo: list[int], signals: Signals, wish: Wish, facts:
         raise _told_to_go_on(failure, done, total)
     _say_what_next(wish, screen)
     return _result(wish, loop.plan, done) | loop.facts()
+
+
+def _done(out: pathlib.Path, facts: dict, at_least: int) -> int:
+    """Scenes that count; what ended the collection is told of in any case."""
+    try:
+        return len(look(out, facts).done)
+    except LenslessError:
+        return at_least
 
 
 def _told_to_go_on(failure: BaseException, done: int, total: int) -> BaseException:

@@ -11,12 +11,11 @@ from hardware.recording.process import RecordingProcess
 from hardware.recording.schema import NO_SCENE
 from lensless.app.collection.plan import Plan
 from lensless.app.collection.preparation import Ceiling, Prepared
-from lensless.app.collection.runs import Runs
+from lensless.app.collection.runs import LOOK_FRAMES, Runs
 from lensless.app.collection.watch import LightWatch, Limits, SettingsWatch, StepWatch
 from lensless.app.signals import Signals
 
-REFERENCE_SCENES, REFERENCE_S = 200, 60.0  # black and bright are looked at after so many scenes, or so long
-REFERENCE_FRAMES = 2
+LOOK_SCENES, LOOK_S = 200, 60.0  # black and bright are looked at after so many scenes, or so long
 
 
 class Collecting:
@@ -36,7 +35,8 @@ class Collecting:
         self.steps, self.lights = StepWatch(limits), LightWatch(limits, runs.light)
         self.before, self.collected = len(runs.done), 0
         self.settings: SettingsWatch | None = None
-        self.seconds = 0.0
+        self.seconds = self._looked_s = 0.0
+        self._looked_at, self._alone = 0, False
 
     def run(self, todo: list[int], signals: Signals, watch: Callable[[int, str], None]) -> None:
         """Collect scenes by their ids.
@@ -45,19 +45,17 @@ class Collecting:
             LenslessError: what ends the collection.
             KeyboardInterrupt: it was asked to end.
         """
-        waiting, shown, looked_s, looked_at = collections.deque(todo), None, 0.0, 0
+        waiting, shown = collections.deque(todo), None
         began_s = time.monotonic()
-        self._look_at_light()
-        before = np.full(self.plan.pictures.shape[1:], self.prepared.bright, np.float32)
+        before = self._look_at_light()
         while waiting or shown is not None:
+            self.seconds = time.monotonic() - began_s
+            if signals.came or self._is_due():
+                if shown is not None:  # it was shown already; it is shown again after the light
+                    waiting.appendleft(shown)
+                before, shown = self._look_at_light(), None
             if signals.came:
                 raise KeyboardInterrupt
-            self.seconds = time.monotonic() - began_s
-            if self.collected - looked_at >= REFERENCE_SCENES or self.seconds - looked_s >= REFERENCE_S:
-                looked_s, looked_at = self.seconds, self.collected
-                before = self._end_with_light(shown, waiting)
-                shown = None
-                continue
             if shown is None:
                 shown = waiting.popleft()
                 self.prepared.rig.show(self.plan.radiance(shown))
@@ -67,10 +65,20 @@ class Collecting:
                 self.prepared.rig.show(self.plan.radiance(following))
             if not self._take(shown, frames, before):
                 waiting.append(shown)
+                self._alone = following is None  # or it would be compared with itself
             before, shown = self.plan.radiance(shown), following
             watch(self.before + self.collected, self.figures())
         self._look_at_light()
         self.seconds = time.monotonic() - began_s
+
+    def _is_due(self) -> bool:
+        """Whether the light is to be looked at: after some scenes or some time, and when strange frames came."""
+        return (
+            self.collected - self._looked_at >= LOOK_SCENES
+            or self.seconds - self._looked_s >= LOOK_S
+            or self.steps.light_is_asked_for
+            or self._alone
+        )
 
     def facts(self) -> dict:
         """For programs."""
@@ -87,21 +95,14 @@ class Collecting:
         retaken = f", {self.steps.retaken} shown again" if self.steps.retaken else ""
         return f"{rate:.1f} scenes/s, light {self.lights.largest:.1%} off at most{retaken}"
 
-    def _end_with_light(self, shown: int | None, waiting: collections.deque[int]) -> np.ndarray:
-        """Look at the light between two scenes; one that is shown already waits until after it."""
-        if shown is not None:
-            waiting.appendleft(shown)
-        self._look_at_light()
-        return np.full(self.plan.pictures.shape[1:], self.prepared.bright, np.float32)
-
     def _take(self, scene_id: int, frames: list[Frame], before: np.ndarray) -> bool:
         """Check the frames of a scene, and write them if they are its own."""
         for frame in frames:
             self._check(frame, f"scene {scene_id}")
-        told = self.prepared.in_step.look(frames, self.plan.radiance(scene_id), before)
-        if not told.belongs and self.steps.light_is_asked_for:
-            self._look_at_light()  # other light makes other frames: that is said instead, if it is so
-        if not self.steps.take(told, scene_id):
+        own, in_step = self.plan.radiance(scene_id), self.prepared.in_step
+        # The first alone, too: among many a stale one would hardly be seen.
+        looks = [in_step.look(some, own, before) for some in ([frames[:1]] if len(frames) > 1 else []) + [frames]]
+        if not self.steps.take(next((told for told in looks if not told.belongs), looks[-1]), scene_id):
             return False
         for frame in frames:
             self.writer.append(frame, int(self.plan.labels[scene_id]), self.plan.pictures[scene_id], scene_id)
@@ -114,13 +115,19 @@ class Collecting:
             self.settings = SettingsWatch(frame)
         self.settings.take(frame)
 
-    def _look_at_light(self) -> None:
+    def _look_at_light(self) -> np.ndarray:
+        """Show black, then bright; returns the picture that stands. Scenes count when this was written after them."""
         shape = self.plan.pictures.shape[1:]
-        shots = {level: self.prepared.rig.level(level, REFERENCE_FRAMES) for level in (0.0, self.prepared.bright)}
+        shots = {level: self.prepared.rig.level(level, LOOK_FRAMES) for level in (0.0, self.prepared.bright)}
+        for frames in shots.values():
+            for frame in frames:
+                self._check(frame, "the display at its brightest")
+        self.lights.take(*shots.values(), self.before + self.collected)
+        self.prepared.in_step.follow(*shots.values())
         for level, frames in shots.items():
             scene = np.full(shape, round(255 * level), np.uint8)
             for frame in frames:
-                self._check(frame, "the display at its brightest")
                 self.writer.append(frame, scene=scene, scene_id=NO_SCENE)
-        self.lights.take(*shots.values(), self.before + self.collected)
-        self.prepared.in_step.follow(*shots.values())
+        self.steps.light_was_looked_at()
+        self._looked_at, self._looked_s, self._alone = self.collected, self.seconds, False
+        return np.full(shape, self.prepared.bright, np.float32)

@@ -9,12 +9,13 @@ from calibration.in_step import InStep
 from hardware import Camera, Frame, PatternSource
 from hardware.errors import CalibrationMismatch, FrameSaturated
 from lensless.app.collection.plan import Plan
+from lensless.app.collection.runs import Begun
 from lensless.app.screen import Screen
 
 _DARKEST_WHITE = 1 / 64
 _BRIGHTEST_SCENES, _LEARNT_SCENES = 3, 16
 # A measured gamma that is as near to 1 as this is 1: pictures then go to the display as they are.
-_LINEAR = 0.02
+_LINEAR, _SAME_GAMMA, _MOST_GAMMA_STD = 0.02, 0.05, 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Prepared:
         bright: the brightest level at which the whole display does not saturate the sensor.
         settle, response: as measured, or as they were said to be.
         in_step: what tells whether a frame belongs to its scene.
+        like: a frame of the brightest scene.
     """
 
     rig: ShowAndSnap
@@ -60,6 +62,7 @@ class Prepared:
     settle: Settle
     response: DisplayResponse
     in_step: InStep
+    like: Frame
 
     def facts(self) -> dict:
         """For the provenance of a recording."""
@@ -78,48 +81,69 @@ def prepare(
     screen: Screen,
     settle_s: float | None = None,
     gamma: float | None = None,
+    begun: Begun | None = None,
 ) -> Prepared:
     """Find out how bright, how late and how linear the display is, and how its blocks look to the sensor.
 
     Args:
         settle_s, gamma: said, and not measured.
+        begun: how it was when the collection was begun; pictures are shown as they were then.
 
     Raises:
         FrameSaturated: even a dim display saturates the sensor.
         CalibrationMismatch: the camera does not see the display, or that does not settle or follows no power law.
     """
+    known = None if begun is None else begun.bright ** (1 / begun.gamma)  # the level, and not its radiance
+    slow = ShowAndSnap(source, camera, (1.0 if camera.live else 0.0) if settle_s is None else settle_s)
     if settle_s is None:
         with screen.working("settle time of the display"):
-            slow = ShowAndSnap(source, camera, 1.0 if camera.live else 0.0)
-            bright = _brightest(slow, ceiling)
+            bright = _brightest(slow, ceiling, known)
             settle = measure_settle(source, camera, bright)
     else:
-        settle = Settle(settle_s, 0.0, 0.0, 0.0, 0)
-        bright = _brightest(ShowAndSnap(source, camera, settle_s), ceiling)
+        settle, bright = Settle(settle_s, 0.0, 0.0, 0.0, 0), _brightest(slow, ceiling, known)
     screen.say(_told_of_settle(settle))
     rig = ShowAndSnap(source, camera, settle.settle_s)
-    if gamma is None:
-        with screen.working("response of the display"):
-            response = measure_response(rig, brightest=bright)
-        screen.say(
-            f"  gamma {response.gamma:.2f}, black {response.black:.1%} of white, "
-            f"off a power law by {response.misfit:.2%} at most"
-        )
-        if abs(response.gamma - 1) < max(_LINEAR, 3 * response.gamma_std):
-            response = dataclasses.replace(response, gamma=1.0)
-    else:
-        response = DisplayResponse(gamma)
+    response = DisplayResponse(gamma) if gamma is not None else _response(rig, bright, screen)
+    if begun is not None:
+        response = _as_begun(response, begun)
     rig = ShowAndSnap(source, camera, settle.settle_s, response)
-    # `bright` is a value of the display so far, and a radiance from here on.
-    bright = bright**response.gamma
+    like, radiance = _show_brightest(rig, plan, ceiling), bright**response.gamma
     with screen.working("blocks of the display"):
-        in_step = InStep.measure(rig, bright)
+        in_step = InStep.measure(rig, radiance)
         in_step.learn(rig, [plan.radiance(scene_id) for scene_id in plan.order()[:_LEARNT_SCENES]])
     screen.say(f"  {in_step.modes} patterns of light stand out of the noise of a frame")
-    return Prepared(rig, bright, settle, response, in_step)
+    if not in_step.tells_scenes:
+        screen.say("  beware: scenes differ by less than the noise of a frame; nothing tells if one is not its own")
+    return Prepared(rig, radiance, settle, response, in_step, like)
 
 
-def show_brightest(prepared: Prepared, plan: Plan, ceiling: Ceiling) -> Frame:
+def _response(rig: ShowAndSnap, bright: float, screen: Screen) -> DisplayResponse:
+    """As measured; exactly linear where nothing speaks against it."""
+    with screen.working("response of the display"):
+        response = measure_response(rig, brightest=bright)
+    screen.say(
+        f"  gamma {response.gamma:.2f}, black {response.black:.1%} of white, "
+        f"off a power law by {response.misfit:.2%} at most"
+    )
+    if response.gamma_std > _MOST_GAMMA_STD:
+        raise CalibrationMismatch(
+            f"the display's gamma is {response.gamma:.2f} with an error of {response.gamma_std:.2f}, limit "
+            f"{_MOST_GAMMA_STD}: too dim, or too noisy; take more light, or say it with --gamma"
+        )
+    return dataclasses.replace(response, gamma=1.0) if abs(response.gamma - 1) < _LINEAR else response
+
+
+def _as_begun(response: DisplayResponse, begun: Begun) -> DisplayResponse:
+    """The response that the collection was begun with, if the display still has it."""
+    if abs(response.gamma - begun.gamma) > max(_SAME_GAMMA, 5 * response.gamma_std):
+        raise CalibrationMismatch(
+            f"the display has gamma {response.gamma:.2f}, and had {begun.gamma:.2f} when the collection was begun: it "
+            "is another one, or another setting of it; go on with that, or collect into a new folder"
+        )
+    return dataclasses.replace(response, gamma=begun.gamma)
+
+
+def _show_brightest(rig: ShowAndSnap, plan: Plan, ceiling: Ceiling) -> Frame:
     """Show the scenes with the most light before any other: if one saturates, it is said now, and not in an hour.
 
     Returns:
@@ -131,7 +155,7 @@ def show_brightest(prepared: Prepared, plan: Plan, ceiling: Ceiling) -> Frame:
     light = plan.pictures.sum((1, 2), dtype=np.int64)
     brightest = np.argsort(light, kind="stable")[: -_BRIGHTEST_SCENES - 1 : -1].tolist()
     for scene_id in reversed(brightest):
-        (frame,) = prepared.rig(plan.radiance(scene_id))
+        (frame,) = rig(plan.radiance(scene_id))
         ceiling.check(frame, f"scene {scene_id}, one of the brightest,")
     return frame
 
@@ -146,8 +170,10 @@ def check_fits(frame: Frame, shape: tuple[int, int], bit_depth: int, rig_id: str
         )
 
 
-def _brightest(rig: ShowAndSnap, ceiling: Ceiling) -> float:
-    """The brightest level of the whole display that leaves most pixels below where they clip."""
+def _brightest(rig: ShowAndSnap, ceiling: Ceiling, known: float | None) -> float:
+    """The brightest level of the whole display that leaves most pixels below where they clip, if it is not known."""
+    if known is not None:
+        return known
     level = 1.0
     while ceiling.clipped(rig.level(level)[0]) > ceiling.share / 10:
         level /= 2

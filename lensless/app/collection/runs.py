@@ -11,25 +11,38 @@ import numpy as np
 
 from calibration.in_step import cells_of
 from hardware import Recording
-from hardware.errors import ConfigurationError, StorageError
+from hardware.errors import ConfigurationError, InputError, StorageError
 from hardware.lock import is_written
 from hardware.recording.schema import NO_SCENE, ROW
 from hardware.recording.vetting import vet
 from lensless.data.whole_scenes import whole_scenes
 
+LOOK_FRAMES = 2  # of black, then of bright, whenever the light is looked at
 _NAME = re.compile(r"run-(\d{5})")
 _PATIENCE_S = 20.0  # for the writer of a command that was killed: it writes what it was given, and ends
 
 
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """How the display of a collection was found to be when it was begun: see `Prepared`."""
+
+    address: str
+    bright: float
+    gamma: float
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Runs:
-    """Args: scenes that are `done`, with all their frames; the `provenance` and first `light` that they agree in."""
+    """Args: `count` of runs; scenes that are `done`; of the first run its `provenance`, its first `light`, and how it
+    was `begun`.
+    """
 
     path: pathlib.Path
     count: int
     done: frozenset[int]
     provenance: dict | None
     light: tuple[np.ndarray, np.ndarray] | None
+    begun: Begun | None
 
     @property
     def next_path(self) -> pathlib.Path:
@@ -51,7 +64,7 @@ def look(path: pathlib.Path, wanted: dict) -> Runs:
         StorageError: another process goes on writing there.
     """
     if not path.exists():
-        return Runs(path, 0, frozenset(), None, None)
+        return Runs(path, 0, frozenset(), None, None, None)
     if not path.is_dir():
         raise StorageError(f"'{path}' is a file; a collection is a folder: choose another name with --out")
     numbers = sorted(int(found[1]) for name in os.listdir(path) if (found := _NAME.fullmatch(name)))
@@ -59,7 +72,9 @@ def look(path: pathlib.Path, wanted: dict) -> Runs:
     provenance, light = None, None
     for run in (path / f"run-{number:05d}" for number in numbers):
         _wait_for_writer(run)
-        if not os.listdir(run):  # killed before its first part was there
+        if not run.is_dir():
+            raise InputError(f"'{run}' is no folder; a collection keeps its recordings so: move that file elsewhere")
+        if not any(run.glob("part-*")):  # killed before its first part was there
             continue
         vet(run)
         with Recording.open(run) as recording:
@@ -68,8 +83,9 @@ def look(path: pathlib.Path, wanted: dict) -> Runs:
             rows.append(np.concatenate([np.zeros(0, ROW), *recording.rows()]))
             provenance = provenance or recording.provenance
             light = light or _first_light(recording, rows[-1]["scene_id"])
-    done, *_ = whole_scenes(rows, runs, wanted["frames"])
-    return Runs(path, numbers[-1] + 1 if numbers else 0, frozenset(done.tolist()), provenance, light)
+    done, *_ = whole_scenes(rows, runs, wanted["frames"], looks=True)
+    begun = None if provenance is None else _begun(provenance, runs[0])
+    return Runs(path, numbers[-1] + 1 if numbers else 0, frozenset(done.tolist()), provenance, light, begun)
 
 
 def check_same(found: dict, wanted: dict, path: pathlib.Path) -> None:
@@ -90,12 +106,24 @@ def _wait_for_writer(run: pathlib.Path) -> None:
         time.sleep(0.1)
 
 
+def _begun(provenance: dict, run: pathlib.Path) -> Begun:
+    """Raises InputError if a recording does not say how its display was."""
+    display = provenance.get("display")
+    try:
+        begun = Begun(display["address"], display["bright"], display["response"]["gamma"])
+        if isinstance(begun.address, str) and 0 < begun.bright <= 1 and 0.2 <= begun.gamma <= 5:
+            return begun
+    except (KeyError, TypeError):
+        pass
+    raise InputError(f"'{run}' does not say how its display was, so it cannot be gone on with: choose another folder")
+
+
 def _first_light(recording: Recording, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Cells of the first frames before a black and a bright display."""
-    black, bright = [], []
-    for at in np.flatnonzero(ids == NO_SCENE)[:8].tolist():
-        (bright if recording.scene(at).any() else black).append(recording[at])
-    return (cells_of(black), cells_of(bright)) if black and bright else None
+    """Cells of the frames of the first look: before a black, and a bright display."""
+    first = [recording[at] for at in np.flatnonzero(ids == NO_SCENE)[: 2 * LOOK_FRAMES].tolist()]
+    if len(first) < 2 * LOOK_FRAMES:
+        return None
+    return cells_of(first[:LOOK_FRAMES]), cells_of(first[LOOK_FRAMES:])
 
 
 def _short(value: object) -> str:

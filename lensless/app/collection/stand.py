@@ -91,8 +91,9 @@ def _both_simulated(address: str, place: str, rig: Rig, stack: contextlib.ExitSt
     _, of_display = parse("simulated", place, _SIMULATED)
     display = SimulatedDisplay(rig.spec.scene.shape, **of_display)
     fps = float(options["fps"]) if options["fps"] else None
-    seen = rig if seen.rays == rig.rays else seen  # its forward model may be there already
-    camera = stack.enter_context(seen.camera_at(display.light, int(options["seed"] or 0), fps))
+    if seen.rays != rig.rays:
+        raise ConfigurationError(f"camera {address!r} has {seen.rays} rays, the rig {rig.rays}; say --rays {seen.rays}")
+    camera = stack.enter_context(rig.camera_at(display.light, int(options["seed"] or 0), fps))
     return camera, display
 
 

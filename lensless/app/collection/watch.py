@@ -9,7 +9,7 @@ from calibration.in_step import Told, cells_of
 from hardware import Frame
 from hardware.errors import CalibrationMismatch, DeviceError
 
-MOST_RETAKES = 3  # of one scene
+MOST_IN_A_ROW = 3  # strange scenes, before the light is looked at
 _LOOKED_BACK = 100  # pairs over which shares of the scene before are averaged
 _LEAST_PAIRS, _LEAST_STRANGE, _MOST_STRANGE = 10, 20, 0.2
 _LOST = 0.7  # of its light: that is no drift
@@ -41,7 +41,11 @@ class StepWatch:
     @property
     def light_is_asked_for(self) -> bool:
         """Whether so many strange frames came in a row that one more asks for a look at the light."""
-        return self._in_a_row >= MOST_RETAKES
+        return self._in_a_row >= MOST_IN_A_ROW
+
+    def light_was_looked_at(self) -> None:
+        """And found good: strange frames are counted anew."""
+        self._in_a_row = 0
 
     def take(self, told: Told, scene_id: int) -> bool:
         """Whether the frames of a scene are good; if not, it is to be shown again.
@@ -56,7 +60,7 @@ class StepWatch:
         if strange:
             self._first[scene_id] = told
             self.retaken += 1
-            self._in_a_row = (self._in_a_row + 1) % (MOST_RETAKES + 1)
+            self._in_a_row += 1
             self._stale_in_a_row = self._stale_in_a_row + 1 if told.of_the_one_before else 0
             self._check_strange(told, scene_id)
             return False
@@ -69,7 +73,7 @@ class StepWatch:
 
     def _check_strange(self, told: Told, scene_id: int) -> None:
         count = sum(self._strange)
-        if self._stale_in_a_row > MOST_RETAKES or count > max(_LEAST_STRANGE, _MOST_STRANGE * len(self._strange)):
+        if self._stale_in_a_row > MOST_IN_A_ROW or count > max(_LEAST_STRANGE, _MOST_STRANGE * len(self._strange)):
             raise CalibrationMismatch(
                 f"frame and scene do not belong together: {count} of the last {len(self._strange)} frames showed "
                 f"another scene than their own, the last at scene {scene_id} ({_words(told)}); is the display still "
@@ -112,18 +116,18 @@ class LightWatch:
             self.first = now
         drift = _drift(self.first, now)
         self.largest = max(self.largest, abs(drift))
+        kept = f"after {saved:,} scenes; those before the last good look at the light are kept"
         if drift < -_LOST:
             raise CalibrationMismatch(
-                f"the display is not followed any more: between black and white it gives {1 + drift:.0%} of the light "
-                f"that it gave, after {saved:,} scenes, which are kept; is it still on, uncovered, and awake (screen "
-                "saver, power saving)? Then give the command again"
+                f"the display is not followed any more: between black and white it gives {max(0.0, 1 + drift):.0%} of the light "
+                f"that it gave, {kept}; is it still on, uncovered, and awake (screen saver, power saving)? Then give "
+                "the command again"
             )
         if abs(drift) > self._limits.drift:
             raise CalibrationMismatch(
                 f"the light has drifted by {drift:+.1%} since the collection was begun, limit "
-                f"{self._limits.drift:.1%}, after {saved:,} scenes, which are kept; let display and sensor warm up, "
-                "keep daylight away, switch off what adapts brightness, then give the command again; --max-drift "
-                "sets the limit"
+                f"{self._limits.drift:.1%}, {kept}; let display and sensor warm up, keep daylight away, switch off "
+                "what adapts brightness, then give the command again; --max-drift sets the limit"
             )
         return drift
 
@@ -162,4 +166,4 @@ def _drift(first: tuple[np.ndarray, np.ndarray], now: tuple[np.ndarray, np.ndarr
 
 def _words(told: Told) -> str:
     before = "" if told.of_before is None else f", {told.of_before:.0%} of the way to the scene before"
-    return f"{told.misfit:.0%} of its light not explained{before}"
+    return f"{told.misfit or 0:.0%} of what tells scenes apart not explained{before}"

@@ -132,3 +132,23 @@ def test_nothing_of_a_plug_in_is_loaded_with_the_package():
     code = "import hardware, sys; print({'harvesters', 'pymmcore', 'picamera2', 'pytest'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_damaged_distribution_costs_no_other_one_its_cameras(install, tmp_path):
+    install("toy-cameras", GOOD, toy="make")
+    for name, content in (("no-equals", b"[optics_free.cameras]\nnonsense\n"), ("no-text", b"\xff\xfe[optics")):
+        metadata = tmp_path / f"{name}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_bytes(content)
+    nameless = tmp_path / "nameless-1.0.dist-info"
+    nameless.mkdir()
+    (nameless / "entry_points.txt").write_text("[optics_free.cameras]\ntoy = toy_cameras:make\n")
+    with open_camera("toy:a") as camera:
+        assert camera.camera_id == "a"
+
+
+def test_a_plug_in_that_ends_the_program_does_not(install):
+    install("rude-cameras", "raise SystemExit(0)", rude="make")
+    with pytest.raises(ConfigurationError, match=r"cannot be loaded .*SystemExit"):
+        open_camera("rude:1")

@@ -6,6 +6,7 @@ import pytest
 import tiny
 import torch
 
+from lensless.app import setting
 from lensless.train.inputs import RecordedInputs
 
 CPU = torch.device("cpu")
@@ -44,3 +45,14 @@ def test_training_reads_the_measurements_and_not_a_simulation(tmp_path):
     object.__setattr__(turned, "values", scenes.values[::-1].copy())
     other = tiny.run(tmp_path / "b", tiny.classify(), scenes=turned).history
     assert [one.loss for one in history] != [one.loss for one in other]
+
+
+def test_recorded_scenes_meet_their_own_measurements_in_every_block(monkeypatch):
+    task, scenes = tiny.classify(), tiny.measured()
+    source = tiny.setting()
+    whole, _ = setting.prepared(task, source, scenes, 1)
+    monkeypatch.setattr(setting, "AT_ONCE", 7)
+    blocks, _ = setting.prepared(task, source, scenes, 1)
+    torch.testing.assert_close(blocks, whole, rtol=1e-3, atol=1e-3)
+    own = task.prepare(scenes.measurements(torch.arange(len(scenes)), task.reads))
+    torch.testing.assert_close(whole, own, rtol=1e-3, atol=1e-3)
