@@ -18,8 +18,9 @@ from hardware.errors import CalibrationMismatch
 BLOCKS = 8  # along each side
 _CELLS = 64  # along each side, into which frames are averaged
 _DARK_FRAMES, _NOISE_FRAMES, _BLOCK_FRAMES = 32, 8, 2
-_KNOWN_SCENES, _MARGIN, _LEAST_MISFIT, _MOST_MISFIT = 16, 3.0, 0.05, 0.5
+_KNOWN_SCENES, _MARGIN, _LEAST_MISFIT, _MOST_MISFIT = 32, 2.0, 0.05, 0.5
 _SAME = 0.002  # of the light's square: 4 % of the light itself, which may drift a little
+_DARKEST = 0.25  # of the usual light of a scene, squared: below it is held to what that is
 _LEAST_TELLING = 25.0  # how far two scenes must differ in the frame, in standard deviations of its noise
 
 
@@ -77,7 +78,7 @@ class InStep:
     def __init__(self, dark: np.ndarray, modes: np.ndarray, gains: np.ndarray, noise: float, blocks: int):
         self._dark, self._modes, self._gains, self._noise, self._blocks = dark, modes, gains, noise, blocks
         self.most_misfit = _MOST_MISFIT
-        self._spread2: float | None = None
+        self._spread2, self._usual2 = 0.0, 1.0
         self._light, self._first_rise_dn = 1.0, None
 
     @classmethod
@@ -125,6 +126,7 @@ class InStep:
         known = scenes[:: max(1, len(scenes) // _KNOWN_SCENES)]
         expected = np.stack([self._expected(scene) for scene in known])
         self._spread2 = float(np.square(expected - expected.mean(0)).sum(1).mean())
+        self._usual2 = float(np.square(expected).sum(1).mean())
         if not self.tells_scenes:
             return
         misfits = [self.look(rig(scene, 2)[1:], scene, None).misfit for scene in known]
@@ -139,7 +141,7 @@ class InStep:
     @property
     def tells_scenes(self) -> bool:
         """Whether scenes differ by more than the noise of a frame along the patterns that are known."""
-        return self._spread2 is not None and self._spread2 > _LEAST_TELLING**2
+        return self._spread2 > _LEAST_TELLING**2
 
     def follow(self, black: Sequence[Frame], bright: Sequence[Frame]) -> None:
         """Take in how light it is now, from frames of a black and of a bright display: what drifts is followed."""
@@ -158,7 +160,9 @@ class InStep:
         z = (cells_of(frames) - self._dark) @ self._modes / self._noise
         expected = self._expected(own)
         rest = z - expected
-        misfit = float(rest @ rest) / self._spread2 if self.tells_scenes else None
+        # Blocks explain a scene the worse the more light it has.
+        light2 = max(float(expected @ expected) / self._usual2, _DARKEST)
+        misfit = float(rest @ rest) / (self._spread2 * light2) if self.tells_scenes else None
         apart = expected * 0 if before is None else self._expected(before) - expected
         apart2 = float(apart @ apart)
         of_before = float(rest @ apart) / apart2 if apart2 > _LEAST_TELLING**2 else None

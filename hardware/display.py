@@ -106,15 +106,18 @@ class FileDisplay:
     """A display that is a file: a simulated rig in another process looks at it (`simulated:RIG?display=FILE`).
 
     Args:
-        path: of the file; its folder exists. What it showed before is replaced.
+        path: of the file; its folder exists. A display of this shape that lies there is used.
         shape: (rows, columns).
 
     Raises:
+        InputError: something else lies there.
         StorageError: the file cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike, shape: tuple[int, int]):
         self._path, self._shape = pathlib.Path(path), tuple(shape)
+        if os.path.lexists(self._path):
+            shown_in(self._path, self._shape)  # somebody's file is not overwritten
         self.clear()
 
     @property

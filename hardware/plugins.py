@@ -119,9 +119,7 @@ def _entries(distribution: importlib.metadata.Distribution) -> list[importlib.me
     """Its entry points of our group; none of one whose files are damaged, which must not cost the others."""
     try:
         return [entry for entry in distribution.entry_points if entry.group == GROUP and distribution.name]
-    except (
-        Exception
-    ):  # anybody's files, and importlib.metadata raises what they cause; pip says what is wrong with them
+    except Exception:  # anybody's files: importlib.metadata raises whatever they cause
         return []
 
 

@@ -41,9 +41,10 @@ frames = 2
 """
 
 
-def write_rig(folder: pathlib.Path) -> pathlib.Path:
-    path = folder / "small-v1.toml"
-    path.write_text(RIG)
+def write_rig(folder: pathlib.Path, white_electrons: float = 9000.0) -> pathlib.Path:
+    """The rig file, with as much light as that."""
+    path = folder / f"small-{white_electrons:g}.toml"
+    path.write_text(RIG.replace("white_electrons = 9000.0", f"white_electrons = {white_electrons}"))
     return path
 
 

@@ -110,8 +110,11 @@ def record(
         typer.Option(help="Of which split; of all three by default, 8 : 1 : 1 of --count.", rich_help_panel=_PAIRS),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Of which scenes are picked, and of their order.", min=0, rich_help_panel=_PAIRS)
-    ] = 0,
+        int | None,
+        typer.Option(
+            help="Of which scenes are picked, and of their order; 0 by default.", min=0, rich_help_panel=_PAIRS
+        ),
+    ] = None,
     settle_s: Annotated[
         float | None,
         typer.Option(
@@ -127,9 +130,15 @@ def record(
         typer.Option(help="Of the display; measured by default.", min=0.2, max=5, rich_help_panel=_PAIRS),
     ] = None,
     max_drift: Annotated[
-        float,
-        typer.Option("--max-drift", help="Share by which the light may drift.", min=0, max=1, rich_help_panel=_PAIRS),
-    ] = 0.05,
+        float | None,
+        typer.Option(
+            "--max-drift",
+            help="Share by which the light may drift; 0.05 by default.",
+            min=0,
+            max=1,
+            rich_help_panel=_PAIRS,
+        ),
+    ] = None,
     calibration: Annotated[
         str | None,
         typer.Option(
@@ -166,7 +175,8 @@ def record(
     }  # fmt: skip
     of_scenes = {
         "--rig": rig, "--display": display, "--count": count, "--split": split, "--settle-s": settle_s,
-        "--gamma": gamma, "--calibration": calibration, "--rays": rays, "--data": data, "--download": download or None,
+        "--gamma": gamma, "--seed": seed, "--max-drift": max_drift,
+        "--calibration": calibration, "--rays": rays, "--data": data, "--download": download or None,
     }  # fmt: skip
     _refuse(of_scenes if scenes is None else of_frames, "only with --scenes" if scenes is None else "not with --scenes")
     if scenes is not None:
@@ -174,10 +184,12 @@ def record(
 
         if rig is None:
             raise ConfigurationError("--scenes: name the rig that looks at them with --rig, e.g. --rig cannula-v1")
-        asked = job.Asked(scenes, split and split.value, count, seed, data, download)
+        asked = job.Asked(scenes, split and split.value, count, seed or 0, data, download)
+        drift = {} if max_drift is None else {"max_drift": max_drift}
         wish = job.Wish(
-            rig, out, asked, camera, display, rays, frames, settings, settle_s, gamma, max_drift, calibration
-        )
+            rig, out, asked, camera=camera, display=display, rays=rays, frames=frames, settings=settings,
+            settle_s=settle_s, gamma=gamma, calibration=calibration, **drift,
+        )  # fmt: skip
         screen = Screen(json, lasting=True)
         screen.result(job.collect(wish, screen))
         return

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Sequence
 
 from calibration import Calibration
-from hardware.errors import CalibrationMismatch, ConfigurationError
+from hardware.errors import CalibrationMismatch, ConfigurationError, InputError
 from lensless.app.options import DEFAULT_RIG
 from lensless.app.perturbation import drift_of
 from lensless.app.rig import Rig, open_rig, read_spec
@@ -89,6 +89,12 @@ def sets(source: PairSource, setting: Setting, splits: Sequence[str], screen: Sc
     """Scenes of each split; what was left out is said."""
     calibration = setting.calibration if source.raw else None
     found = [source.scenes(split, calibration, screen.track) for split in splits]
+    sensor = tuple(setting.rig.spec.sensor.shape)
+    if (shape := tuple(found[0].values.shape[1:])) != sensor:
+        raise InputError(
+            f"{source.name}: frames of {' x '.join(map(str, shape))}, the sensor of rig {setting.rig.id!r} has "
+            f"{' x '.join(map(str, sensor))}; name the rig that they are of with --rig"
+        )
     for note in dict.fromkeys(note for scenes in found for note in scenes.notes):
         screen.say(f"  {note}")
     return found

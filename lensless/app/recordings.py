@@ -197,6 +197,8 @@ def _few(values: list[str]) -> str:
 def _short(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_short(one)}" for name, one in value.items() if one is not None)
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if isinstance(value, list) and len(value) > 12:
         return f"{', '.join(map(str, value[:6]))}, ... ({len(value)})"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

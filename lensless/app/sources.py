@@ -15,6 +15,7 @@ import torch
 from calibration import Calibration
 from hardware import CameraSettings, Frame, FrameMeta, Recording, open_camera
 from hardware.errors import CalibrationMismatch, ConfigurationError, FrameSaturated, InputError
+from hardware.recording.schema import NO_SCENE
 from hardware.replay import SUFFIX, recordings_at
 from lensless.app.rig import read_spec
 from lensless.app.simulated import options_of
@@ -127,7 +128,11 @@ def _recorded(path: pathlib.Path, scenes: bool) -> Iterator[_Shot]:
         with Recording.open(file) as recording:
             named = recording.provenance.get("classes")
             classes = named if isinstance(named, list) else []
+            ids = recording.scene_ids
+            looks = (ids == NO_SCENE) & (ids >= 0).any()  # at black and white, between scenes
             for index, label in enumerate(recording.labels.tolist()):
+                if looks[index]:
+                    continue
                 scene = recording.scene(index) if scenes and recording.has_scenes else None
                 truth = str(classes[label]) if 0 <= label < len(classes) else None
                 yield _Shot(recording[index], f"{file.name}#{index}", label, recording.scene_key(index), scene, truth)

@@ -87,7 +87,7 @@ class PairsFile:
             return Calibration.load(beside)
         raise InputError(
             f"'{self.path}': its frames are raw numbers, and no calibration lies beside it ('{beside}'); measure one "
-            "with lensless calibrate and name it with --calibration FILE.npz, or store measurements (floating point, "
+            "(README: Your own rig) and name it with --calibration FILE.npz, or store measurements (floating point, "
             "white = 1)"
         )
 

@@ -96,7 +96,7 @@ class Collection:
             if file.is_file():
                 return Calibration.load(file)
         raise InputError(
-            f"'{self.path}': no calibration beside it ('{beside[0]}'); measure one with lensless calibrate and name it "
+            f"'{self.path}': no calibration beside it ('{beside[0]}'); measure one (README: Your own rig) and name it "
             "with --calibration FILE.npz, or copy the one that belongs to these frames there"
         )
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import pathlib
 import shutil
 
@@ -10,7 +11,14 @@ import torch
 
 from calibration import Calibration
 from hardware import CameraSettings
-from hardware.errors import CalibrationMismatch, ConfigurationError, DeviceError, LenslessError, StorageError
+from hardware.errors import (
+    CalibrationMismatch,
+    ConfigurationError,
+    DeviceError,
+    FrameSaturated,
+    LenslessError,
+    StorageError,
+)
 from hardware.lock import WriterLock
 from hardware.recording.process import RecordingProcess
 from hardware.recording.schema import CameraFacts
@@ -24,6 +32,7 @@ from lensless.app.collection.watch import Limits
 from lensless.app.rig import Rig, open_rig
 from lensless.app.screen import Screen
 from lensless.app.signals import Signals
+from lensless.app.training import RECIPES
 from lensless.app.version import code_version
 
 CALIBRATION, NOMINAL = "calibration.npz", "nominal"
@@ -107,8 +116,10 @@ def collect(wish: Wish, screen: Screen) -> dict:
             stack.enter_context(WriterLock(wish.out / "collection"))
         _keep_calibration(wish.out, ready.calibration)
         signals.begun = True
-        writer = RecordingProcess(runs.next_path, ready.prepared.like, facts | ready.provenance, rig.spec.scene.shape)
-        loop = Collecting(plan, ready.prepared, ready.ceiling, writer, Limits(drift=wish.max_drift), runs)
+        open_writer = functools.partial(
+            RecordingProcess, runs.next_path, ready.prepared.like, facts | ready.provenance, rig.spec.scene.shape
+        )
+        loop = Collecting(plan, ready.prepared, ready.ceiling, open_writer, Limits(drift=wish.max_drift), runs)
         return _run(loop, todo, signals, wish, facts, screen)
 
 
@@ -133,6 +144,9 @@ def _make_ready(wish: Wish, rig: Rig, plan: Plan, runs: Runs, screen: Screen, st
         first = camera.snap(1)[0]
         check_fits(first, rig.spec.sensor.shape, rig.spec.sensor.bit_depth, rig.id)
         calibration = _calibration(wish, rig, camera.camera_id)
+    if calibration is not None:
+        with contextlib.suppress(FrameSaturated):  # it is not told what it saw
+            calibration.apply(first)  # or no frame of the collection could be used
     display = wish.display or SIMULATED
     fixed = {
         "camera": dataclasses.asdict(CameraFacts.of(first.meta)), "applied": dataclasses.asdict(applied),
@@ -160,7 +174,7 @@ def _run(loop: Collecting, todo: list[int], signals: Signals, wish: Wish, facts:
     except BaseException as error:  # raised when all is closed
         failure = error
     try:
-        loop.writer.give_up() if signals.came > 1 else loop.writer.close()
+        loop.close(signals.came > 1)
     except (LenslessError, KeyboardInterrupt) as error:
         failure = failure or error
     # What the disk did not take, and what no good look at the light came after, is not counted.
@@ -170,7 +184,7 @@ def _run(loop: Collecting, todo: list[int], signals: Signals, wish: Wish, facts:
     )
     if failure is not None:
         raise _told_to_go_on(failure, done, total)
-    _say_what_next(wish, screen)
+    _say_what_next(wish, loop.plan, screen)
     return _result(wish, loop.plan, done) | loop.facts()
 
 
@@ -254,10 +268,13 @@ def _told_of_plan(plan: Plan, runs: Runs, todo: int) -> str:
     return f"{len(plan):,} scenes of {plan.name} ({splits}), {frames} of each{found}"
 
 
-def _say_what_next(wish: Wish, screen: Screen) -> None:
+def _say_what_next(wish: Wish, plan: Plan, screen: Screen) -> None:
     if not (wish.out / CALIBRATION).exists():
-        screen.say(f"no calibration of this camera is beside it yet: put one there as {wish.out / CALIBRATION}")
-    screen.say(f"next: lensless train classify --rig {wish.rig} --scenes recorded:{wish.out}")
+        screen.say(f"next: measure a calibration of this camera, and put it there as {wish.out / CALIBRATION}")
+        return
+    first, stop = plan.splits.get("train", (0, 0))
+    few = f" --batch-size {max(1, (stop - first) // 4)}" if stop - first < RECIPES["classify"].batch_size else ""
+    screen.say(f"next: lensless train classify --rig {wish.rig} --scenes recorded:{wish.out}{few}")
 
 
 def _result(wish: Wish, plan: Plan, done: int) -> dict:

@@ -24,14 +24,21 @@ class Collecting:
 
     Args:
         plan, prepared, ceiling, limits: what to show, with what, and what is refused.
-        writer: of the frames.
+        open_writer: makes the recording, when the first look at the light is good.
         runs: what was collected before.
     """
 
     def __init__(
-        self, plan: Plan, prepared: Prepared, ceiling: Ceiling, writer: RecordingProcess, limits: Limits, runs: Runs
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        ceiling: Ceiling,
+        open_writer: Callable[[], RecordingProcess],
+        limits: Limits,
+        runs: Runs,
     ):
-        self.plan, self.prepared, self.ceiling, self.writer = plan, prepared, ceiling, writer
+        self.plan, self.prepared, self.ceiling = plan, prepared, ceiling
+        self._open_writer, self._writer = open_writer, None
         self.steps, self.lights = StepWatch(limits), LightWatch(limits, runs.light)
         self.before, self.collected = len(runs.done), 0
         self.settings: SettingsWatch | None = None
@@ -71,6 +78,15 @@ class Collecting:
         self._look_at_light()
         self.seconds = time.monotonic() - began_s
 
+    def close(self, give_up: bool) -> None:
+        """Finish the recording, if there is one.
+
+        Raises:
+            StorageError: the disk did not take all of it.
+        """
+        if self._writer is not None:
+            self._writer.give_up() if give_up else self._writer.close()
+
     def _is_due(self) -> bool:
         """Whether the light is to be looked at: after some scenes or some time, and when strange frames came."""
         return (
@@ -105,7 +121,7 @@ class Collecting:
         if not self.steps.take(next((told for told in looks if not told.belongs), looks[-1]), scene_id):
             return False
         for frame in frames:
-            self.writer.append(frame, int(self.plan.labels[scene_id]), self.plan.pictures[scene_id], scene_id)
+            self._writer.append(frame, int(self.plan.labels[scene_id]), self.plan.pictures[scene_id], scene_id)
         self.collected += 1
         return True
 
@@ -124,10 +140,11 @@ class Collecting:
                 self._check(frame, "the display at its brightest")
         self.lights.take(*shots.values(), self.before + self.collected)
         self.prepared.in_step.follow(*shots.values())
+        self._writer = self._writer or self._open_writer()
         for level, frames in shots.items():
             scene = np.full(shape, round(255 * level), np.uint8)
             for frame in frames:
-                self.writer.append(frame, scene=scene, scene_id=NO_SCENE)
+                self._writer.append(frame, scene=scene, scene_id=NO_SCENE)
         self.steps.light_was_looked_at()
         self._looked_at, self._looked_s, self._alone = self.collected, self.seconds, False
         return np.full(shape, self.prepared.bright, np.float32)

@@ -13,7 +13,7 @@ from lensless.app.collection.runs import Begun
 from lensless.app.screen import Screen
 
 _DARKEST_WHITE = 1 / 64
-_BRIGHTEST_SCENES, _LEARNT_SCENES = 3, 16
+_BRIGHTEST_SCENES, _LEARNT_SCENES = 3, 32
 # A measured gamma that is as near to 1 as this is 1: pictures then go to the display as they are.
 _LINEAR, _SAME_GAMMA, _MOST_GAMMA_STD = 0.02, 0.05, 0.03
 
@@ -40,8 +40,9 @@ class Ceiling:
         if (share := self.clipped(frame)) > self.share:
             raise FrameSaturated(
                 f"{what} saturates: {share:.1%} of the pixels of a frame are clipped, limit {self.share:.1%}; ask for "
-                f"a shorter exposure with --exposure-s (it is {frame.meta.exposure_s:g} s) or dim the display, and "
-                "collect into a new folder"
+                f"a shorter exposure with --exposure-s (it is {frame.meta.exposure_s:g} s; the calibration must be of "
+                "the same, and the rig file say it), dim the display, or take another rig, such as bare-v1-short for "
+                "bare-v1; collect into a new folder"
             )
 
 

@@ -119,9 +119,9 @@ class LightWatch:
         kept = f"after {saved:,} scenes; those before the last good look at the light are kept"
         if drift < -_LOST:
             raise CalibrationMismatch(
-                f"the display is not followed any more: between black and white it gives {max(0.0, 1 + drift):.0%} of the light "
-                f"that it gave, {kept}; is it still on, uncovered, and awake (screen saver, power saving)? Then give "
-                "the command again"
+                f"the display is not followed any more: between black and white it gives {max(0.0, 1 + drift):.0%} of "
+                f"the light that it gave, {kept}; is it still on, uncovered, and awake (screen saver, power saving)? "
+                "Then give the command again"
             )
         if abs(drift) > self._limits.drift:
             raise CalibrationMismatch(

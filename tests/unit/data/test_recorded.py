@@ -178,7 +178,7 @@ def test_an_overexposed_scene_is_refused_alone(tmp_path, cache_folder):
 
 def test_the_calibration_beside_the_frames_is_found(tmp_path):
     path, calibration = made(tmp_path / "a.h5", range(4)), tiny.setting().calibration
-    with pytest.raises(InputError, match=r"no calibration beside it.*lensless calibrate"):
+    with pytest.raises(InputError, match=r"no calibration beside it.*README"):
         Collection.open(path).calibration()
     calibration.save(tmp_path / "a.calibration.npz")
     assert Collection.open(path).calibration().id == calibration.id == Collection.open(tmp_path).calibration().id

@@ -97,6 +97,8 @@ def test_a_longer_exposure_slows_a_live_camera_down():
 def test_a_file_shows_to_another_process_what_was_shown(tmp_path):
     assert not shown_in(tmp_path / "none", (2, 3)).any()
     display = FileDisplay(tmp_path / "display", (2, 3))
+    display.show(GREY)
+    display = FileDisplay(tmp_path / "display", (2, 3))  # it is taken again, and begins dark
     assert not shown_in(tmp_path / "display", (2, 3)).any()
     display.show(GREY)
     assert (shown_in(tmp_path / "display", (2, 3)) == GREY).all()
@@ -113,4 +115,14 @@ def test_a_file_that_is_no_display_is_refused(tmp_path, content):
     with pytest.raises(StorageError, match="cannot be written"):
         FileDisplay(tmp_path / "nowhere" / "display", (2, 3))
     with pytest.raises(ConfigurationError, match="expected"):
-        FileDisplay(tmp_path / "display", (2, 3)).show(WHITE * 2)
+        FileDisplay(tmp_path / "another", (2, 3)).show(WHITE * 2)
+
+
+def test_a_file_of_somebody_is_no_display_and_stays_as_it_is(tmp_path):
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("nobody has a copy")
+    FileDisplay(tmp_path / "other", (28, 28))
+    for path in (thesis, tmp_path / "other", tmp_path):
+        with pytest.raises(InputError, match="is no display of 2 x 3 points"):
+            FileDisplay(path, (2, 3))
+    assert thesis.read_text() == "nobody has a copy" and (tmp_path / "other").stat().st_size == 28 * 28 * 4
