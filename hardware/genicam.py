@@ -4,12 +4,16 @@ Names of features are those of the SFNC, of pixel formats those of the PFNC. Wri
 producer `viky.cti` that comes with its library.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import re
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -136,7 +140,8 @@ class GenICamCamera(PolledCamera):
         self._serial, self._model = serials[at], str(found[at].model)
         name = re.sub(r"[^A-Za-z0-9.:_-]", "_", f"{self._model}-{self._serial or found[at].id_}")
         self._camera_id = f"genicam-{name}"
-        self._acquirer = self._harvester.create(at)
+        with _same_handlers():
+            self._acquirer = self._harvester.create(at)
         self._acquirer.num_buffers = BUFFERS
 
     def _set_up(self) -> None:
@@ -277,6 +282,17 @@ def _producers() -> list[str]:
     """Files *.cti in the folders of the search path."""
     folders = filter(os.path.isdir, os.environ.get(SEARCH_PATH, "").split(os.pathsep))
     return [str(file) for folder in folders for file in sorted(pathlib.Path(folder).glob("*.cti"))]
+
+
+@contextlib.contextmanager
+def _same_handlers() -> Iterator[None]:
+    """harvesters puts a handler of its own on SIGINT, for good; Ctrl-C is not the camera's to take."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

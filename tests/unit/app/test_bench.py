@@ -104,6 +104,7 @@ def test_figures_are_shown_as_soon_as_they_are_measured(monkeypatch, capsys):
     assert "dense: 97% of the speed of the product (promised: at least 80 %)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_feeding_from_recorded_pairs_is_measured_beside_memory(monkeypatch, capsys):
     monkeypatch.setattr(pairs, "SCENES", 300)
     monkeypatch.setattr(pairs, "STEPS", 1)

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import math
 import pathlib
+import signal
 import types
 
 import numpy as np
@@ -26,6 +27,14 @@ def test_a_real_producers_pixels_are_those_that_harvesters_gives():
             theirs = buffer.payload.components[0].represent_pixel_location().copy()  # before the producer goes on
     assert pixels.shape == theirs.shape and set(np.unique(pixels)) == set(np.unique(theirs)) == {0, 255}
     assert abs(int((pixels == 0).sum()) - int((theirs == 0).sum())) < 20  # a ball that flies
+
+
+def test_ctrl_c_stays_whose_it_was():
+    before = signal.getsignal(signal.SIGINT)
+    with GenICamCamera(f"0?cti={PRODUCER}") as camera:
+        camera.snap(1)
+        assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_camera_is_found_again_by_its_serial_number(monkeypatch):
