@@ -1,6 +1,8 @@
 # make install | demo | test | slow | lint       VENV= moves the environment, PYTHON= names the interpreter
 
 VENV ?= .venv
+# One more than there are processors, as many tests wait for other processes; more than five gain nothing.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 5)))
 PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -24,7 +26,7 @@ demo: install
 
 # What measures time, or kills processes, has the machine to itself; the rest runs side by side, each in one thread.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not alone" -n auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not alone" -n $(WORKERS) --dist worksteal
 	$(BIN)/python -m pytest -m "alone and not slow"
 
 # Proofs that take minutes.

@@ -164,7 +164,14 @@ if importlib.util.find_spec("mm_test_adapters"):
     CAMERAS[micromanager] = Expected("micromanager-DemoCamera-DCam", (512, 512), 8, computed=False)
 
 
-@pytest.fixture(params=CAMERAS, ids=lambda make: make.__name__)
+# Each case of these starts a native driver of other makers.
+SLOW = (genicam, micromanager)
+
+
+@pytest.fixture(
+    params=[pytest.param(make, marks=[pytest.mark.slow] * (make in SLOW)) for make in CAMERAS],
+    ids=[make.__name__ for make in CAMERAS],
+)
 def make(request):
     return request.param
 

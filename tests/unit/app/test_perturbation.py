@@ -150,6 +150,7 @@ def test_a_strength_without_perturbed_rigs_is_refused(lensless, command, tmp_pat
     assert result.exit_code == 2 and "--perturbed" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_commands_train_and_test_on_perturbed_rigs(lensless, train, tiny, tmp_path):
     folder = train(tmp_path / "steady", "classify", "--epochs", 1, "--perturbed", 2, "--strength", 0.5)
     result = lensless("evaluate", folder, "--perturbed", 2, "--no-sharp", "--json", tmp_path / "e.json")

@@ -97,6 +97,7 @@ def test_what_is_shown_is_on_the_screen_when_show_returns(server, verify):
             np.testing.assert_array_equal(seen, levels * 0x010101)
 
 
+@pytest.mark.slow
 def test_a_scaled_toolkit_does_not_blur_the_squares(server, monkeypatch):
     for name, value in (("QT_SCALE_FACTOR", "1.5"), ("QT_AUTO_SCREEN_SCALE_FACTOR", "1"), ("QT_FONT_DPI", "192")):
         monkeypatch.setenv(name, value)
@@ -105,6 +106,7 @@ def test_a_scaled_toolkit_does_not_blur_the_squares(server, monkeypatch):
         np.testing.assert_array_equal(server.seen(), SQUARES)
 
 
+@pytest.mark.slow
 def test_no_mouse_cursor_lies_over_it(server):
     mss = pytest.importorskip("mss")
 
@@ -120,6 +122,7 @@ def test_no_mouse_cursor_lies_over_it(server):
         np.testing.assert_array_equal(cursor_and_all(), SQUARES[..., None].repeat(3, 2))
 
 
+@pytest.mark.slow
 def test_the_window_lives_on_while_nothing_is_shown(server):
     with open_window("0", SHAPE) as window, open_window("0", SHAPE) as cover:
         cover.show(np.ones(SHAPE))
@@ -131,6 +134,7 @@ def test_the_window_lives_on_while_nothing_is_shown(server):
         np.testing.assert_array_equal(server.seen(), SQUARES)
 
 
+@pytest.mark.slow
 def test_threads_may_share_it(server):
     failed = []
 
@@ -236,6 +240,7 @@ def module(folder, name: str, text: str, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
 
 
+@pytest.mark.slow
 def test_on_wayland_nothing_is_read_back_unless_it_is_asked_for(server, monkeypatch):
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     with open_window("0", SHAPE) as window:
@@ -253,6 +258,7 @@ def test_an_opencv_without_windows_is_told(server, tmp_path, monkeypatch):
         open_window("0", SHAPE)
 
 
+@pytest.mark.slow
 def test_without_mss_there_is_one_monitor_and_nothing_is_read_back(server, tmp_path, monkeypatch):
     hide = (
         "import importlib.util as util\nfind = util.find_spec\n"
