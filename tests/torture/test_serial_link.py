@@ -234,6 +234,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.alone  # what other threads allocate is counted, too
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
 def test_memory_of_the_parser_is_bounded_on_any_bytes(make):
     data = make(500_000)
