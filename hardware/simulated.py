@@ -62,6 +62,7 @@ class SimulatedCamera(Closing):
         self._period_ns = None if frames_per_second is None else round(1e9 / frames_per_second)
         self._begin_ns = time.monotonic_ns()
         self.exposure_ns = (0, 0)
+        self._not_before_ns = 0
         self._closed = threading.Event()
 
     @property
@@ -97,7 +98,8 @@ class SimulatedCamera(Closing):
         self._check_open()
         wait_until(not_before_ns or 0, self._closed, self._camera_id)
         self._check_open()
-        return [self._next(not_before_ns or 0) for _ in range(n)]
+        self._not_before_ns = not_before_ns or 0
+        return [self._next() for _ in range(n)]
 
     def frames(self) -> Iterator[Frame]:
         """Frames without end, until the camera is closed."""
@@ -115,8 +117,8 @@ class SimulatedCamera(Closing):
         if self._closed.is_set():
             raise closed(self._camera_id)
 
-    def _next(self, not_before_ns: int = 0) -> Frame:
-        lost = self._wait_for_tick(not_before_ns)
+    def _next(self) -> Frame:
+        lost = self._wait_for_tick()
         pixels = self._checked(self._expose(self._settings, self._sequence))
         meta = FrameMeta(
             sequence=self._sequence,
@@ -134,7 +136,7 @@ class SimulatedCamera(Closing):
         self._sequence += 1
         return Frame(pixels, meta)
 
-    def _wait_for_tick(self, not_before_ns: int) -> int:
+    def _wait_for_tick(self) -> int:
         """Set when the next frame is exposed, and wait for its end; returns how many before it nobody fetched."""
         now_ns, exposure_ns = time.monotonic_ns(), round(self._settings.exposure_s * 1e9)
         if self._period_ns is None:
@@ -143,7 +145,7 @@ class SimulatedCamera(Closing):
             self.exposure_ns = (self._last_ns, self._last_ns + exposure_ns)
             return 0
         period_ns = max(self._period_ns, exposure_ns)
-        since_ns = max(not_before_ns, now_ns - KEPT_FRAMES * period_ns) - self._begin_ns
+        since_ns = max(self._not_before_ns, now_ns - KEPT_FRAMES * period_ns) - self._begin_ns
         skipped = max(0, -(-since_ns // period_ns))
         start_ns = self._begin_ns + skipped * period_ns
         self.exposure_ns = (start_ns, start_ns + exposure_ns)
