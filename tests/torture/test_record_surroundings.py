@@ -104,7 +104,8 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_opened(tmp_path, mon
     seconds = float(options["--seconds"]) if "--seconds" in options else None
     out = tmp_path / options.get("--out", "x")
     with pytest.raises(typer.Exit) as ended:
-        capture_commands.record(arguments[0], out, seconds=seconds, ring_mib=int(options.get("--ring-mib", 256)))
+        ring_mib = int(options.get("--ring-mib", 256))
+        capture_commands.record(camera=arguments[0], out=out, seconds=seconds, ring_mib=ring_mib)
     assert ended.value.exit_code == 2 and says in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
