@@ -57,10 +57,24 @@ def set_history(folder: pathlib.Path, history: list[dict]) -> None:
     tensors, card = tensor_file.read(folder / WEIGHTS)
     if card.get("history") != history:
         _write(folder, tensors, {**card, "history": history})
+    elif _card_beside(folder) != card:  # the writer was killed between the two files
+        _write_card(folder, card)
+
+
+def _card_beside(folder: pathlib.Path) -> dict | None:
+    """What card.json says; None where it is missing or nobody can read it."""
+    try:
+        return json.loads((folder / CARD).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _write(folder: pathlib.Path, tensors: dict[str, torch.Tensor], whole: dict) -> None:
     tensor_file.write(folder / WEIGHTS, tensors, whole)
+    _write_card(folder, whole)
+
+
+def _write_card(folder: pathlib.Path, whole: dict) -> None:
     temporary = folder / (CARD + ".part")
     try:
         temporary.write_text(json.dumps(whole, indent=2) + "\n")

@@ -115,6 +115,21 @@ def test_a_finished_run_is_not_trained_again(tmp_path, child, uninterrupted):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("left", ["", "half of a card"])
+def test_a_run_killed_between_its_last_two_files_ends_with_the_same_files(tmp_path, child, left):
+    """The weights hold the whole history; card.json is missing or of an earlier epoch, and half a card is beside it."""
+    assert child.do("train", folder=tmp_path, task="classify") == 0
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    card = tmp_path / checkpoint.CARD
+    card.with_name(card.name + ".part").write_text(left)
+    if left:
+        card.write_text('{"history": []}')
+    else:
+        card.unlink()
+    assert child.do("train", folder=tmp_path, task="classify") == 0
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def version_of(folder) -> int:
     """Of a checkpoint that `save_for_ever` wrote; all its weights are of one save."""
     loaded = checkpoint.load(folder)
