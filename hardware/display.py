@@ -63,6 +63,7 @@ class SimulatedDisplay:
         return self._shown
 
     def show(self, picture: np.ndarray) -> None:
+        """Show a picture, now or at the refresh that it is ready for; see `PatternSource`."""
         self._shown = checked_picture(picture, self._shape)
         radiance = self._shown if self._gamma == 1 else self._shown**self._gamma
         if not self._changes:
@@ -125,6 +126,11 @@ class FileDisplay:
         return self._shape
 
     def show(self, picture: np.ndarray) -> None:
+        """Show a picture: the file is replaced at once; see `PatternSource`.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
         content = checked_picture(picture, self._shape).astype(_STORED).tobytes()
         partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:

@@ -37,6 +37,7 @@ class Durability(StrEnum):
     power = "power"
 
 
+RING_MIB, MAX_DRIFT = 256, 0.05
 _PAIRS = "Collecting pairs: scenes are shown, and frames recorded of each"
 
 
@@ -64,19 +65,26 @@ def record(
     exposure_s: Annotated[float | None, typer.Option("--exposure-s", help="Exposure to ask for, in seconds.")] = None,
     gain_db: Annotated[float | None, typer.Option("--gain-db", help="Gain to ask for, in decibels.")] = None,
     policy: Annotated[
-        Policy,
-        typer.Option(help="When the disk is slower than the camera: stop with an error, or drop the oldest and count."),
-    ] = Policy.never,
+        Policy | None,
+        typer.Option(
+            help="When the disk is slower than the camera: never-drop, stop with an error (default); drop-oldest, and "
+            "count."
+        ),
+    ] = None,
     ring_mib: Annotated[
-        int, typer.Option("--ring-mib", help="Memory for frames that wait for the disk, in MiB.", min=1)
-    ] = 256,
+        int | None,
+        typer.Option(
+            "--ring-mib", help=f"Memory for frames that wait for the disk, in MiB; {RING_MIB} by default.", min=1
+        ),
+    ] = None,
     retries: Annotated[
         int | None,
         typer.Option(help="Tries to find a lost camera again, then exit 3; for ever by default.", min=0),
     ] = None,
     durability: Annotated[
-        Durability, typer.Option(help="process: frames survive a kill. power: also a loss of power, which is slower.")
-    ] = Durability.process,
+        Durability | None,
+        typer.Option(help="process: frames survive a kill (default). power: also a loss of power, which is slower."),
+    ] = None,
     rotate_frames: Annotated[
         int | None, typer.Option(help="Frames after which a new part is begun; 50,000 or 4 GiB by default.", min=1)
     ] = None,
@@ -133,7 +141,7 @@ def record(
         float | None,
         typer.Option(
             "--max-drift",
-            help="Share by which the light may drift; 0.05 by default.",
+            help=f"Share by which the light may drift; {MAX_DRIFT} by default.",
             min=0,
             max=1,
             rich_help_panel=_PAIRS,
@@ -164,42 +172,42 @@ def record(
 
     With --scenes: show scene after scene, and record frames of each; a collection that was interrupted goes on.
     """
-    from lensless.app import record as job
-    from lensless.app.record_wish import Wish
-
     settings = CameraSettings(exposure_s=exposure_s, gain_db=gain_db)
+    screen = Screen(json, lasting=True)
     of_frames = {
-        "--seconds": seconds, "--policy": None if policy is Policy.never else policy, "--retries": retries,
-        "--rotate-frames": rotate_frames, "--sha256": sha256 or None,
-        "--durability": None if durability is Durability.process else durability,
+        "--seconds": seconds, "--policy": policy, "--ring-mib": ring_mib, "--retries": retries,
+        "--durability": durability, "--rotate-frames": rotate_frames, "--sha256": sha256 or None,
     }  # fmt: skip
     of_scenes = {
-        "--rig": rig, "--display": display, "--count": count, "--split": split, "--settle-s": settle_s,
-        "--gamma": gamma, "--seed": seed, "--max-drift": max_drift,
-        "--calibration": calibration, "--rays": rays, "--data": data, "--download": download or None,
+        "--rig": rig, "--display": display, "--count": count, "--split": split, "--seed": seed,
+        "--settle-s": settle_s, "--gamma": gamma, "--max-drift": max_drift, "--calibration": calibration,
+        "--rays": rays, "--data": data, "--download": download or None,
     }  # fmt: skip
-    _refuse(of_scenes if scenes is None else of_frames, "only with --scenes" if scenes is None else "not with --scenes")
-    if scenes is not None:
+    if scenes is None:
+        from lensless.app import record as job
+        from lensless.app.record_wish import Wish
+
+        _refuse(of_scenes, "only with --scenes")
+        if camera is None:
+            raise ConfigurationError("record: name a camera, e.g. opencv:0; `lensless devices` lists them")
+        wish = Wish(
+            camera, out, frames, seconds, settings, (policy or Policy.never).value, ring_mib or RING_MIB, retries,
+            (durability or Durability.process).value, rotate_frames, sha256,
+        )  # fmt: skip
+        screen.result(job.record(wish, screen))
+    else:
         from lensless.app.collection import collect as job
 
+        _refuse(of_frames, "not with --scenes")
         if rig is None:
             raise ConfigurationError("--scenes: name the rig that looks at them with --rig, e.g. --rig cannula-v1")
         asked = job.Asked(scenes, split and split.value, count, seed or 0, data, download)
-        drift = {} if max_drift is None else {"max_drift": max_drift}
+        drift = MAX_DRIFT if max_drift is None else max_drift
         wish = job.Wish(
             rig, out, asked, camera=camera, display=display, rays=rays, frames=frames, settings=settings,
-            settle_s=settle_s, gamma=gamma, calibration=calibration, **drift,
+            settle_s=settle_s, gamma=gamma, max_drift=drift, calibration=calibration,
         )  # fmt: skip
-        screen = Screen(json, lasting=True)
         screen.result(job.collect(wish, screen))
-        return
-    if camera is None:
-        raise ConfigurationError("record: name a camera, e.g. opencv:0; `lensless devices` lists them")
-    wish = Wish(
-        camera, out, frames, seconds, settings, policy.value, ring_mib, retries, durability.value, rotate_frames, sha256
-    )
-    screen = Screen(json, lasting=True)
-    screen.result(job.record(wish, screen))
 
 
 def _refuse(options: dict[str, object], why: str) -> None:

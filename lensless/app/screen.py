@@ -219,6 +219,11 @@ class _Lasting:
                 os.write(sys.stderr.fileno(), text.encode())
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things, for people."""
+    return f"{count:,} {what}" + "s" * (count != 1)
+
+
 def plain(text: str) -> str:
     """A text as it can be shown, whoever wrote it: names in foreign recordings, too, and names of files."""
     return _OBEYED.sub("?", text)

@@ -7,7 +7,7 @@ from hardware import Recording
 from hardware.errors import ConfigurationError, StorageError
 from lensless.app.collection.plan import Plan
 from lensless.app.rig import Rig
-from lensless.app.screen import Screen
+from lensless.app.screen import Screen, counted
 from lensless.app.text_file import check_place
 from lensless.app.version import code_version
 from lensless.data.scenes import Scenes
@@ -44,14 +44,14 @@ def record(rig: Rig, scenes: Scenes, split: str, out: pathlib.Path, frames: int,
         _check_room(out, len(plan) * frames * first.pixels.nbytes)
         with Recording.create(out, first, provenance, rig.spec.scene.shape) as writer:
             calibration.save(beside)
-            ids = screen.track(range(len(plan)), f"recording, {_counted(frames, 'frame')} each", len(plan))
+            ids = screen.track(range(len(plan)), f"recording, {counted(frames, 'frame')} each", len(plan))
             for scene_id in ids:
                 display.show(plan.radiance(scene_id))
                 for frame in camera.snap(frames):
                     label, picture = int(plan.labels[scene_id]), plan.pictures[scene_id]
                     writer.append(frame, label, picture, scene_id=scene_id)
             count = len(writer)
-    screen.say(f"{_counted(count, 'raw frame')} in {out}, calibration of the sensor in {beside}")
+    screen.say(f"{counted(count, 'raw frame')} in {out}, calibration of the sensor in {beside}")
     return {"recording": str(out), "calibration": str(beside), "frames": count, **provenance}
 
 
@@ -63,7 +63,3 @@ def _check_room(out: pathlib.Path, needed: int) -> None:
             f"recording {out}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; ask for fewer scenes "
             "(--count) or frames (--frames), or choose another disk"
         )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + "s" * (count != 1)

@@ -30,7 +30,7 @@ from lensless.app.collection.runs import Runs, check_same, look
 from lensless.app.collection.stand import SIMULATED, open_stand
 from lensless.app.collection.watch import Limits
 from lensless.app.rig import Rig, open_rig
-from lensless.app.screen import Screen
+from lensless.app.screen import Screen, counted
 from lensless.app.signals import Signals
 from lensless.app.training import RECIPES
 from lensless.app.version import code_version
@@ -263,9 +263,8 @@ def _keep_calibration(out: pathlib.Path, calibration: Calibration | None) -> Non
 
 def _told_of_plan(plan: Plan, runs: Runs, todo: int) -> str:
     splits = ", ".join(f"{stop - first:,} {name}" for name, (first, stop) in plan.splits.items())
-    frames = f"{plan.frames} frame" + "s" * (plan.frames != 1)
     found = f"; {len(runs.done):,} are there, {todo:,} to go" if runs.done else ""
-    return f"{len(plan):,} scenes of {plan.name} ({splits}), {frames} of each{found}"
+    return f"{len(plan):,} scenes of {plan.name} ({splits}), {counted(plan.frames, 'frame')} of each{found}"
 
 
 def _say_what_next(wish: Wish, plan: Plan, screen: Screen) -> None:

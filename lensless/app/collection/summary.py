@@ -3,7 +3,7 @@
 import pathlib
 
 from hardware import Recording
-from lensless.app.screen import Screen
+from lensless.app.screen import Screen, counted
 from lensless.data.recorded import Collection
 
 
@@ -28,7 +28,7 @@ def summary(path: pathlib.Path, verify: bool, screen: Screen) -> dict:
     whole, of = len(found.ids), sum(total for _, total in splits.values())
     camera = found.facts.camera
     rows = [
-        ["scenes", f"{whole:,} of {of:,} of {found.facts.scenes}, {found.facts.frames} frames of each"],
+        ["scenes", f"{whole:,} of {of:,} of {found.facts.scenes}, {counted(found.facts.frames, 'frame')} of each"],
         *([name, f"{have:,} of {total:,}"] for name, (have, total) in splits.items()),
         ["interrupted", f"{found.torn:,} scenes, to be shown again"],
         ["rig", f"{found.facts.rig_id}"],
