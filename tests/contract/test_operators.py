@@ -85,8 +85,8 @@ def own_cache(tmp_path_factory):
 
 CASES = [(name, *pair) for name in MODELS for pair in PAIRS]
 CASES.remove(("colours", (64, 48), (64, 48)))  # three blocks in a matrix of 680 MB
-LONG = ("cannula", (64, 48), (64, 48))  # 10 s of rays
-CASES[CASES.index(LONG)] = pytest.param(LONG, marks=pytest.mark.slow)
+for long in [("cannula", (38, 38), (64, 48)), ("cannula", (64, 48), (64, 48))]:  # 10 s of rays
+    CASES[CASES.index(long)] = pytest.param(long, marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)

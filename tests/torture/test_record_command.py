@@ -16,8 +16,6 @@ from video import noise, write_ffv1
 
 from hardware import Recording, open_camera
 
-pytestmark = pytest.mark.alone
-
 CHILD = pathlib.Path(__file__).with_name("command_child.py")
 
 

@@ -19,8 +19,6 @@ from hardware.recording import writer as writer_module
 from hardware.recording.process import RecordingProcess
 from lensless.app import capture_commands
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.mark.parametrize("reads", ["nothing", "a line"])
 def test_a_reader_of_the_output_that_goes_away_ends_no_recording(tmp_path, reads):

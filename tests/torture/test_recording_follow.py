@@ -45,7 +45,7 @@ def check(path, seconds: float, rotate_frames: int, readers: int = 3) -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "rotate_frames", "seconds"), [("a.h5", 0, 2), ("a", 50, 10)])
+@pytest.mark.parametrize(("name", "rotate_frames", "seconds"), [("a.h5", 0, 2), ("a", 50, 5)])
 def test_three_readers_follow_for_some_seconds(tmp_path, name, rotate_frames, seconds):
     check(tmp_path / name, seconds, rotate_frames)
 

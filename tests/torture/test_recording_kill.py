@@ -16,8 +16,6 @@ from recording_tools import AT_NIGHT, acknowledged, read_in_fresh_process, start
 
 from hardware.errors import StorageError
 
-pytestmark = pytest.mark.alone
-
 
 def kill_one(path, wait_s: float, rotate_frames: int = 0) -> list[str]:
     """Digests that a writer acknowledged before it was killed, `wait_s` after it was let go."""

@@ -23,8 +23,6 @@ from hardware.recording import process, process_child
 from hardware.recording.process import RecordingProcess
 from hardware.slots import Slots
 
-pytestmark = pytest.mark.alone
-
 CHILD = pathlib.Path(__file__).with_name("process_child.py")
 
 

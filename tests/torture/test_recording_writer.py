@@ -26,8 +26,6 @@ from hardware.errors import ConfigurationError, InputError, StorageError
 from hardware.recording import digests
 from hardware.recording import writer as writer_module
 
-pytestmark = pytest.mark.alone
-
 
 def end_in_order(path, job: str, *arguments) -> int:
     """Runs a child until its disk fails; returns how many frames were acknowledged, all of which must be there."""

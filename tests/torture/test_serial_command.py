@@ -13,8 +13,6 @@ from test_record_command import check_whole, run, start, wait_for
 
 from hardware.emulators.terminal import Terminal
 
-pytestmark = pytest.mark.alone
-
 if os.name != "posix":
     pytest.skip("no pseudo-terminals here", allow_module_level=True)
 

@@ -101,6 +101,7 @@ def test_measurements_are_those_of_the_frames(collection, tiny):
     torch.testing.assert_close(y[0, 0], torch.from_numpy(mean.astype(np.float32)))
 
 
+@pytest.mark.slow
 def test_what_was_trained_on_frames_is_tested_on_simulated_ones_and_the_other_way_round(
     lensless, tiny, collection, trained, tmp_path
 ):
@@ -128,6 +129,7 @@ def test_test_scenes_alone_are_evaluated_beside_baselines_of_the_training(
     assert one["count"] == 30 and lines(one)["Wiener"]["psnr_db"] > 10
 
 
+@pytest.mark.slow
 def test_a_label_after_a_reconstruction_is_learned_from_frames_too(lensless, collection, trained, tmp_path):
     front, _ = trained["reconstruct"]
     result = lensless(

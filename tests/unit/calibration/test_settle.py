@@ -39,9 +39,9 @@ def display_and_camera(
 @pytest.mark.parametrize(
     ("display", "earliest_s", "latest_s"),
     [
-        (dict(refresh_hz=60), 0.0, REFRESH_S),
+        pytest.param(dict(refresh_hz=60), 0.0, REFRESH_S, marks=pytest.mark.slow),
         (dict(refresh_hz=60, lag_s=0.05), 0.05, 0.05 + REFRESH_S),
-        (dict(lag_s=0.02), 0.02, 0.02),
+        pytest.param(dict(lag_s=0.02), 0.02, 0.02, marks=pytest.mark.slow),
         (dict(lag_s=0.01, response_s=0.004), 0.01, 0.01 + 0.004 * np.log(100)),
     ],
 )
