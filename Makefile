@@ -27,7 +27,7 @@ demo: install
 # What measures time, or kills processes, has the machine to itself; the rest runs side by side, each in one thread.
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not alone" -n $(WORKERS) --dist worksteal
-	$(BIN)/python -m pytest -m "alone and not slow"
+	$(BIN)/python -m pytest -m "alone and not slow" $$(grep -rlE 'mark\.alone' tests --include='test_*.py')
 
 # Proofs that take minutes.
 slow: install

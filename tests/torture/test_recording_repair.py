@@ -219,6 +219,7 @@ def test_a_killed_recording_that_was_copied_in_part_is_read_up_to_where_the_copy
         assert all((one.pixels == frame(one.meta.sequence).pixels).all() for one in recording)
 
 
+@pytest.mark.slow
 def test_missing_foreign_and_unreadable_parts_are_skipped_and_told_of(folder, tmp_path):
     (folder / "part-00001.h5").unlink()
     report = check(folder, tmp_path / "b", [*range(6, 12)])

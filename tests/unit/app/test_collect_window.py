@@ -40,6 +40,7 @@ def looking_at(server, rig, gamma: float, square: tuple[int, int, int]):
     return rig.camera_at(seen, 0, 100)
 
 
+@pytest.mark.slow
 def test_scenes_go_over_a_screen_with_a_gamma_to_a_sensor_and_come_back_as_pairs(server, tmp_path, monkeypatch):
     rig_file = write_rig(tmp_path)
     rig = open_rig(str(rig_file))

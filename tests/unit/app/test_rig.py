@@ -363,7 +363,10 @@ def picture() -> np.ndarray:
     return lit
 
 
-@pytest.mark.parametrize("rig_id", FACTS)
+LONG = pytest.param("cannula-v1-complete", marks=pytest.mark.slow)  # 10 s of rays
+
+
+@pytest.mark.parametrize("rig_id", [LONG if rig_id == "cannula-v1-complete" else rig_id for rig_id in FACTS])
 def test_frames_of_the_display_are_what_the_forward_model_says_within_their_noise(rig_id):
     rig, frames = small(rig_id), 16
     calibration, sensor = rig.calibrate(frames=64), rig.noise()
