@@ -1,11 +1,17 @@
-"""The dark frame: what the sensor says without light."""
+"""What the sensor says without light: the dark frame, and how it grows with exposure and temperature."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 import numpy as np
 
-from calibration.stack import mean_and_standard_error
+from calibration.estimate import Estimate
+from calibration.stack import Stack
+from hardware.errors import CalibrationMismatch
 from hardware.frame import Frame
+
+_LEAST_RISE_C = 2.0  # by which temperatures must differ before they say how dark current grows
 
 
 def measure_dark(frames: Iterable[Frame]) -> tuple[np.ndarray, np.ndarray]:
@@ -20,5 +26,137 @@ def measure_dark(frames: Iterable[Frame]) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         CalibrationMismatch: frames of different cameras or settings, or fewer than two.
     """
-    mean, standard_error, _, _ = mean_and_standard_error(frames)
-    return mean.astype(np.float32), standard_error.astype(np.float32)
+    stack = Stack.of(frames)
+    return stack.mean.astype(np.float32), stack.standard_error.astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DarkSignal:
+    """The dark frame at every exposure from the shortest to the longest that were taken.
+
+        mean(t) = bias + rate t,    variance(t) = variance_0 + variance_rate t          (EMVA 1288 R3.1, section 3.1)
+
+    Args:
+        bias_dn: (H, W), black level included.
+        rate_dn_per_s: (H, W); zero where only one exposure was taken.
+        std_dn: (H, W) standard error of the dark frame in the middle of the exposures.
+        mean_rate_dn_per_s: over all good pixels; None where only one exposure was taken.
+        variance_0_dn2: of a pixel from frame to frame at exposure 0, over all good pixels; at the one exposure, if
+            there was but one.
+        variance_rate_dn2_per_s: what dark current adds to it.
+        exposures_s: (shortest, longest).
+    """
+
+    bias_dn: np.ndarray
+    rate_dn_per_s: np.ndarray
+    std_dn: np.ndarray
+    mean_rate_dn_per_s: Estimate | None
+    variance_0_dn2: Estimate
+    variance_rate_dn2_per_s: float
+    exposures_s: tuple[float, float]
+
+    @classmethod
+    def of(cls, stacks: Sequence[Stack], defects: np.ndarray | None = None) -> Self:
+        """Fit the lines, by least squares weighted with the noise of each stack.
+
+        Args:
+            stacks: of the covered sensor, at one exposure or (better) at several.
+            defects: (H, W) bool; pixels that say nothing of the others.
+
+        Raises:
+            CalibrationMismatch: none at all.
+        """
+        if not stacks:
+            raise CalibrationMismatch("dark signal: no stack of dark frames; expected at least one")
+        good = np.ones(stacks[0].mean.shape, bool) if defects is None else ~defects
+        t_s = np.array([stack.exposure_s for stack in stacks])
+        variances = np.array([stack.variance[good].mean() for stack in stacks])
+        weights = np.array([stack.frames for stack in stacks]) / variances.clip(1e-12)
+        means = np.stack([stack.mean for stack in stacks])
+        variance_error = np.array(
+            [
+                variance * np.sqrt(2 / (good.sum() * (stack.frames - 1)))
+                for variance, stack in zip(variances, stacks, strict=True)
+            ]
+        )
+        if np.ptp(t_s) == 0:
+            mean = np.tensordot(weights / weights.sum(), means, 1)
+            dof = 1 / variance_error.clip(1e-12) ** 2
+            return cls(
+                mean, np.zeros_like(mean), _standard_error(stacks, weights), None,
+                Estimate(float(dof @ variances / dof.sum()), float(dof.sum() ** -0.5)), 0.0, (t_s[0], t_s[0]),
+            )  # fmt: skip
+        slopes, middle_s, mean, slope_std = _lines(t_s, means, weights)
+        bias = mean - slopes * middle_s
+        of_frames = np.array([stack.frame_means.std(ddof=1) / stack.frames**0.5 for stack in stacks])
+        # The mean of a frame may wander more than its pixels' noise makes it: then that is what limits the rate.
+        wander = np.sqrt(np.mean(of_frames**2 * weights)) if len(stacks) else 0.0
+        rate = Estimate(float(slopes[good].mean()), float(slope_std * max(good.sum() ** -0.5, wander)))
+        variance_weights = 1 / variance_error.clip(1e-12) ** 2
+        variance_rate, middle_variance_s, variance, rate_std = _lines(t_s, variances, variance_weights)
+        if variance_rate < 0:  # noise of the noise: dark current takes none away
+            variance_rate, rate_std, middle_variance_s = 0.0, 0.0, 0.0
+        variance_0 = Estimate(
+            float(variance - variance_rate * middle_variance_s),
+            float(np.hypot(variance_weights.sum() ** -0.5, rate_std * middle_variance_s)),
+        )
+        return cls(
+            bias, slopes, _standard_error(stacks, weights), rate, variance_0, float(variance_rate),
+            (float(t_s.min()), float(t_s.max())),
+        )  # fmt: skip
+
+    def at(self, exposure_s: float) -> np.ndarray:
+        """The dark frame of an exposure, (H, W), DN."""
+        return self.bias_dn + self.rate_dn_per_s * exposure_s
+
+    def variance_at(self, exposure_s: float) -> float:
+        """Temporal variance of a pixel in darkness, DN^2."""
+        return self.variance_0_dn2.value + self.variance_rate_dn2_per_s * exposure_s
+
+
+def doubling_temperature(rates: Sequence[tuple[float, Estimate]]) -> Estimate:
+    """The rise in temperature that doubles the dark current, degrees C, from rates at two or more temperatures.
+
+        log2 rate = a + temperature_c / doubling_c                                   (EMVA 1288 R3.1, section 3.2)
+
+    Args:
+        rates: (temperature_c of the sensor, dark current in any one unit).
+
+    Raises:
+        CalibrationMismatch: temperatures that hardly differ, or a dark current that does not grow.
+    """
+    warmth = np.array([temperature_c for temperature_c, _ in rates])
+    if len(rates) < 2 or np.ptp(warmth) < _LEAST_RISE_C:
+        raise CalibrationMismatch(
+            f"dark current against temperature: frames at {', '.join(f'{t:g}' for t in warmth)} degrees C; expected "
+            f"temperatures that differ by {_LEAST_RISE_C:g} or more"
+        )
+    values, errors = (np.array([getattr(rate, name) for _, rate in rates]) for name in ("value", "std"))
+    if (values <= 2 * errors).any():
+        raise CalibrationMismatch(
+            "dark current against temperature: at some temperature it does not stand out of its error; take longer "
+            "exposures, or more frames"
+        )
+    logs, log_errors = np.log2(values), errors / values / np.log(2)
+    slope, _, _, slope_std = _lines(warmth, logs, 1 / log_errors.clip(1e-9) ** 2)
+    if slope <= 2 * slope_std:
+        raise CalibrationMismatch(
+            f"dark current against temperature: it changes by {slope:+.3f} +- {slope_std:.3f} doublings per degree; "
+            "expected it to grow: is the temperature that of the sensor?"
+        )
+    return Estimate(float(1 / slope), float(slope_std / slope**2))
+
+
+def _lines(x: np.ndarray, y: np.ndarray, weights: np.ndarray):
+    """Weighted lines through y (k, ...) over x (k,): slopes, the middle of x, y there, standard error of a slope."""
+    share = weights / weights.sum()
+    middle = share @ x
+    spread = weights @ (x - middle) ** 2
+    slopes = np.tensordot(weights * (x - middle), y, 1) / spread
+    return slopes, middle, np.tensordot(share, y, 1), spread**-0.5
+
+
+def _standard_error(stacks: Sequence[Stack], weights: np.ndarray) -> np.ndarray:
+    """Of the weighted mean of stacks, pixel by pixel."""
+    share = weights / weights.sum()
+    return np.sqrt(sum(part**2 * stack.standard_error**2 for part, stack in zip(share, stacks, strict=True)))

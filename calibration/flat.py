@@ -3,29 +3,38 @@
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 
 from calibration.mosaic import cells
-from calibration.stack import mean_and_standard_error
+from calibration.stack import Stack
 from hardware.errors import CalibrationMismatch
 from hardware.frame import Frame
 
 # EMVA 1288 fits its lines up to 70 % of saturation, and takes its flat fields at 50 %; a few hot pixels may clip.
 DARKEST_SHARE, CLIPPED_SHARE = 0.05, 0.001
+SHAPE_DEGREE = 4  # of a lamp or a diffuser close by: 15 numbers, where the sensor has thousands
+_FAR_OFF = 6.0  # standard deviations
 
 
-def measure_flat(frames: Iterable[Frame], dark_dn: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+def measure_flat(
+    frames: Iterable[Frame], dark_dn: np.ndarray | float, degree: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Relative response of each pixel, mean 1, and its standard error.
 
-    response = (mean frame - dark) / (mean of that over all pixels)
+    response = (mean frame - dark) / (light), the light being the mean of that over all pixels, or with a `degree` a
+    polynomial of that degree in row and column, fitted to it: a lamp that falls off smoothly is not taken for response,
+    and neither is a response that does.
 
     Under a colour filter array the mean is that of the pixel's own plane. How much more the green pixels say than the
     blue ones is as much the colour of this lamp as their response, and white = 1 is one scalar for all four planes:
     what a filter passes belongs to the forward model (`filters` of `lensless.optics.mosaic.to_mosaic`).
 
     Args:
-        frames: two or more under uniform light, at about half of full scale. Any fall-off of the light is taken for
-            response: use an integrating sphere or a diffuser close by, never the rig's own light.
+        frames: two or more under uniform light, at about half of full scale: from an integrating sphere or a diffuser
+            close by, never the rig's own light.
         dark_dn: (H, W) mean dark frame of the same setting (`measure_dark`), or one number.
+        degree: of the light's shape; 0 is even light, any fall-off of which is taken for response. `SHAPE_DEGREE`
+            serves lamps.
 
     Returns:
         (H, W) float32 response, and (H, W) float32 standard error from the noise of these frames; that of the dark
@@ -34,10 +43,11 @@ def measure_flat(frames: Iterable[Frame], dark_dn: np.ndarray | float) -> tuple[
     Raises:
         CalibrationMismatch: frames of different cameras or settings, fewer than two, too bright, or too dark.
     """
-    mean, standard_error, highest, meta = mean_and_standard_error(frames)
+    stack = Stack.of(frames)
+    mean, meta = stack.mean, stack.meta
     if np.shape(dark_dn) not in ((), mean.shape):
         raise CalibrationMismatch(f"flat field: dark frame of shape {np.shape(dark_dn)}; expected {mean.shape}")
-    clipped = float((highest >= meta.full_scale_dn).mean())
+    clipped = float((stack.highest >= meta.full_scale_dn).mean())
     if clipped > CLIPPED_SHARE:
         raise CalibrationMismatch(
             f"flat field of camera {meta.camera_id!r}: {clipped:.1%} of the pixels are clipped in some frame, limit "
@@ -53,7 +63,43 @@ def measure_flat(frames: Iterable[Frame], dark_dn: np.ndarray | float) -> tuple[
             f"flat field of camera {meta.camera_id!r}: {darkest_dn:.1f} DN above dark{plane}, expected at least "
             f"{lowest_dn:.1f}; use more light or a longer exposure, up to half of full scale"
         )
-    return (signal_dn / level_dn).astype(np.float32), (standard_error / level_dn).astype(np.float32)
+    if degree:
+        level_dn = _shaped(signal_dn, meta.cfa, degree)
+    return (signal_dn / level_dn).astype(np.float32), (stack.standard_error / level_dn).astype(np.float32)
+
+
+def without_shape(signal_dn: np.ndarray, defects: np.ndarray | None = None, degree: int = SHAPE_DEGREE) -> np.ndarray:
+    """A frame above dark (H, W), divided by the smooth light that made it: mean 1."""
+    return signal_dn / light_shape(signal_dn, defects, degree)
+
+
+def light_shape(signal_dn: np.ndarray, defects: np.ndarray | None = None, degree: int = SHAPE_DEGREE) -> np.ndarray:
+    """The polynomial of a total degree in row and column that lies nearest to a frame (H, W), by least squares; pixels
+    far off it, such as defects, are left out.
+    """
+    rows, columns = (np.linspace(-1, 1, side) for side in signal_dn.shape)
+    powers = [(down, right) for down in range(degree + 1) for right in range(degree + 1 - down)]
+    # Legendre polynomials are nearly orthogonal here, where powers of row and column would be nearly alike.
+    down, right = (legvander(side, degree) for side in (rows, columns))
+    terms = np.stack([np.outer(down[:, i], right[:, j]).ravel() for i, j in powers], 1)
+    values = signal_dn.ravel()
+    good = np.isfinite(values) if defects is None else np.isfinite(values) & ~defects.ravel()
+    for _ in range(3):
+        weights, *_ = np.linalg.lstsq(terms[good], values[good], rcond=None)
+        off = np.abs(values - terms @ weights)
+        good &= off <= _FAR_OFF * 1.4826 * np.median(off[good])
+    return (terms @ weights).reshape(signal_dn.shape)
+
+
+def _shaped(signal_dn: np.ndarray, cfa: str | None, degree: int) -> np.ndarray:
+    """The light of each pixel: of all, or of its plane."""
+    if cfa is None:
+        return light_shape(signal_dn, None, degree)
+    light = np.empty_like(signal_dn)
+    for at in np.ndindex(2, 2):
+        plane = slice(at[0], None, 2), slice(at[1], None, 2)
+        light[plane] = light_shape(signal_dn[plane], None, degree)
+    return light
 
 
 def _levels(signal_dn: np.ndarray, cfa: str | None) -> np.ndarray:

@@ -1,49 +1,79 @@
-"""Many frames of one scene, taken in one by one: their mean and how well it is known."""
+"""Many frames of one scene, taken in one by one: what each pixel says on average, and how much it varies."""
 
+import dataclasses
 from collections.abc import Iterable
+from typing import Self
 
 import numpy as np
 
 from hardware.errors import CalibrationMismatch
 from hardware.frame import Frame, FrameMeta
 
+_ALIKE = ("camera_id", "bit_depth", "black_level_dn", "exposure_s", "gain_db", "region", "binning", "cfa", "raw")
 
-def mean_and_standard_error(frames: Iterable[Frame]) -> tuple[np.ndarray, np.ndarray, np.ndarray, FrameMeta]:
-    """Mean, standard error of the mean, highest value of each pixel (all (H, W), DN), and the facts of the first frame.
 
-    Welford's recurrence: one pass, no difference of large sums (doi:10.1080/00401706.1962.10490022).
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stack:
+    """What frames of one scene, camera and setting say, pixel by pixel.
 
-    Raises:
-        CalibrationMismatch: frames of different cameras or settings, or fewer than two.
+    Args:
+        mean: (H, W) float64, DN.
+        variance: (H, W) float64, DN^2, from frame to frame, unbiased.
+        lowest, highest: (H, W) float64, DN.
+        frame_means: (n,) mean of each frame, DN.
+        meta: facts of the first frame.
     """
-    first, count = None, 0
-    for frame in frames:
-        if first is None:
-            first = frame
-            mean, squares, highest = np.zeros(frame.shape), np.zeros(frame.shape), np.zeros(frame.shape)
-        _check_alike(first, frame)
-        count += 1
-        step = frame.pixels - mean
-        mean += step / count
-        squares += step * (frame.pixels - mean)
-        np.maximum(highest, frame.pixels, out=highest)
-    if count < 2:
-        raise CalibrationMismatch(f"{count} frames to average; expected at least 2: one frame does not show its noise")
-    return mean, np.sqrt(squares / (count - 1) / count), highest, first.meta
+
+    mean: np.ndarray
+    variance: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+    frame_means: np.ndarray
+    meta: FrameMeta
+
+    @classmethod
+    def of(cls, frames: Iterable[Frame]) -> Self:
+        """Welford's recurrence: one pass, no difference of large sums (doi:10.1080/00401706.1962.10490022).
+
+        Raises:
+            CalibrationMismatch: frames of different cameras or settings, or fewer than two.
+        """
+        first, means = None, []
+        for frame in frames:
+            if first is None:
+                first = frame
+                mean, squares = np.zeros(frame.shape), np.zeros(frame.shape)
+                lowest, highest = (frame.pixels.astype(np.float64) for _ in range(2))
+            _check_alike(first, frame)
+            step = frame.pixels - mean
+            means.append(float(frame.pixels.mean()))
+            mean += step / len(means)
+            squares += step * (frame.pixels - mean)
+            np.minimum(lowest, frame.pixels, out=lowest)
+            np.maximum(highest, frame.pixels, out=highest)
+        if len(means) < 2:
+            raise CalibrationMismatch(
+                f"{len(means)} frames to average; expected at least 2: one frame does not show its noise"
+            )
+        return cls(mean, squares / (len(means) - 1), lowest, highest, np.array(means), first.meta)
+
+    @property
+    def frames(self) -> int:
+        """How many there were."""
+        return len(self.frame_means)
+
+    @property
+    def exposure_s(self) -> float:
+        return self.meta.exposure_s
+
+    @property
+    def standard_error(self) -> np.ndarray:
+        """Of the mean, (H, W), DN, from the noise of these frames."""
+        return np.sqrt(self.variance / self.frames)
 
 
 def _check_alike(first: Frame, frame: Frame) -> None:
-    for name in (
-        "camera_id",
-        "bit_depth",
-        "black_level_dn",
-        "exposure_s",
-        "gain_db",
-        "region",
-        "binning",
-        "cfa",
-        "raw",
-    ):
+    for name in _ALIKE:
         got, expected = getattr(frame.meta, name), getattr(first.meta, name)
         if got != expected:
             raise CalibrationMismatch(
