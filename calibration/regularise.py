@@ -1,0 +1,113 @@
+"""What is known of a matrix besides its frames: it is smooth enough to have a low rank, and a round rod looks round.
+
+Both steps are told how large the noise is, and go only as far as that allows: where the matrix is what they expect it
+to be, noise is taken away; where it is not, little happens.
+"""
+
+import math
+
+import numpy as np
+
+from hardware.errors import ConfigurationError
+
+_HARDLY_SYMMETRIC = 0.3  # from this share on the part that is not symmetric is kept almost whole, with its noise
+
+
+def low_rank(matrix: np.ndarray, noise: np.ndarray | float) -> tuple[np.ndarray, int]:
+    """The matrix with its singular values shrunk to what they would be without noise; and how many are left.
+
+    For values y of a matrix (m, n) of signal and noise of standard deviation 1, in units of sqrt(n), beta = m / n <= 1,
+
+        shrunk(y) = sqrt((y^2 - beta - 1)^2 - 4 beta) / y   above 1 + sqrt(beta), else 0
+
+    loses least in the Frobenius norm (Gavish and Donoho 2017, doi:10.1109/TIT.2017.2653801). Rows are brought to one
+    noise level before.
+
+    Args:
+        matrix: (pixels, points).
+        noise: standard error of the entries of each row, (pixels,), or one number; above 0.
+
+    Raises:
+        ConfigurationError: noise that is not above 0.
+    """
+    scale = _checked(noise, len(matrix))[:, None]
+    tall = matrix / scale
+    flipped = tall.shape[0] < tall.shape[1]
+    tall = tall.T if flipped else tall
+    m, n = tall.shape
+    beta = n / m
+    # Through the Gram matrix: its noise floor lies far above what that loses.
+    values, vectors = np.linalg.eigh(tall.T.astype(np.float64) @ tall)
+    y = np.sqrt(values.clip(0) / m)
+    kept = y > 1 + math.sqrt(beta)
+    if not kept.any():
+        return np.zeros_like(matrix), 0
+    y, vectors = y[kept], vectors[:, kept]
+    shrunk = np.sqrt((y**2 - beta - 1) ** 2 - 4 * beta) / y
+    found = (tall @ vectors) * (shrunk / y) @ vectors.T
+    found = found.T if flipped else found
+    return (found * scale).astype(matrix.dtype), int(kept.sum())
+
+
+def symmetric(
+    matrix: np.ndarray, noise: np.ndarray | float, scene_shape: tuple[int, int], sensor_shape: tuple[int, int]
+) -> tuple[np.ndarray, float]:
+    """The matrix drawn towards its mean over the symmetries of the square, as far as its noise allows; and how far.
+
+    A scene that is turned by a quarter or mirrored gives, through a round rod that looks straight at it, the same
+    frame, turned or mirrored. With S the mean over the symmetries both planes have, the part A - S A is noise of known
+    size and what the rig lacks of being symmetric; it is kept to the share (James and Stein 1961)
+
+        1 - (its expected noise) / |A - S A|^2
+
+    Args:
+        matrix: (pixels, points), row-major in both planes.
+        noise: standard error of the entries of each row, (pixels,), or one number.
+        scene_shape, sensor_shape: rows and columns.
+    """
+    noise = _checked(noise, len(matrix))
+    cube = matrix.reshape(*sensor_shape, *scene_shape)
+    square = scene_shape[0] == scene_shape[1] and sensor_shape[0] == sensor_shape[1]
+    turns = range(4) if square else (0, 2)
+    moved = [
+        np.rot90(np.rot90(_mirrored(cube, mirror), turn, (0, 1)), turn, (2, 3))
+        for turn in turns for mirror in (False, True)
+    ]  # fmt: skip
+    mean = np.mean(moved, 0).reshape(matrix.shape)
+    rest = matrix - mean
+    expected = (1 - 1 / len(moved)) * float(np.square(noise).sum()) * matrix.shape[1]
+    energy = float(np.square(rest, dtype=np.float64).sum())
+    kept = max(0.0, 1 - expected / energy) if energy else 0.0
+    return (mean + kept * rest).astype(matrix.dtype), kept
+
+
+def _mirrored(cube: np.ndarray, mirror: bool) -> np.ndarray:
+    return cube[:, ::-1, :, ::-1] if mirror else cube
+
+
+def _checked(noise: np.ndarray | float, rows: int) -> np.ndarray:
+    noise = np.broadcast_to(np.asarray(noise, np.float64), (rows,))
+    if not (np.isfinite(noise).all() and (noise > 0).all()):
+        raise ConfigurationError("regularise: the noise of some rows is not above 0; say how large it is")
+    return noise
+
+
+def regularised(
+    matrix: np.ndarray, noise: np.ndarray | float, scene_shape: tuple[int, int], sensor_shape: tuple[int, int],
+    round_rod: bool = False,
+) -> tuple[np.ndarray, dict]:  # fmt: skip
+    """Both steps, as far as each serves, and what was done: {"rank", "asymmetry"}.
+
+    Args:
+        matrix, noise, scene_shape, sensor_shape: see `symmetric`.
+        round_rod: whether symmetry is expected.
+    """
+    noise = _checked(noise, len(matrix))
+    kept = None
+    if round_rod:
+        drawn, kept = symmetric(matrix, noise, scene_shape, sensor_shape)
+        if kept < _HARDLY_SYMMETRIC:
+            moves = 8 if scene_shape[0] == scene_shape[1] and sensor_shape[0] == sensor_shape[1] else 4
+            matrix, noise = drawn, noise * math.sqrt(1 / moves + (1 - 1 / moves) * kept**2)
+    matrix, rank = low_rank(matrix, noise)
+    return matrix, {"rank": rank, "asymmetry": kept}
