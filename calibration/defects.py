@@ -40,6 +40,9 @@ class Defects:
         """Pixels that are not to be used."""
         return self.hot | self.dead | self.stuck | self.blinking
 
+    def __or__(self, other: "Defects") -> "Defects":
+        return Defects(*(getattr(self, kind) | getattr(other, kind) for kind in KINDS))
+
     def counts(self) -> dict[str, int]:
         """How many of each kind; a pixel may be of several."""
         return {kind: int(getattr(self, kind).sum()) for kind in KINDS}
@@ -64,8 +67,9 @@ def find_defects(dark: Sequence[Stack], lit: Sequence[Stack] = (), even: bool = 
     signal = DarkSignal.of(dark)
     if signal.mean_rate_dn_per_s is not None:
         hot |= _far_off(signal.rate_dn_per_s)
+    slope = _slope(lit, signal)
     for stack in (*dark, *lit):
-        blinking |= _restless(stack, signal)
+        blinking |= _restless(stack, signal, slope)
     still = np.logical_and.reduce([stack.lowest == stack.highest for stack in (*dark, *lit)])
     noisy = all(np.median(stack.variance) > 0 for stack in (*dark, *lit))
     values = np.stack([stack.mean for stack in (*dark, *lit)])
@@ -89,15 +93,23 @@ def _far_off(values: np.ndarray) -> np.ndarray:
     return np.abs(values - middle) > limit
 
 
-def _restless(stack: Stack, dark: DarkSignal) -> np.ndarray:
+def _slope(stacks: Sequence[Stack], dark: DarkSignal) -> float:
+    """Variance that light brings per DN of light: that of the stack with the most, as full pixels have less."""
+    slopes = [0.0]
+    for stack in stacks:
+        floor = dark.variance_at(stack.exposure_s)
+        light = stack.mean - dark.at(stack.exposure_s)
+        bright = light > max(10 * np.sqrt(floor), 0.3 * np.percentile(light, 99))
+        if bright.sum() > 16:
+            slopes.append(float(np.median((stack.variance[bright] - floor) / light[bright])))
+    return max(slopes)
+
+
+def _restless(stack: Stack, dark: DarkSignal, slope: float) -> np.ndarray:
     """Pixels whose variance from frame to frame is more than chance makes of the usual one, twofold at least."""
     dof = stack.frames - 1
     light = (stack.mean - dark.at(stack.exposure_s)).clip(0)
-    # Under light the usual variance grows with it; a line through the medians serves.
-    floor = dark.variance_at(stack.exposure_s)
-    rise = np.median(light)
-    slope = max(0.0, (np.median(stack.variance) - floor) / rise) if rise > np.sqrt(floor) else 0.0
-    usual = floor + slope * light
+    usual = dark.variance_at(stack.exposure_s) + slope * light
     return stack.variance > usual * max(2.0, stats.chi2.isf(FALSE_SHARE, dof) / dof)
 
 
@@ -110,7 +122,7 @@ def _frames_to_be_still(dark: DarkSignal) -> int:
 
 def _blind(light: np.ndarray, noise_dn: float) -> np.ndarray:
     """Pixels that hold less than half of what the darkest of their eight neighbours holds, and clearly so."""
-    padded = np.pad(light, 1, mode="reflect")
+    padded = np.pad(light, 1, mode="edge")
     height, width = light.shape
     around = [
         padded[1 + down : 1 + down + height, 1 + right : 1 + right + width]

@@ -43,7 +43,13 @@ def measure_flat(
     Raises:
         CalibrationMismatch: frames of different cameras or settings, fewer than two, too bright, or too dark.
     """
-    stack = Stack.of(frames)
+    return measure_flat_of(Stack.of(frames), dark_dn, degree)
+
+
+def measure_flat_of(
+    stack: Stack, dark_dn: np.ndarray | float, degree: int = SHAPE_DEGREE
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same from frames that are averaged already; a lamp that falls off smoothly, unless told otherwise."""
     mean, meta = stack.mean, stack.meta
     if np.shape(dark_dn) not in ((), mean.shape):
         raise CalibrationMismatch(f"flat field: dark frame of shape {np.shape(dark_dn)}; expected {mean.shape}")

@@ -176,7 +176,11 @@ class InStep:
 
 def cells_of(frames: Sequence[Frame]) -> np.ndarray:
     """The mean of some frames as float32, averaged into at most 64 x 64 cells, flat."""
-    pixels = np.mean([frame.pixels for frame in frames], 0, dtype=np.float32)
+    return cells(np.mean([frame.pixels for frame in frames], 0, dtype=np.float32))
+
+
+def cells(pixels: np.ndarray) -> np.ndarray:
+    """A picture (H, W) or (H, W, C), averaged into at most 64 x 64 cells, flat."""
     if pixels.ndim == 3:
         pixels = pixels.mean(2)
     rows, columns = (-(-side // _CELLS) for side in pixels.shape)

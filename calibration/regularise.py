@@ -13,15 +13,16 @@ from hardware.errors import ConfigurationError
 _HARDLY_SYMMETRIC = 0.3  # from this share on the part that is not symmetric is kept almost whole, with its noise
 
 
-def low_rank(matrix: np.ndarray, noise: np.ndarray | float) -> tuple[np.ndarray, int]:
-    """The matrix with its singular values shrunk to what they would be without noise; and how many are left.
+def low_rank(matrix: np.ndarray, noise: np.ndarray | float) -> tuple[np.ndarray, int, float]:
+    """The matrix with its singular values shrunk to lose least; how many are left; and the expected relative error.
 
     For values y of a matrix (m, n) of signal and noise of standard deviation 1, in units of sqrt(n), beta = m / n <= 1,
 
         shrunk(y) = sqrt((y^2 - beta - 1)^2 - 4 beta) / y   above 1 + sqrt(beta), else 0
 
     loses least in the Frobenius norm (Gavish and Donoho 2017, doi:10.1109/TIT.2017.2653801). Rows are brought to one
-    noise level before.
+    noise level before. With x the true value, x^2 = (y^2 - beta - 1 + sqrt((y^2 - beta - 1)^2 - 4 beta)) / 2, each that
+    is left costs x^2 - shrunk^2, and the others what they hold beyond noise.
 
     Args:
         matrix: (pixels, points).
@@ -40,13 +41,17 @@ def low_rank(matrix: np.ndarray, noise: np.ndarray | float) -> tuple[np.ndarray,
     values, vectors = np.linalg.eigh(tall.T.astype(np.float64) @ tall)
     y = np.sqrt(values.clip(0) / m)
     kept = y > 1 + math.sqrt(beta)
+    signal = float((y**2).sum()) - n  # in units of m, without the noise's share
     if not kept.any():
-        return np.zeros_like(matrix), 0
+        return np.zeros_like(matrix), 0, 1.0
     y, vectors = y[kept], vectors[:, kept]
-    shrunk = np.sqrt((y**2 - beta - 1) ** 2 - 4 * beta) / y
+    root = np.sqrt((y**2 - beta - 1) ** 2 - 4 * beta)
+    shrunk, true2 = root / y, (y**2 - beta - 1 + root) / 2
+    lost = float((true2 - shrunk**2).sum()) + max(0.0, signal - float(true2.sum()))
+    error = math.sqrt(min(1.0, lost / max(signal, 1e-30))) if signal > 0 else 1.0
     found = (tall @ vectors) * (shrunk / y) @ vectors.T
     found = found.T if flipped else found
-    return (found * scale).astype(matrix.dtype), int(kept.sum())
+    return (found * scale).astype(matrix.dtype), int(kept.sum()), error
 
 
 def symmetric(
@@ -96,7 +101,7 @@ def regularised(
     matrix: np.ndarray, noise: np.ndarray | float, scene_shape: tuple[int, int], sensor_shape: tuple[int, int],
     round_rod: bool = False,
 ) -> tuple[np.ndarray, dict]:  # fmt: skip
-    """Both steps, as far as each serves, and what was done: {"rank", "asymmetry"}.
+    """Both steps, as far as each serves, and what was done: {"rank", "asymmetry", "error"}.
 
     Args:
         matrix, noise, scene_shape, sensor_shape: see `symmetric`.
@@ -109,5 +114,5 @@ def regularised(
         if kept < _HARDLY_SYMMETRIC:
             moves = 8 if scene_shape[0] == scene_shape[1] and sensor_shape[0] == sensor_shape[1] else 4
             matrix, noise = drawn, noise * math.sqrt(1 / moves + (1 - 1 / moves) * kept**2)
-    matrix, rank = low_rank(matrix, noise)
-    return matrix, {"rank": rank, "asymmetry": kept}
+    matrix, rank, error = low_rank(matrix, noise)
+    return matrix, {"rank": rank, "asymmetry": kept, "error": error}

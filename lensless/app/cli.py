@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hardware.errors import ConfigurationError
-from lensless.app import capture_commands, display_commands
+from lensless.app import calibrate_commands, capture_commands, display_commands
 from lensless.app import options as o
 from lensless.app.screen import Screen, guarded
 
@@ -360,5 +360,5 @@ def doctor(json: o.Json = None) -> None:
         raise typer.Exit(1)
 
 
-for command in (*capture_commands.COMMANDS, *display_commands.COMMANDS):
+for command in (*capture_commands.COMMANDS, *display_commands.COMMANDS, *calibrate_commands.COMMANDS):
     app.command()(command)

@@ -5,6 +5,7 @@ import pathlib
 import torch
 
 from hardware.errors import ConfigurationError, InputError
+from lensless.app.measured_rig import MATRIX, MeasuredRig
 from lensless.app.rig import MOST_RAYS, RANGES, Rig, check_spec, open_rig
 from lensless.app.setting import Setting
 from lensless.tasks import Task
@@ -69,5 +70,8 @@ def setting_of(found: Checkpoint, where: str, device: str = "cpu", rig: str | No
         raise InputError(f"{where}: its card says frames = {frames!r:.100}; expected 1 to {MOST_FRAMES}; train again")
     if rays is not None and (type(rays) is not int or not 2 <= rays <= MOST_RAYS):
         raise InputError(f"{where}: its card says rays = {rays!r:.100}; expected 2 to {MOST_RAYS}; train again")
-    opened = Rig(spec, str(open_device(device)), rays)
+    if card.get("measured"):
+        opened = MeasuredRig(spec, pathlib.Path(where) / MATRIX, found.calibration, str(open_device(device)))
+    else:
+        opened = Rig(spec, str(open_device(device)), rays)
     return Setting(opened, found.calibration, frames, bool(card.get("real_sensor")))

@@ -18,6 +18,7 @@ import torch
 from calibration import Calibration, measure_dark, measure_flat
 from hardware import CameraSettings, SimulatedCamera, SimulatedDisplay, rig
 from hardware.errors import CalibrationMismatch, ConfigurationError
+from hardware.surroundings import Surroundings
 from lensless.app.field import check_field
 from lensless.app.perturbation import perturb, split_name
 from lensless.data.pairs import FrameSimulator
@@ -100,9 +101,14 @@ class Rig:
         traced = None if spec.cannula is None else RAYS if rays is None else rays
         self.spec, self.device, self.rays = spec, torch.device(device), traced
 
+    own_calibration: Calibration | None = None  # of a rig that was measured
+
     @property
     def id(self) -> str:
         return self.spec.id
+
+    def keep_beside(self, folder: pathlib.Path) -> None:
+        """Put what a checkpoint needs besides the facts, to know this rig again, into its folder: nothing, here."""
 
     @functools.cached_property
     def forward_model(self) -> ForwardModel:
@@ -146,6 +152,17 @@ class Rig:
             rays=self.rays, device=self.device, **rod,
         )  # fmt: skip
 
+    def check_camera_of(self, seen: "Rig", address: str) -> None:
+        """Raises CalibrationMismatch if the simulated camera at an address is that of another rig."""
+        if seen.spec.fingerprint != self.spec.fingerprint:
+            raise CalibrationMismatch(
+                f"camera {address!r} is of rig {seen.id!r}, not of {self.id!r}; name one rig for both"
+            )
+        if seen.rays != self.rays:
+            raise ConfigurationError(
+                f"camera {address!r} has {seen.rays} rays, the rig {self.rays}; say --rays {seen.rays}"
+            )
+
     def noise(self, exposure_s: float | None = None, gain_db: float = 0.0) -> SensorNoise:
         """The sensor, exposing for `exposure_s` (the rig's own by default), to which its light is proportional; the
         rig file's gain holds at 0 dB.
@@ -181,9 +198,10 @@ class Rig:
         seen: typing.Callable[[int, int], np.ndarray],
         seed: int,
         frames_per_second: float | None = None,
+        around: typing.Callable[[], Surroundings] = lambda: Surroundings.SCENE,
     ) -> SimulatedCamera:
         """A camera that looks through the forward model at what `seen(start_ns, stop_ns)` says: the mean radiance of a
-        display (H, W), black = 0, white = 1, while a frame is exposed.
+        display (H, W), black = 0, white = 1, while a frame is exposed. Unless it is covered, or before a lamp.
         """
 
         @functools.lru_cache(maxsize=1)
@@ -194,6 +212,11 @@ class Rig:
             return self.forward_model.A((dark + (1 - dark) * picture).to(self.device))[0, 0].clamp_min(0)
 
         def light() -> torch.Tensor:
+            match around():
+                case Surroundings.COVERED:
+                    return torch.zeros(self.spec.sensor.shape)
+                case Surroundings.LAMP:
+                    return torch.full(self.spec.sensor.shape, self._half_full())
             return light_of(seen(*camera.exposure_ns).astype(np.float32).tobytes())
 
         camera = self.camera(light, seed, frames_per_second)
@@ -210,8 +233,7 @@ class Rig:
         Every pixel of the lamp's frames is half full. The result carries the errors of so many frames.
         """
         sensor = self.spec.sensor
-        half = 0.5 * min(sensor.full_well_electrons, _electrons_at_full_scale(sensor)) / sensor.white_electrons
-        darkness, lamp = (torch.full(sensor.shape, level) for level in (0.0, half))
+        darkness, lamp = (torch.full(sensor.shape, level) for level in (0.0, self._half_full()))
         nominal = Calibration.nominal(self.spec)
         dark_dn, dark_std_dn = measure_dark(self.camera(lambda: darkness, _seed(seed, 1)).snap(frames))
         try:
@@ -226,6 +248,11 @@ class Rig:
         return dataclasses.replace(
             nominal, dark_dn=dark_dn, dark_std_dn=dark_std_dn, flat=flat, flat_std=flat_std, frames=frames
         )
+
+    def _half_full(self) -> float:
+        """Light that half fills every pixel at the rig's own exposure; white = 1."""
+        sensor = self.spec.sensor
+        return 0.5 * min(sensor.full_well_electrons, _electrons_at_full_scale(sensor)) / sensor.white_electrons
 
     def simulator(
         self,
@@ -244,11 +271,18 @@ class Rig:
 
 def open_rig(source: str | pathlib.Path, device: str = "cpu", rays: int | None = None) -> Rig:
     """The rig of a TOML file, or one that comes with the package, by its id; "ID~3" is that rig after it drifted, by
-    seed 3, and "ID~3x2" twice as far.
+    seed 3, and "ID~3x2" twice as far. Or the folder of a rig that was measured, see `measured_rig`.
 
     Raises:
         ConfigurationError: no such file or id, an unknown key, a value out of range, a section that is missing.
+        InputError: a measured rig that is damaged.
     """
+    from lensless.app import measured_rig  # which stands on this
+
+    if len(str(source)) <= LONGEST_NAME and "\0" not in str(source) and measured_rig.is_measured(source):
+        if rays is not None:
+            raise ConfigurationError(f"rig '{source}' was measured: its matrix takes no rays; leave --rays out")
+        return measured_rig.open_measured(source, device)
     return Rig(read_spec(source), device, rays)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from calibration import Calibration
+from hardware.errors import ConfigurationError
 from lensless.app.perturbation import perturb
 from lensless.app.rig import Rig
 from lensless.data.measured_scenes import MeasuredScenes
@@ -65,6 +66,7 @@ class Setting:
         Raises:
             CalibrationMismatch: the calibration of a real sensor that is not the rig's.
         """
+        real = rig.own_calibration if real is None else real
         if real is not None:
             check_fits(rig.spec, real)
         calibration = rig.calibrate() if real is None else real
@@ -72,6 +74,10 @@ class Setting:
 
     def perturbed(self, seed: int, strength: float = 1.0) -> "Setting":
         """The rig after it drifted, still measured with the calibration from before."""
+        if self.rig.own_calibration is not None:
+            raise ConfigurationError(
+                f"rig {self.rig.id!r} was measured: nobody knows how its matrix drifts; perturb the rig that it is of"
+            )
         spec = perturb(self.rig.spec, seed, strength)
         return dataclasses.replace(self, rig=Rig(spec, str(self.device), self.rig.rays))
 
@@ -153,6 +159,7 @@ class Setting:
             "frames": self.frames,
             "calibration": self.calibration.id,
             "real_sensor": self.real,
+            "measured": self.rig.own_calibration is not None,
         }
 
 
@@ -178,6 +185,10 @@ class Perturbed:
     @property
     def calibration(self) -> Calibration:
         return self.setting.calibration
+
+    @property
+    def rig(self) -> Rig:
+        return self.setting.rig
 
     def training_input(self, task: Task, scenes: Scenes, autocast: Callable) -> FromScenes:
         inputs = [setting.training_input(task, scenes, autocast) for setting in self.settings]

@@ -12,6 +12,7 @@ import torch
 from hardware import SimulatedCamera
 from hardware.display import shown_in
 from hardware.errors import ConfigurationError
+from hardware.surroundings import surroundings_of
 from lensless.app.rig import MOST_RAYS, Rig, open_rig
 from lensless.data.scenes import Scenes, load_scenes
 
@@ -42,7 +43,7 @@ def open_simulated(place: str) -> SimulatedCamera:
         refuse_scenes(place, options, f"scenes are what '{file}' shows")
         shape = rig.spec.scene.shape
         shown_in(file, shape)  # said now, and not with the first frame
-        return rig.camera_at(lambda start_ns, stop_ns: shown_in(file, shape), seed, fps)
+        return rig.camera_at(lambda start_ns, stop_ns: shown_in(file, shape), seed, fps, lambda: surroundings_of(file))
     frames = int(options["frames"] or rig.spec.sensor.frames)
     light = light_of_scenes(rig, _scenes(options, seed), frames)
     return rig.camera(lambda: next(light), seed, fps)

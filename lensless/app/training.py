@@ -78,6 +78,7 @@ def _train_in(
     fabric = fabric_on(source.device, recipe.precision)
     if isinstance(source, Setting | Perturbed):
         _keep_calibration(source.calibration, out / checkpoint.CALIBRATION)
+        source.rig.keep_beside(out)
     card = card_of(source, scenes, validation, recipe)
 
     def save(task: Task, history: list[EpochRecord]) -> None:

@@ -139,7 +139,8 @@ def _make_ready(wish: Wish, rig: Rig, plan: Plan, runs: Runs, screen: Screen, st
     # took 31 ms in the middle, one alone 3.
     torch.set_num_threads(1)
     with screen.working(f"opening {wish.address}"):
-        camera, source = stack.enter_context(open_stand(wish.address, wish.display, rig))
+        stand = stack.enter_context(open_stand(wish.address, wish.display, rig))
+        camera, source = stand.camera, stand.display
         applied = camera.configure(wish.settings)
         first = camera.snap(1)[0]
         check_fits(first, rig.spec.sensor.shape, rig.spec.sensor.bit_depth, rig.id)

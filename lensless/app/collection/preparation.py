@@ -94,6 +94,36 @@ def prepare(
         FrameSaturated: even a dim display saturates the sensor.
         CalibrationMismatch: the camera does not see the display, or that does not settle or follows no power law.
     """
+    rig, settle, radiance = measure_display(source, camera, ceiling, screen, settle_s, gamma, begun)
+    response, like = rig.response, _show_brightest(rig, plan, ceiling)
+    with screen.working("blocks of the display"):
+        in_step = InStep.measure(rig, radiance)
+        in_step.learn(rig, [plan.radiance(scene_id) for scene_id in plan.order()[:_LEARNT_SCENES]])
+    screen.say(f"  {in_step.modes} patterns of light stand out of the noise of a frame")
+    if not in_step.tells_scenes:
+        screen.say("  beware: scenes differ by less than the noise of a frame; nothing tells if one is not its own")
+    return Prepared(rig, radiance, settle, response, in_step, like)
+
+
+def measure_display(
+    source: PatternSource,
+    camera: Camera,
+    ceiling: Ceiling,
+    screen: Screen,
+    settle_s: float | None = None,
+    gamma: float | None = None,
+    begun: Begun | None = None,
+) -> tuple[ShowAndSnap, Settle, float]:
+    """Display and camera in step, the settle time, and the radiance at which the whole display does not saturate.
+
+    Args:
+        settle_s, gamma: said, and not measured.
+        begun: how it was when this was begun; pictures are shown as they were then.
+
+    Raises:
+        FrameSaturated: even a dim display saturates the sensor.
+        CalibrationMismatch: the camera does not see the display, or that does not settle or follows no power law.
+    """
     known = None if begun is None else begun.bright ** (1 / begun.gamma)  # the level, and not its radiance
     slow = ShowAndSnap(source, camera, (1.0 if camera.live else 0.0) if settle_s is None else settle_s)
     if settle_s is None:
@@ -108,14 +138,7 @@ def prepare(
     if begun is not None:
         response = _as_begun(response, begun)
     rig = ShowAndSnap(source, camera, settle.settle_s, response)
-    like, radiance = _show_brightest(rig, plan, ceiling), bright**response.gamma
-    with screen.working("blocks of the display"):
-        in_step = InStep.measure(rig, radiance)
-        in_step.learn(rig, [plan.radiance(scene_id) for scene_id in plan.order()[:_LEARNT_SCENES]])
-    screen.say(f"  {in_step.modes} patterns of light stand out of the noise of a frame")
-    if not in_step.tells_scenes:
-        screen.say("  beware: scenes differ by less than the noise of a frame; nothing tells if one is not its own")
-    return Prepared(rig, radiance, settle, response, in_step, like)
+    return rig, settle, bright**response.gamma
 
 
 def _response(rig: ShowAndSnap, bright: float, screen: Screen) -> DisplayResponse:

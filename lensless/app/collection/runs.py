@@ -71,7 +71,7 @@ def look(path: pathlib.Path, wanted: dict) -> Runs:
     runs, rows = [], []
     provenance, light = None, None
     for run in (path / f"run-{number:05d}" for number in numbers):
-        _wait_for_writer(run)
+        wait_for_writer(run)
         if not run.is_dir():
             raise InputError(f"'{run}' is no folder; a collection keeps its recordings so: move that file elsewhere")
         if not any(run.glob("part-*")):  # killed before its first part was there
@@ -84,7 +84,7 @@ def look(path: pathlib.Path, wanted: dict) -> Runs:
             provenance = provenance or recording.provenance
             light = light or _first_light(recording, rows[-1]["scene_id"])
     done, *_ = whole_scenes(rows, runs, wanted["frames"], looks=True)
-    begun = None if provenance is None else _begun(provenance, runs[0])
+    begun = None if provenance is None else begun_of(provenance, runs[0])
     return Runs(path, numbers[-1] + 1 if numbers else 0, frozenset(done.tolist()), provenance, light, begun)
 
 
@@ -98,7 +98,8 @@ def check_same(found: dict, wanted: dict, path: pathlib.Path) -> None:
             )
 
 
-def _wait_for_writer(run: pathlib.Path) -> None:
+def wait_for_writer(run: pathlib.Path) -> None:
+    """Wait for the writer of a command that was killed. Raises StorageError if it goes on and on."""
     until_s = time.monotonic() + _PATIENCE_S
     while is_written(run):
         if time.monotonic() > until_s:
@@ -106,8 +107,8 @@ def _wait_for_writer(run: pathlib.Path) -> None:
         time.sleep(0.1)
 
 
-def _begun(provenance: dict, run: pathlib.Path) -> Begun:
-    """Raises InputError if a recording does not say how its display was."""
+def begun_of(provenance: dict, run: pathlib.Path) -> Begun:
+    """How the display of a recording was. Raises InputError if that does not say it."""
     display = provenance.get("display")
     try:
         begun = Begun(display["address"], display["bright"], display["response"]["gamma"])

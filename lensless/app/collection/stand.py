@@ -1,13 +1,16 @@
 """Opening what shows and the camera that looks at it, by their addresses."""
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
 
 from hardware import Camera, PatternSource, SimulatedDisplay, open_camera
 from hardware.display import FileDisplay
 from hardware.errors import CalibrationMismatch, ConfigurationError
 from hardware.options import NUMBERS, Option, parse
 from hardware.serial_board.led_matrix import LedMatrix
+from hardware.surroundings import Surroundings, surround
 from lensless.app.rig import Rig
 from lensless.app.simulated import options_of, refuse_scenes, rig_of
 
@@ -29,14 +32,29 @@ _SIMULATED = {
 }  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stand:
+    """A camera and the display before it.
+
+    Args:
+        camera, display: open.
+        surround: covers a simulated sensor, or puts it before a lamp; None for a real one, which takes a hand.
+    """
+
+    camera: Camera
+    display: PatternSource
+    surround: Callable[[Surroundings], None] | None = None
+
+
 @contextlib.contextmanager
-def open_stand(camera: str, display: str | None, rig: Rig) -> Iterator[tuple[Camera, PatternSource]]:
+def open_stand(camera: str, display: str | None, rig: Rig, hidden: bool = False) -> Iterator[Stand]:
     """The camera and the display of a rig.
 
     Args:
         camera: its address.
         display: address of what shows, see `KINDS`; None is "simulated" for a simulated camera.
         rig: whose scene is shown.
+        hidden: a simulated camera may be of another rig than this, with the same scene: it is to be calibrated.
 
     Raises:
         ConfigurationError: an address that cannot be, or a display of another shape than the rig's scene.
@@ -47,17 +65,18 @@ def open_stand(camera: str, display: str | None, rig: Rig) -> Iterator[tuple[Cam
             raise ConfigurationError(f"camera {camera!r}: name what shows the scenes with --display: {_kinds()}")
         display = display or SIMULATED
         if display.partition("?")[0] == SIMULATED:
-            yield _both_simulated(camera, display.removeprefix(SIMULATED), rig, stack)
+            yield _both_simulated(camera, display.removeprefix(SIMULATED), rig, hidden, stack)
             return
         kind, _, place = display.partition(":")
         opened = stack.enter_context(open_camera(camera))
         source = _source(kind, place, display, camera, opened, rig, stack)
+        around = functools.partial(surround, place) if kind == "file" else None
         if tuple(source.shape) != tuple(rig.spec.scene.shape):
             raise ConfigurationError(
                 f"--display {display} has {source.shape[0]} x {source.shape[1]} points, the scene of rig {rig.id!r} "
                 f"{rig.spec.scene.shape[0]} x {rig.spec.scene.shape[1]}; write a rig file with that shape"
             )
-        yield opened, source
+        yield Stand(opened, source, around)
 
 
 def _source(
@@ -75,7 +94,7 @@ def _source(
     raise ConfigurationError(f"--display {display!r}: no such display; there are: {_kinds()}")
 
 
-def _both_simulated(address: str, place: str, rig: Rig, stack: contextlib.ExitStack) -> tuple[Camera, PatternSource]:
+def _both_simulated(address: str, place: str, rig: Rig, hidden: bool, stack: contextlib.ExitStack) -> Stand:
     if not address.startswith("simulated:"):
         raise ConfigurationError(
             f"--display simulated is seen by a simulated camera only, not by {address!r}; expected one of: {_kinds()}"
@@ -86,15 +105,20 @@ def _both_simulated(address: str, place: str, rig: Rig, stack: contextlib.ExitSt
     if file := options["display"]:
         raise ConfigurationError(f"camera {address!r} looks at a file: show there, with --display file:{file}")
     seen = rig_of(name, options)
-    if seen.spec.fingerprint != rig.spec.fingerprint:
-        raise CalibrationMismatch(f"camera {address!r} is of rig {seen.id!r}, not of {rig.id!r}; name one rig for both")
+    if not hidden:
+        rig.check_camera_of(seen, address)
+    if tuple(seen.spec.scene.shape) != tuple(rig.spec.scene.shape):
+        raise CalibrationMismatch(
+            f"camera {address!r} looks at scenes of {tuple(seen.spec.scene.shape)}, rig {rig.id!r} at "
+            f"{tuple(rig.spec.scene.shape)}; name a rig with that scene"
+        )
     _, of_display = parse("simulated", place, _SIMULATED)
     display = SimulatedDisplay(rig.spec.scene.shape, **of_display)
     fps = float(options["fps"]) if options["fps"] else None
-    if seen.rays != rig.rays:
-        raise ConfigurationError(f"camera {address!r} has {seen.rays} rays, the rig {rig.rays}; say --rays {seen.rays}")
-    camera = stack.enter_context(rig.camera_at(display.light, int(options["seed"] or 0), fps))
-    return camera, display
+    around = [Surroundings.SCENE]
+    looking = seen if hidden else rig
+    camera = stack.enter_context(looking.camera_at(display.light, int(options["seed"] or 0), fps, lambda: around[0]))
+    return Stand(camera, display, functools.partial(around.__setitem__, 0))
 
 
 def _kinds() -> str:

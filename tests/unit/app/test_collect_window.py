@@ -51,7 +51,7 @@ def test_scenes_go_over_a_screen_with_a_gamma_to_a_sensor_and_come_back_as_pairs
     @contextlib.contextmanager
     def real_window(camera, display, rig):
         with looking_at(server, rig, 2.2, square) as opened, contextlib.ExitStack() as stack:
-            yield opened, stand._source("window", "0", display, camera, opened, rig, stack)
+            yield stand.Stand(opened, stand._source("window", "0", display, camera, opened, rig, stack))
 
     monkeypatch.setattr(collecting, "open_stand", real_window)
     wish = Wish(str(rig_file), tmp_path / "out", Asked("glyphs", count=20), display="window:0")

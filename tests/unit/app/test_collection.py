@@ -46,9 +46,9 @@ def change_stand(monkeypatch, change):
 
     @contextlib.contextmanager
     def changed(*arguments):
-        with stand.open_stand(*arguments) as (camera, source):
-            change(camera, source)
-            yield camera, source
+        with stand.open_stand(*arguments) as opened:
+            change(opened.camera, opened.display)
+            yield opened
 
     monkeypatch.setattr(collecting, "open_stand", changed)
 
