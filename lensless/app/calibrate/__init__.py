@@ -1,0 +1,1 @@
+"""`lensless calibrate`: from frames to a measured rig."""

@@ -1,0 +1,423 @@
+"""`lensless calibrate`: lead a person from a rig to a measured one."""
+
+import contextlib
+import dataclasses
+import datetime
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+import torch
+
+from calibration import ShowAndSnap
+from calibration.in_step import cells as cells_in
+from calibration.in_step import cells_of
+from calibration.patterns import KINDS, Patterns, pattern_set
+from calibration.plan import COVERED, LAMP, LIT, PATTERN, Plan, choose_patterns, make_plan
+from calibration.sensor import SensorReport
+from calibration.stack import Stack
+from hardware import CameraSettings, Frame
+from hardware.errors import (
+    CalibrationMismatch,
+    ConfigurationError,
+    DeviceError,
+    StorageError,
+)
+from hardware.lock import WriterLock
+from hardware.recording.process import RecordingProcess
+from hardware.recording.schema import CameraFacts
+from hardware.surroundings import Surroundings
+from lensless.app.calibrate.bundle import Found, write
+from lensless.app.calibrate.matrix import measure_matrix, pattern_shots
+from lensless.app.calibrate.shoot import Shooting
+from lensless.app.calibrate.taken import FRAMES, Taken, missing, stacks_of
+from lensless.app.collection.preparation import Ceiling, check_fits, measure_display
+from lensless.app.collection.runs import begun_of
+from lensless.app.collection.stand import SIMULATED, Stand, open_stand
+from lensless.app.collection.watch import Limits
+from lensless.app.rig import Rig, open_rig
+from lensless.app.screen import Screen
+from lensless.app.signals import Signals
+from lensless.app.version import code_version
+
+AUTO = "auto"
+_LEAK_SIGMAS = 8.0
+_FULL_SHARE = 0.9  # of the scale: where the exposure that fills a pixel is looked for from below
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What is to be calibrated: the options of the command, as they were given.
+
+    Args:
+        rig: a rig file, or an id: the design that the camera is before.
+        out: folder of the calibration.
+        camera, display: addresses; None is the rig, simulated.
+        rays: of a simulated cannula.
+        patterns: one of `KINDS`; "auto" chooses by the noise.
+        frames: of each pattern, each of the two times that it is shown.
+        settings: to ask the camera for.
+        settle_s, gamma: of the display; None: measured.
+        max_drift: share by which the light may drift.
+        dark, lamp: recordings of the covered sensor, and of it before an even lamp; None: taken, and left out.
+        with_lamp: put a simulated sensor before a lamp, or ask for one.
+        only_plan: show the plan, and end.
+        seed: of the patterns' order.
+    """
+
+    rig: str
+    out: pathlib.Path
+    camera: str | None = None
+    display: str | None = None
+    rays: int | None = None
+    patterns: str = AUTO
+    frames: int = 1
+    settings: CameraSettings = CameraSettings()  # noqa: RUF009  (immutable)
+    settle_s: float | None = None
+    gamma: float | None = None
+    max_drift: float = Limits.drift
+    dark: pathlib.Path | None = None
+    lamp: pathlib.Path | None = None
+    with_lamp: bool = False
+    only_plan: bool = False
+    seed: int = 0
+
+    @property
+    def address(self) -> str:
+        """Of the camera."""
+        return self.camera or f"simulated:{self.rig}" + (f"?rays={self.rays}" if self.rays else "")
+
+
+def calibrate(wish: Wish, screen: Screen) -> dict:
+    """Take what is not there yet, and measure; a calibration that was interrupted goes on.
+
+    Raises:
+        CalibrationMismatch, FrameSaturated: what frames say is wrong.
+        ConfigurationError: the folder holds another calibration, or an option that cannot be.
+        CameraLost, StorageError: what they say; all that was taken stays, and the command given again goes on.
+    """
+    rig = open_rig(wish.rig, rays=wish.rays)
+    if rig.own_calibration is not None:
+        raise ConfigurationError(f"rig '{wish.rig}' is a measured one; name the rig file that it was calibrated from")
+    if wish.patterns not in (AUTO, *KINDS):
+        raise ConfigurationError(f"--patterns {wish.patterns!r}; expected {AUTO} or one of {', '.join(KINDS)}")
+    _check_place(wish.out)
+    # A simulated camera has milliseconds for its small matrices; see `collect`.
+    torch.set_num_threads(1)
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        ready = _make_ready(wish, rig, screen, stack)
+        screen.table(
+            f"{_minutes(sum(row[-1] for row in ready.rows()))} of exposures",
+            ["stage", "what it is for", "frames", "seconds"],
+            [[name, purpose, f"{frames:,}", f"{seconds:.0f}"] for name, purpose, frames, seconds in ready.rows()],
+        )
+        if wish.only_plan:
+            return {
+                "plan": [dict(zip(("stage", "purpose", "frames", "seconds"), row, strict=True)) for row in ready.rows()]
+            }
+        wish.out.mkdir(exist_ok=True)
+        stack.enter_context(WriterLock(wish.out / "calibration"))
+        _check_room(wish.out, ready)
+        signals.begun = True
+        try:
+            _take_all(ready, signals, screen)
+        except (KeyboardInterrupt, DeviceError, StorageError) as error:
+            raise _told_to_go_on(error) from error
+    return measure(ready, screen)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ready:
+    """What is open and known when the first shot is taken."""
+
+    wish: Wish
+    rig: Rig
+    stand: Stand
+    show: ShowAndSnap
+    settings: CameraSettings
+    bright: float
+    ceiling: Ceiling
+    period_s: float
+    plan: Plan
+    provenance: dict
+
+    def rows(self) -> list[tuple[str, str, int, float]]:
+        return self.plan.table(self.period_s, self.show.settle_s)
+
+    def taken(self) -> Taken:
+        """What lies in the folder now."""
+        return Taken(self.wish.out, self.provenance["same"])
+
+
+def _make_ready(wish: Wish, rig: Rig, screen: Screen, stack: contextlib.ExitStack) -> Ready:
+    with screen.working(f"opening {wish.address}"):
+        stand = stack.enter_context(open_stand(wish.address, wish.display, rig, hidden=True))
+        settings = stand.camera.configure(wish.settings)
+        first = stand.camera.snap(2)[-1]
+        check_fits(first, rig.spec.sensor.shape, rig.spec.sensor.bit_depth, rig.id)
+    _check_raw(first)
+    with Taken(wish.out, None) as before:
+        found = before.provenance
+    begun = None if found is None else begun_of(found, wish.out / FRAMES)
+    ceiling = Ceiling()
+    show, settle, bright = measure_display(
+        stand.display, stand.camera, ceiling, screen, wish.settle_s, wish.gamma, begun
+    )
+    adjustable = _is_adjustable(stand, settings)
+    full_s = None
+    if found is not None:
+        full_s = found.get("full_s")
+    elif adjustable:
+        full_s = _filling_exposure(show, settings, bright, rig)
+    patterns = _patterns(wish, rig, bright, found)
+    plan = make_plan(
+        first.pixels.shape[0] * first.pixels.shape[1], settings.exposure_s, full_s, patterns, wish.frames,
+        lamp=wish.with_lamp,
+    )  # fmt: skip
+    same = {
+        "rig": {"id": rig.spec.id, "fingerprint": rig.spec.fingerprint}, "patterns": patterns.facts(),
+        "pattern_frames": wish.frames, "camera": dataclasses.asdict(CameraFacts.of(first.meta)),
+        "applied": dataclasses.asdict(settings), "with_lamp": wish.with_lamp,
+    }  # fmt: skip
+    provenance = {
+        "same": same, "full_s": full_s, "source": wish.address,
+        "display": {
+            "address": wish.display or SIMULATED, "bright": bright, "settle": dataclasses.asdict(settle),
+            "response": dataclasses.asdict(show.response),
+        },
+    }  # fmt: skip
+    return Ready(
+        wish, rig, stand, show, settings, bright, ceiling, max(settle.period_s, settings.exposure_s), plan, provenance
+    )
+
+
+def _check_raw(frame: Frame) -> None:
+    if not frame.meta.raw:
+        raise CalibrationMismatch(
+            f"camera {frame.meta.camera_id!r} gives processed frames ({frame.meta.pixel_format}); a calibration takes "
+            "raw ones: `lensless check` says what the camera does, and how to ask for raw frames"
+        )
+    if frame.pixels.ndim != 2:
+        raise CalibrationMismatch(
+            f"camera {frame.meta.camera_id!r} gives frames of shape {frame.shape}; expected one value for each pixel"
+        )
+
+
+def _is_adjustable(stand: Stand, settings: CameraSettings) -> bool:
+    """Whether the camera's exposure follows what it is told; it is back where it was afterwards."""
+    if settings.exposure_s is None:
+        return False
+    try:
+        applied = stand.camera.configure(dataclasses.replace(settings, exposure_s=2 * settings.exposure_s))
+        follows = applied.exposure_s is not None and abs(applied.exposure_s / (2 * settings.exposure_s) - 1) < 0.05
+    except (ConfigurationError, DeviceError):
+        follows = False
+    stand.camera.configure(settings)
+    return follows
+
+
+def _filling_exposure(show: ShowAndSnap, settings: CameraSettings, bright: float, rig: Rig) -> float:
+    """About the exposure at which the bright display fills the brightest pixels."""
+    frame = show.level(bright, 2)[-1]
+    level = frame.meta.black_level_dn or float(np.percentile(frame.pixels, 1))
+    share = (float(np.percentile(frame.pixels, 99.5)) - level) / (frame.meta.full_scale_dn - level)
+    sensor = rig.spec.sensor
+    well_share = sensor.full_well_electrons / sensor.gain_electrons_per_dn / (frame.meta.full_scale_dn - level)
+    return settings.exposure_s / max(share, 0.01) * min(1.0, well_share)
+
+
+def _patterns(wish: Wish, rig: Rig, bright: float, found: dict | None) -> Patterns:
+    """Those that were asked for, or were begun with, or that the noise of the rig's sensor calls for."""
+    shape = rig.spec.scene.shape
+    if found is not None:
+        return Patterns.of_facts(found["same"]["patterns"])
+    if wish.patterns != AUTO:
+        return pattern_set(wish.patterns, shape, wish.seed)
+    sensor, dark_level = rig.spec.sensor, rig.spec.scene.dark_level
+    floor = sensor.read_noise_electrons**2 + sensor.gain_electrons_per_dn**2 / 12
+    patterns, _ = choose_patterns(
+        shape, (1 - dark_level) * sensor.white_electrons, dark_level * sensor.white_electrons, floor, bright, wish.seed
+    )
+    return patterns
+
+
+def _take_all(ready: Ready, signals: Signals, screen: Screen) -> None:
+    """Stage after stage; what is there is not taken again."""
+    wish = ready.wish
+    for stage, where in ((COVERED, Surroundings.COVERED), (LIT, Surroundings.SCENE), (LAMP, Surroundings.LAMP)):
+        if (stage == COVERED and wish.dark) or (stage == LAMP and wish.lamp):
+            continue
+        with ready.taken() as taken:
+            shots = missing(taken, ready.plan.of(stage))
+            open_writer = _writer(ready, taken)
+        if not shots:
+            continue
+        _surround(ready.stand, where, screen)
+        shooting = Shooting(ready.show, ready.settings, ready.bright, ready.ceiling, open_writer)
+        try:
+            if stage == COVERED:
+                _check_dark(shooting, screen)
+            with screen.following(stage, len(shots), "exposures", 0) as watch:
+                shooting.lights(shots, signals, watch)
+        finally:
+            shooting.close(signals.came > 1)
+            if where is not Surroundings.SCENE and ready.stand.surround is not None:
+                ready.stand.surround(Surroundings.SCENE)
+    if ready.stand.surround is None and any(ready.plan.of(stage) for stage in (COVERED, LAMP)):
+        _surround(ready.stand, Surroundings.SCENE, screen, quiet=True)
+    _take_patterns(ready, signals, screen)
+
+
+def _take_patterns(ready: Ready, signals: Signals, screen: Screen) -> None:
+    with ready.taken() as taken:
+        known = pattern_shots(ready.plan, taken)
+        shots = missing(taken, ready.plan.of(PATTERN))
+        with screen.working("noise of the sensor"):
+            sensor = sensor_report(ready, taken)
+        dark = sensor.dark.at(ready.settings.exposure_s)
+        black = cells_in(dark)
+        cells = {
+            index: [cells_of(taken.frames(shot)) - black for shot in some] for index, some in known.items() if some
+        }
+        light = next(
+            (
+                (cells_of(look.black), cells_of(look.bright))
+                for run in range(taken.runs) for look in taken.looks(run)
+            ),
+            None,
+        )  # fmt: skip
+        open_writer = _writer(ready, taken)
+    if not shots:
+        return
+    share = dark.size / black.size
+    variance = lambda y: sensor.variance(y, ready.settings.exposure_s) / share  # noqa: E731
+    shooting = Shooting(ready.show, ready.settings, ready.bright, ready.ceiling, open_writer)
+    total = len(ready.plan.of(PATTERN))
+    try:
+        with screen.following("patterns", total, "frames", total - len(shots)) as watch:
+            shooting.patterns(
+                ready.plan, shots, cells, variance, black, Limits(drift=ready.wish.max_drift), light, signals,
+                lambda done, words: watch(min(total, total - len(shots) + done), words),
+            )  # fmt: skip
+    finally:
+        shooting.close(signals.came > 1)
+    screen.say(f"  {shooting.figures}")
+
+
+def sensor_report(ready: Ready, taken: Taken) -> SensorReport:
+    """What dark and bright frames tell."""
+    wish, plan = ready.wish, ready.plan
+    dark = stacks_of(wish.dark) if wish.dark else [taken.stack(shot) for shot in plan.of(COVERED)]
+    lamp = stacks_of(wish.lamp)[0] if wish.lamp else next(iter(map(taken.stack, plan.of(LAMP))), None)
+    lit = [taken.stack(shot) for shot in plan.of(LIT)]
+    for name, some in (("--dark", dark), ("--lamp", [] if lamp is None else [lamp])):
+        for stack in some:
+            _check_same_camera(name, stack, lit[0])
+    if not any(abs(stack.exposure_s / ready.settings.exposure_s - 1) < 0.01 for stack in dark) and len(dark) < 2:
+        raise CalibrationMismatch(
+            f"--dark {wish.dark}: frames of {dark[0].exposure_s:g} s, the rig is used at "
+            f"{ready.settings.exposure_s:g} s; record dark frames at that exposure, or at two around it"
+        )
+    return SensorReport.of(dark, lit, lamp)
+
+
+def _check_same_camera(option: str, stack: Stack, other: Stack) -> None:
+    for name in ("camera_id", "bit_depth", "gain_db"):
+        got, expected = getattr(stack.meta, name), getattr(other.meta, name)
+        if got != expected:
+            raise CalibrationMismatch(f"{option}: its frames have {name} {got!r}, the camera's {expected!r}")
+    if stack.mean.shape != other.mean.shape:
+        raise CalibrationMismatch(f"{option}: frames of {stack.mean.shape}, the camera's are {other.mean.shape}")
+
+
+def measure(ready: Ready, screen: Screen) -> dict:
+    """From the frames to the folder of a measured rig, and its page."""
+    with ready.taken() as taken:
+        with screen.working("sensor"):
+            sensor = sensor_report(ready, taken)
+        flat = 1.0 if sensor.flat is None else sensor.flat.astype(np.float64)
+        with screen.working("transfer matrix"):
+            matrix = measure_matrix(
+                ready.plan, taken, sensor, flat, ready.bright, round_rod=ready.rig.spec.cannula is not None
+            )
+        first = taken.frames(ready.plan.of(LIT)[0])[0]
+    found = Found(ready.rig.spec, first.meta, ready.settings.exposure_s, sensor, matrix, ready.provenance)
+    facts = write(ready.wish.out, found, screen)
+    screen.say(f"next: lensless train classify --scenes mnist --rig {ready.wish.out}")
+    return facts
+
+
+def _surround(stand: Stand, where: Surroundings, screen: Screen, quiet: bool = False) -> None:
+    """Cover the sensor, or uncover it: by itself where it is simulated, by a person's hand where it is not."""
+    if stand.surround is not None:
+        stand.surround(where)
+        return
+    if where is Surroundings.SCENE and quiet:
+        return
+    do, instead = {
+        Surroundings.COVERED: ("cover the sensor, so that no light reaches it", "--dark RECORDING"),
+        Surroundings.SCENE: ("uncover the sensor: it must see the display", None),
+        Surroundings.LAMP: ("put an even lamp before the bare sensor", "--lamp RECORDING"),
+    }[where]
+    if not sys.stdin.isatty():
+        if instead is None:
+            return
+        raise ConfigurationError(
+            f"somebody has to {do}, and nobody can be asked here: run this in a terminal, or record those frames "
+            f"before (lensless record CAMERA --frames 48 --out FILE.h5) and name them with {instead}"
+        )
+    screen.say(f"please {do}, then press Enter")
+    sys.stdin.readline()
+
+
+def _check_dark(shooting: Shooting, screen: Screen) -> None:
+    with screen.working("is the sensor covered?"):
+        leak = shooting.leak()
+    if leak > _LEAK_SIGMAS:
+        raise CalibrationMismatch(
+            f"the sensor is not covered: before a bright display its frames are {leak:.0f} standard errors brighter "
+            "than before a black one; cover it tightly, and give the command again"
+        )
+
+
+def _writer(ready: Ready, taken: Taken):
+    provenance = ready.provenance["same"] | ready.provenance | {
+        "code": code_version(), "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    path, shape = taken.next_path, ready.rig.spec.scene.shape
+
+    def open_writer(frame: Frame) -> RecordingProcess:
+        path.parent.mkdir(exist_ok=True)
+        return RecordingProcess(path, frame, provenance, shape)
+
+    return open_writer
+
+
+def _check_place(out: pathlib.Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ConfigurationError(f"--out {out}: it is a file; a calibration is a folder")
+    if not out.resolve().parent.is_dir():
+        raise StorageError(f"--out {out}: its folder does not exist; make it, or name another")
+
+
+def _check_room(out: pathlib.Path, ready: Ready) -> None:
+    sensor = ready.rig.spec.sensor
+    frames = sum(shot.frames for shot in ready.plan.shots)
+    needed = frames * sensor.shape[0] * sensor.shape[1] * (1 if sensor.bit_depth <= 8 else 2)
+    if (free := shutil.disk_usage(out).free) < needed:
+        raise StorageError(
+            f"--out {out}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; choose another disk"
+        )
+
+
+def _told_to_go_on(failure: BaseException) -> BaseException:
+    again = "what was taken is kept; given again, the command goes on from there"
+    if isinstance(failure, KeyboardInterrupt):
+        return KeyboardInterrupt(f"interrupted: {again}")
+    return type(failure)(f"{failure}; {again}")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"

@@ -1,0 +1,84 @@
+"""The commands of calibration."""
+
+import pathlib
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from hardware import CameraSettings
+from lensless.app import options as o
+from lensless.app.capture_commands import MAX_DRIFT
+from lensless.app.screen import Screen, guarded
+
+
+class Kind(StrEnum):
+    auto = "auto"
+    raster = "raster"
+    hadamard = "hadamard"
+    random = "random"
+
+
+@guarded
+def calibrate(
+    rig: Annotated[
+        str, typer.Argument(help="The rig as it was designed: a TOML file, or the id of one that comes along.")
+    ],
+    camera: Annotated[
+        str | None,
+        typer.Argument(help="Address of the camera, see `lensless record`; without it the rig is simulated."),
+    ] = None,
+    out: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Folder of the measured rig; given again, a calibration goes on."),
+    ] = None,
+    display: Annotated[
+        str | None,
+        typer.Option(help="What shows the patterns: window:0, serial:PORT, file:FILE, simulated."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show which exposures are needed and how long they take.")
+    ] = False,
+    dark: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Recording of the covered sensor, instead of covering it now.", metavar="RECORDING"),
+    ] = None,
+    lamp: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Recording of the bare sensor before an even lamp.", metavar="RECORDING"),
+    ] = None,
+    with_lamp: Annotated[
+        bool, typer.Option("--with-lamp", help="Take frames before an even lamp now, for the response of each pixel.")
+    ] = False,
+    patterns: Annotated[Kind, typer.Option(help="auto takes those that tell most at the sensor's noise.")] = Kind.auto,
+    frames: Annotated[
+        int, typer.Option(help="Frames of each pattern, each of the two times that it is shown.", min=1)
+    ] = 1,
+    exposure_s: Annotated[float | None, typer.Option("--exposure-s", help="Exposure to ask for, in seconds.")] = None,
+    gain_db: Annotated[float | None, typer.Option("--gain-db", help="Gain to ask for, in decibels.")] = None,
+    settle_s: Annotated[
+        float | None, typer.Option("--settle-s", help="Time that the display takes; measured by default.", min=0)
+    ] = None,
+    gamma: Annotated[float | None, typer.Option(help="Of the display; measured by default.", min=0.2, max=5)] = None,
+    max_drift: Annotated[
+        float, typer.Option("--max-drift", help="Share by which the light may drift.", min=0, max=1)
+    ] = MAX_DRIFT,
+    seed: o.Seed = 0,
+    rays: o.Rays = None,
+    json: o.Json = None,
+) -> None:
+    """Measure a rig: sensor, display and transfer matrix. The folder that it writes serves wherever a rig is named."""
+    from lensless.app.calibrate import job
+    from lensless.app.rig import file_name
+
+    screen = Screen(json, lasting=True)
+    folder = pathlib.Path(f"{file_name(pathlib.Path(rig).stem)}-measured") if out is None else out
+    wish = job.Wish(
+        rig, folder, camera=camera, display=display, rays=rays, patterns=patterns.value, frames=frames,
+        settings=CameraSettings(exposure_s=exposure_s, gain_db=gain_db), settle_s=settle_s, gamma=gamma,
+        max_drift=max_drift, dark=dark, lamp=lamp, with_lamp=with_lamp, only_plan=plan, seed=seed,
+    )  # fmt: skip
+    screen.result(job.calibrate(wish, screen))
+
+
+COMMANDS = (calibrate,)
