@@ -84,7 +84,7 @@ class WriterLock(Closing):
         except OSError as error:
             os.close(handle)
             raise StorageError(
-                f"'{path}' has another writer (lock '{self._path.name}'); stop it or choose another name"
+                f"'{path}' has another writer (it holds '{self._path}'); wait for it, stop it, or choose another name"
             ) from error
         try:
             same = os.path.samestat(os.fstat(handle), os.stat(self._path))

@@ -81,6 +81,8 @@ def _told(path: str | pathlib.Path, job: str, *arguments: object, most_bytes: in
     """What a child tells of a file, to its end."""
     if "\0" in str(path):
         raise InputError(f"{str(path)!r} is no name of a file; expected an HDF5 file")
+    if not os.path.exists(path):
+        raise InputError(f"'{path}': no such file; expected an HDF5 file (looked for from {os.getcwd()})")
     with Sandbox(job, *arguments) as child:
         try:
             while "end" not in (answer := child.tell("bytes", most_bytes))[0]:

@@ -156,6 +156,13 @@ def _files(source: pathlib.Path, copy: "_Copy") -> Iterator[tuple[pathlib.Path, 
         yield source, None, None
         return
     if not any(source.glob("part-*.h5")):
+        runs = sorted(path.name for path in pathlib.Path(source).glob("run-*") if path.is_dir())
+        if runs:
+            raise InputError(
+                f"'{source}' is a collection of {len(runs)} recordings; repair the one that is damaged into a folder "
+                f"beside it, e.g. lensless repair {source}/{runs[0]} --out {source}-{runs[0]}, and put that in its "
+                "place"
+            )
         raise InputError(f"'{source}' holds no part of a recording, so that nothing can be saved; use another copy")
     try:
         copy.manifest = manifest.read(source)

@@ -7,7 +7,7 @@ from calibration import Calibration
 from hardware.errors import CalibrationMismatch, ConfigurationError, InputError
 from lensless.app.options import DEFAULT_RIG
 from lensless.app.perturbation import drift_of
-from lensless.app.rig import Rig, open_rig, read_spec
+from lensless.app.rig import Rig, open_rig
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting
 from lensless.data.measured_scenes import MeasuredScenes, PairSource
@@ -36,13 +36,17 @@ def rig_of(source: PairSource, rig: str | None, device: str, rays: int | None) -
 
     Raises:
         CalibrationMismatch: they are of another one.
-        ConfigurationError: no such rig.
+        ConfigurationError: no such rig, or frames that do not say theirs.
     """
     origin = source.origin
     if origin.rig_id is None:
-        return open_rig(rig or DEFAULT_RIG, device, rays)
+        if rig is None:
+            raise ConfigurationError(
+                f"{source.name} does not say which rig its frames are of: name it with --rig, e.g. --rig {DEFAULT_RIG}"
+            )
+        return open_rig(rig, device, rays)
     try:
-        spec = read_spec(rig or origin.rig_id)
+        spec = open_rig(rig or origin.rig_id).spec
     except ConfigurationError as error:
         if rig is not None:
             raise
@@ -54,7 +58,7 @@ def rig_of(source: PairSource, rig: str | None, device: str, rays: int | None) -
             f"{source.name} is of rig {origin.rig_id!r} (fingerprint {origin.fingerprint[:12]}), not of "
             f"{spec.id!r} ({spec.fingerprint[:12]}); name the rig that it was recorded with"
         )
-    return Rig(spec, device, rays or origin.rays)
+    return open_rig(rig or origin.rig_id, device, rays or origin.rays)
 
 
 def setting_of(

@@ -97,10 +97,9 @@ def _train_in(
 def check_scenes(kind: str, scenes: Scenes, recipe: Recipe) -> None:
     """Refuse scenes that a task of this kind cannot learn from."""
     if kind != "reconstruct" and int(scenes.labels.min()) < 0:
-        raise ConfigurationError(
-            f"scenes {scenes.name!r} hold pictures without a label; put them in one folder per class, "
-            "or train reconstruct"
-        )
+        pairs = scenes.name.startswith("pairs:")
+        how = "store an array `labels` beside them" if pairs else "put them in one folder per class"
+        raise ConfigurationError(f"scenes {scenes.name!r} hold pictures without a label; {how}, or train reconstruct")
     if len(scenes) < recipe.batch_size:
         raise ConfigurationError(
             f"scenes {scenes.name!r}: {len(scenes)} training scenes are less than one batch of {recipe.batch_size}; "

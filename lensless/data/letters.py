@@ -26,6 +26,7 @@ from lensless.data.scene_set import Scenes
 CLASSES = tuple("abcdefghijklmnopqrstuvwxyz")
 ROWS, COLUMNS, SCALE = 16, 8, 2  # a pixel is shown as 2 x 2: a letter then fills a display of 32 x 32
 NAMES = ("letter.data", "letter.data.gz")
+HOME = "http://ai.stanford.edu/~btaskar/ocr/"  # of the authors
 
 _PIXELS = ROWS * COLUMNS
 _HEAD = re.compile(rb"(\d{1,9})\t([a-z])\t(-1|\d{1,9})\t(\d{1,9})\t(\d{1,3})\t([0-9])\t")
@@ -79,7 +80,7 @@ def _found(path: pathlib.Path) -> pathlib.Path:
             return file
     raise InputError(
         f"OCR letters: no file '{candidates[0]}'; expected letter.data or letter.data.gz, with {_FORM}: fetch it from "
-        "its authors' page, and put it there or name it: letters:PATH"
+        f"{HOME}, and put it there or name it: letters:PATH"
     )
 
 

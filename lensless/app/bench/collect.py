@@ -7,6 +7,7 @@ import tempfile
 import numpy as np
 
 from hardware import Recording
+from hardware.errors import ConfigurationError
 from lensless.app.collection.collect import Asked, Wish, collect
 from lensless.app.screen import Screen
 
@@ -19,6 +20,8 @@ def run(screen: Screen, folder: pathlib.Path | None) -> dict:
 
     Possible is one scene in every two frames: one frame passes while the display settles, and one is kept.
     """
+    if folder is not None and not folder.is_dir():
+        raise ConfigurationError(f"--folder {folder}: expected a folder that exists; make it, or leave the option out")
     with contextlib.ExitStack() as stack:
         place = folder or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lensless-collect-")))
         out = place / "collected"

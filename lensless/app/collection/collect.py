@@ -108,6 +108,8 @@ def collect(wish: Wish, screen: Screen) -> dict:
         todo = [scene_id for scene_id in plan.order() if scene_id not in runs.done]
         screen.say(_told_of_plan(plan, runs, len(todo)))
         if not todo:
+            _finish(wish, rig)
+            _say_what_next(wish, plan, screen)
             return _result(wish, plan, len(runs.done))
         ready = _make_ready(wish, rig, plan, runs, screen, stack)
         _check_room(wish.out, len(todo) * plan.frames * ready.prepared.like.pixels.nbytes)
@@ -214,6 +216,8 @@ def _facts(rig: Rig, plan: Plan) -> dict:
 
 
 def _check_place(out: pathlib.Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise StorageError(f"--out {out}: it is a file; a collection is a folder: name another place")
     if out.suffix == ".h5":
         raise ConfigurationError(f"--out {out}: a collection is a folder; leave '.h5' away")
     if not out.exists():
@@ -260,6 +264,19 @@ def _keep_calibration(out: pathlib.Path, calibration: Calibration | None) -> Non
         calibration.save(place)
     elif Calibration.load(place).id != calibration.id:
         raise ConfigurationError(f"{place} is of another calibration than this; choose another folder with --out")
+
+
+def _finish(wish: Wish, rig: Rig) -> None:
+    """See that a finished collection has its calibration: a simulated rig's can be made again.
+
+    Raises:
+        InputError: the one that is there is damaged.
+    """
+    place = wish.out / CALIBRATION
+    if place.exists():
+        Calibration.load(place)
+    elif wish.calibration is None and wish.address.startswith("simulated:"):
+        rig.calibrate().save(place)
 
 
 def _told_of_plan(plan: Plan, runs: Runs, todo: int) -> str:

@@ -33,8 +33,8 @@ class Begun:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Runs:
-    """Args: `count` of runs; scenes that are `done`; of the first run its `provenance`, its first `light`, and how it
-    was `begun`.
+    """Args: `count` of runs; scenes that are `done`; of the first run that kept any its `provenance`, its first
+    `light`, and how it was `begun`.
     """
 
     path: pathlib.Path
@@ -68,8 +68,7 @@ def look(path: pathlib.Path, wanted: dict) -> Runs:
     if not path.is_dir():
         raise StorageError(f"'{path}' is a file; a collection is a folder: choose another name with --out")
     numbers = sorted(int(found[1]) for name in os.listdir(path) if (found := _NAME.fullmatch(name)))
-    runs, rows = [], []
-    provenance, light = None, None
+    runs, rows, facts = [], [], []
     for run in (path / f"run-{number:05d}" for number in numbers):
         wait_for_writer(run)
         if not run.is_dir():
@@ -81,11 +80,14 @@ def look(path: pathlib.Path, wanted: dict) -> Runs:
             check_same(recording.provenance, wanted, path)
             runs.append(run)
             rows.append(np.concatenate([np.zeros(0, ROW), *recording.rows()]))
-            provenance = provenance or recording.provenance
-            light = light or _first_light(recording, rows[-1]["scene_id"])
-    done, *_ = whole_scenes(rows, runs, wanted["frames"], looks=True)
-    begun = None if provenance is None else begun_of(provenance, runs[0])
-    return Runs(path, numbers[-1] + 1 if numbers else 0, frozenset(done.tolist()), provenance, light, begun)
+            facts.append((recording.provenance, _first_light(recording, rows[-1]["scene_id"])))
+    done, run_of, *_ = whole_scenes(rows, runs, wanted["frames"], looks=True)
+    count = numbers[-1] + 1 if numbers else 0
+    if not len(done):  # a run that kept nothing, perhaps before a display that was not right, sets no standard
+        return Runs(path, count, frozenset(), None, None, None)
+    first = int(run_of.min())
+    provenance, light = facts[first]
+    return Runs(path, count, frozenset(done.tolist()), provenance, light, begun_of(provenance, runs[first]))
 
 
 def check_same(found: dict, wanted: dict, path: pathlib.Path) -> None:
@@ -128,5 +130,7 @@ def _first_light(recording: Recording, ids: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _short(value: object) -> str:
+    if isinstance(value, dict) and "id" in value:  # a rig
+        return f"{value['id']!r} (fingerprint {str(value.get('fingerprint'))[:12]})"
     text = repr(value)
     return text if len(text) < 80 else f"{text[:76]} ..."

@@ -127,7 +127,8 @@ class LightWatch:
             raise CalibrationMismatch(
                 f"the light has drifted by {drift:+.1%} since the collection was begun, limit "
                 f"{self._limits.drift:.1%}, {kept}; let display and sensor warm up, keep daylight away, switch off "
-                "what adapts brightness, then give the command again; --max-drift sets the limit"
+                "what adapts brightness, then give the command again (--max-drift sets the limit); if it was so from "
+                "the beginning, frames were taken before the display had settled (--settle-s)"
             )
         return drift
 

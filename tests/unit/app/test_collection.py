@@ -151,6 +151,7 @@ def test_another_display_than_it_was_begun_with_is_found_out(wish, monkeypatch):
 
     with monkeypatch.context() as patch:
         change_while_collecting(patch, lose)
+        patch.setattr(loop, "LOOK_SCENES", 3)  # or none would be kept, and set a standard
         with pytest.raises(CameraLost):
             collect(wish, Screen())
     with monkeypatch.context() as patch:
@@ -266,6 +267,7 @@ def test_drift_between_two_commands_is_found_too(wish, monkeypatch):
 
     with monkeypatch.context() as patch:
         change_while_collecting(patch, lose)
+        patch.setattr(loop, "LOOK_SCENES", 3)  # or none would be kept, and set a standard
         with pytest.raises(CameraLost):
             collect(wish, Screen())
     change_stand(monkeypatch, dim)
@@ -273,6 +275,32 @@ def test_drift_between_two_commands_is_found_too(wish, monkeypatch):
         collect(wish, Screen())
     # Who knows better may say so; frames are then compared with what the light is now.
     assert collect(dataclasses.replace(wish, max_drift=0.2), Screen())["scenes"] == SCENES
+
+
+def test_a_first_run_before_a_display_that_was_not_right_spoils_no_other(wish, monkeypatch):
+    """It kept no scene: what it saw is no standard for the next one."""
+
+    def dark(camera, source):
+        show = source.show
+        source.show = lambda picture: show((picture * 0.01).astype(np.float32))
+
+    with monkeypatch.context() as patch:
+        change_while_collecting(patch, dark)
+        with pytest.raises(CalibrationMismatch):
+            collect(wish, Screen())
+    assert (wish.out / "run-00000").is_dir()
+    assert collect(wish, Screen())["scenes"] == SCENES
+
+
+def test_a_finished_collection_gets_its_calibration_back(wish):
+    collect(wish, Screen())
+    first = (wish.out / "calibration.npz").read_bytes()
+    (wish.out / "calibration.npz").unlink()
+    collect(wish, Screen())
+    assert (wish.out / "calibration.npz").read_bytes() == first
+    (wish.out / "calibration.npz").write_text("hi")
+    with pytest.raises(InputError, match="calibration"):
+        collect(wish, Screen())
 
 
 def test_scenes_that_saturate_are_refused_before_the_first_one_is_recorded(wish, tmp_path):
@@ -345,6 +373,7 @@ def test_a_camera_that_changes_its_exposure_is_noticed(wish, monkeypatch):
 def test_another_collection_is_not_mixed_in(wish, monkeypatch, changes, names):
     with monkeypatch.context() as patch:
         change_while_collecting(patch, lose)
+        patch.setattr(loop, "LOOK_SCENES", 3)  # or none would be kept, and set a standard
         with pytest.raises(CameraLost):
             collect(wish, Screen())
     with pytest.raises(ConfigurationError, match=rf"was begun with {names}"):
