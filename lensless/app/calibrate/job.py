@@ -232,7 +232,13 @@ def _patterns(wish: Wish, rig: Rig, bright: float, found: dict | None) -> Patter
     """Those that were asked for, or were begun with, or that the noise of the rig's sensor calls for."""
     shape = rig.spec.scene.shape
     if found is not None:
-        return Patterns.of_facts(found["same"]["patterns"])
+        begun = Patterns.of_facts(found["same"]["patterns"])
+        if wish.patterns not in (AUTO, begun.kind):
+            raise ConfigurationError(
+                f"'{wish.out}' was begun with patterns {begun.kind!r}, and would go on with {wish.patterns!r}; give "
+                "the same options again, or choose another folder with --out"
+            )
+        return begun
     if wish.patterns != AUTO:
         return pattern_set(wish.patterns, shape, wish.seed)
     sensor, dark_level = rig.spec.sensor, rig.spec.scene.dark_level
