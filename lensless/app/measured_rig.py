@@ -82,7 +82,10 @@ class MeasuredRig(Rig):
 
 def is_measured(source: str | pathlib.Path) -> bool:
     """Whether that names the folder of a measured rig."""
-    return (pathlib.Path(source) / FACTS).is_file()
+    try:
+        return (pathlib.Path(source) / FACTS).is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        return False
 
 
 def open_measured(folder: str | pathlib.Path, device: str = "cpu") -> MeasuredRig:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from planted import Planted
+from planted_sensor import Planted
 
 from calibration.defects import KINDS, find_defects
 

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from planted import drawn
+from planted_sensor import drawn
 
 from calibration.dark import DarkSignal
 from calibration.linearity import measure_linearity

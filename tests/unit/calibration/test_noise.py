@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from planted import Planted, drawn
+from planted_sensor import Planted, drawn
 
 from calibration.dark import DarkSignal, doubling_temperature
 from calibration.estimate import Estimate

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from planted import Planted
+from planted_sensor import Planted
 from scipy import ndimage
 
 from calibration.alignment import align
