@@ -20,6 +20,7 @@ def code_of(notebook: pathlib.Path) -> str:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_a_notebook_runs(notebook, tmp_path):
     script = tmp_path / "notebook.py"
     script.write_text(code_of(notebook))

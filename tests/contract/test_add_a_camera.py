@@ -57,6 +57,7 @@ def run(command: str, package: pathlib.Path, environment: dict[str, str]) -> str
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_page_makes_a_package_that_is_a_camera(package, environment):
     assert list(FILES) == ["pyproject.toml", "my_camera.py", "test_my_camera.py"]
     assert len(FILES["my_camera.py"].splitlines()) < 80

@@ -257,6 +257,7 @@ def test_a_face_passes_what_fresnel_says(index):
 # --- the published camera ---
 
 
+@pytest.mark.slow
 def test_demagnification_is_the_published_127_with_a_relay_of_4():
     A = Cannula(rays=2**10)
     width_mm = 2 * 350 * math.tan(math.radians(9))

@@ -45,6 +45,7 @@ def killed_again_and_again(folder, kills: int, seed: int) -> None:
     check_collection(folder / "out", rig, SCENES, FRAMES)
 
 
+@pytest.mark.slow
 def test_a_collection_that_was_killed_goes_on_without_a_gap_and_without_a_scene_twice(tmp_path):
     killed_again_and_again(tmp_path, 1, 1)
 

@@ -70,6 +70,7 @@ def test_a_whole_recording_is_copied(folder, tmp_path, out):
     assert check(folder, tmp_path / out, []).is_complete
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_becomes_a_closed_recording(tmp_path):
     for name, rotate_frames in (("a.h5", 0), ("a", 3)):
         with start("append_for_ever", tmp_path / name, rotate_frames) as child:
@@ -236,6 +237,7 @@ def test_missing_foreign_and_unreadable_parts_are_skipped_and_told_of(folder, tm
     assert "is a link" in check(folder, tmp_path / "e", [*range(6, 12)]).damages[0].reason
 
 
+@pytest.mark.slow
 def test_without_a_manifest_the_parts_are_enough(folder, tmp_path):
     (folder / manifest.NAME).unlink()
     report = check(folder, tmp_path / "b", [])

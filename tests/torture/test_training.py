@@ -101,6 +101,7 @@ def test_a_killed_run_on_recorded_pairs_ends_with_the_same_bits(tmp_path, child)
         assert (one.digest, one.history, one.best) == (whole.digest, whole.history, whole.best)
 
 
+@pytest.mark.slow
 def test_a_run_killed_with_two_workers_goes_on_without_any(tmp_path, child, uninterrupted):
     whole, _ = uninterrupted("classify")
     assert child.do("train", folder=tmp_path, task="classify", workers=2, die_at=50) == KILLED
