@@ -157,6 +157,24 @@ class Calibration:
         filled = fill_masked(y, mask, 1 if self.cfa is None else 2)
         return Measurement(filled, mask, self.camera_id, frame.meta.sequence, self.id, self.cfa)
 
+    def fits(self, rig: RigSpec) -> None:
+        """Refuse a rig none of whose frames could be corrected with this.
+
+        Raises:
+            CalibrationMismatch: another shape, bit depth or exposure than the rig's.
+        """
+        sensor, (shortest_s, longest_s) = rig.sensor, self.exposure_s
+        for what, got, expected, fits in (
+            ("shape", self.shape, tuple(sensor.shape), self.shape == tuple(sensor.shape)),
+            ("bit depth", self.bit_depth, sensor.bit_depth, self.bit_depth == sensor.bit_depth),
+            ("exposure (s)", self.exposure_s, sensor.exposure_s, shortest_s <= sensor.exposure_s <= longest_s),
+        ):
+            if not fits:
+                raise CalibrationMismatch(
+                    f"calibration {self.id} of camera {self.camera_id!r}: {what} {got}, rig {rig.id!r} has {expected}; "
+                    "calibrate with the settings of the rig, or correct the rig file"
+                )
+
     @functools.cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits of everything that it holds."""

@@ -14,7 +14,7 @@ from hardware.errors import ConfigurationError
 from lensless.app.perturbation import perturb
 from lensless.app.rig import Rig
 from lensless.data.measured_scenes import MeasuredScenes
-from lensless.data.measured_sensor import check_fits, sensor_behind, uncertainty
+from lensless.data.measured_sensor import sensor_behind, uncertainty
 from lensless.data.pairs import FrameSimulator, ProjectedSimulator
 from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import example_indices
@@ -68,7 +68,7 @@ class Setting:
         """
         real = rig.own_calibration if real is None else real
         if real is not None:
-            check_fits(rig.spec, real)
+            real.fits(rig.spec)
         calibration = rig.calibrate() if real is None else real
         return cls(rig, calibration, frames or rig.spec.sensor.frames, real is not None)
 

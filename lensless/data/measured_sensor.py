@@ -6,28 +6,8 @@ import numpy as np
 import torch
 
 from calibration import Calibration
-from hardware.errors import CalibrationMismatch
 from hardware.rig import RigSpec
 from lensless.optics import SensorNoise
-
-
-def check_fits(spec: RigSpec, calibration: Calibration) -> None:
-    """Refuse a calibration with which no frame of the rig could be corrected.
-
-    Raises:
-        CalibrationMismatch: another shape, bit depth or exposure than the rig's.
-    """
-    sensor, (shortest_s, longest_s) = spec.sensor, calibration.exposure_s
-    for what, got, expected, fits in (
-        ("shape", calibration.shape, tuple(sensor.shape), calibration.shape == tuple(sensor.shape)),
-        ("bit depth", calibration.bit_depth, sensor.bit_depth, calibration.bit_depth == sensor.bit_depth),
-        ("exposure (s)", calibration.exposure_s, sensor.exposure_s, shortest_s <= sensor.exposure_s <= longest_s),
-    ):
-        if not fits:
-            raise CalibrationMismatch(
-                f"calibration {calibration.id} of camera {calibration.camera_id!r}: {what} {got}, rig {spec.id!r} has "
-                f"{expected}; calibrate with the settings of the rig, or correct the rig file"
-            )
 
 
 def uncertainty(spec: RigSpec, calibration: Calibration) -> tuple[np.ndarray | float, np.ndarray | float]:

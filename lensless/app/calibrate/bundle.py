@@ -98,15 +98,15 @@ class Found:
         }  # fmt: skip
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """(name, value, unit or note), for people."""
+        """(name, value with its unit, note), for people."""
         sensor, matrix = self.sensor, self.matrix
-        rows = [(name, str(estimate), unit) for name, estimate, unit in sensor.rows()]
+        rows = [(name, f"{estimate} {unit}", "") for name, estimate, unit in sensor.rows()]
         if sensor.linearity is not None:
             rows.append(("linearity error", f"{sensor.linearity.error:.2%}", f"largest {sensor.linearity.worst:.2%}"))
         counts = ", ".join(f"{count} {kind}" for kind, count in sensor.defects.counts().items() if count)
         rows.append(("defective pixels", str(int(sensor.defects.any.sum())), counts or "none"))
         rows.append(("black of the display", f"{matrix.dark_level:.2%}", "of white"))
-        rows.append(("white", str(Estimate(matrix.white_dn, 0.0)), "DN above dark, brightest pixel"))
+        rows.append(("white", f"{Estimate(matrix.white_dn, 0.0)} DN", "above dark, in the brightest pixel"))
         kind = self.provenance["same"]["patterns"]["kind"]
         rows.append(("matrix, relative error", f"{matrix.decoded.relative_error:.1%}", f"{kind}, as it came"))
         kept = "" if matrix.asymmetry is None else f", {matrix.asymmetry:.0%} of what is not symmetric kept"

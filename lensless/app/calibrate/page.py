@@ -28,11 +28,21 @@ def page(found: "Found", spec: RigSpec, calibration: Calibration) -> str:
     sections = [
         report.section(
             "What was measured", "Each value with its standard error; the true one lies within twice that, as a rule.",
-            report.plain_table(["", "value", ""], [list(row) for row in found.rows()]),
+            _table(found.rows()),
         ),
         _sensor(found), _patterns(found), _matrix(found, spec), _made_from(found, spec, calibration),
     ]  # fmt: skip
     return report.page(f"Calibration of {spec.id}", lead, sections)
+
+
+def _table(rows: list[tuple[str, str, str]]) -> str:
+    cells = "".join(
+        f"<tr><td>{report.escape(name)}</td>"
+        f'<td style="white-space: nowrap">{report.escape(value.replace("+-", "±"))}</td>'
+        f'<td class="note">{report.escape(note)}</td></tr>'
+        for name, value, note in rows
+    )
+    return f'<div class="scroll"><table>{cells}</table></div>'
 
 
 def _sensor(found: "Found") -> str:
@@ -59,8 +69,9 @@ def _patterns(found: "Found") -> str:
     sensor = found.sensor
     pictures = [
         (sensor.dark.at(found.exposure_s), "Dark frame, stretched."),
-        (sensor.defects.any.astype(np.uint8) * 255, f"{int(sensor.defects.any.sum())} defective pixels."),
     ]
+    if count := int(sensor.defects.any.sum()):
+        pictures.append((sensor.defects.any.astype(np.uint8) * 255, f"{count} defective pixels, white."))
     if sensor.flat is not None:
         pictures.insert(1, (sensor.flat, "Response of the pixels, stretched."))
     images = [

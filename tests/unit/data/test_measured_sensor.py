@@ -10,7 +10,7 @@ import torch
 from calibration import Calibration
 from hardware.errors import CalibrationMismatch
 from lensless.app.setting import Setting
-from lensless.data.measured_sensor import check_fits, sensor_behind
+from lensless.data.measured_sensor import sensor_behind
 
 SHAPE = (60, 60)
 
@@ -81,4 +81,4 @@ def test_defective_pixels_do_no_harm(rig, measured):
 )
 def test_a_calibration_of_other_frames_is_refused(rig, measured, changes, says):
     with pytest.raises(CalibrationMismatch, match=says):
-        check_fits(rig.spec, dataclasses.replace(measured, **changes))
+        dataclasses.replace(measured, **changes).fits(rig.spec)
