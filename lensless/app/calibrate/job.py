@@ -27,6 +27,7 @@ from hardware.errors import (
 from hardware.lock import WriterLock
 from hardware.recording.process import RecordingProcess
 from hardware.recording.schema import CameraFacts
+from hardware.recording.vetting import vet
 from hardware.surroundings import Surroundings
 from lensless.app.calibrate.bundle import Found, write
 from lensless.app.calibrate.matrix import measure_matrix, pattern_shots
@@ -103,6 +104,8 @@ def calibrate(wish: Wish, screen: Screen) -> dict:
     if wish.patterns not in (AUTO, *KINDS):
         raise ConfigurationError(f"--patterns {wish.patterns!r}; expected {AUTO} or one of {', '.join(KINDS)}")
     _check_place(wish.out)
+    for recording in filter(None, (wish.dark, wish.lamp)):
+        vet(recording)  # now, and not when all else has been taken
     # A simulated camera has milliseconds for its small matrices; see `collect`.
     torch.set_num_threads(1)
     with contextlib.ExitStack() as stack:
