@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hardware import CameraSettings
+from hardware.errors import ConfigurationError
 from lensless.app import options as o
 from lensless.app.capture_commands import MAX_DRIFT
 from lensless.app.screen import Screen, guarded
@@ -52,8 +53,9 @@ def calibrate(
     ] = False,
     patterns: Annotated[Kind, typer.Option(help="auto takes those that tell most at the sensor's noise.")] = Kind.auto,
     frames: Annotated[
-        int, typer.Option(help="Frames of each pattern, each of the two times that it is shown.", min=1)
-    ] = 1,
+        int | None,
+        typer.Option(help="Frames of each pattern, each of the two times that it is shown: 1; 8 with --check.", min=1),
+    ] = None,
     exposure_s: Annotated[float | None, typer.Option("--exposure-s", help="Exposure to ask for, in seconds.")] = None,
     gain_db: Annotated[float | None, typer.Option("--gain-db", help="Gain to ask for, in decibels.")] = None,
     settle_s: Annotated[
@@ -63,22 +65,45 @@ def calibrate(
     max_drift: Annotated[
         float, typer.Option("--max-drift", help="Share by which the light may drift.", min=0, max=1)
     ] = MAX_DRIFT,
+    check: Annotated[
+        bool, typer.Option("--check", help="RIG is a folder that this wrote: has the rig moved since? Takes a minute.")
+    ] = False,
+    checkpoint: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="With --check: a network trained for it; says what it has lost, and --out makes up for it."),
+    ] = None,
     seed: o.Seed = 0,
     rays: o.Rays = None,
     json: o.Json = None,
 ) -> None:
     """Measure a rig: sensor, display and transfer matrix. The folder that it writes serves wherever a rig is named."""
+    if check:
+        _check(rig, camera, display, checkpoint, out, frames, settle_s, gamma, rays, json)
+        return
     from lensless.app.calibrate import job
     from lensless.app.rig import file_name
 
+    if checkpoint is not None:
+        raise ConfigurationError("--checkpoint goes with --check; a calibration knows no network yet")
     screen = Screen(json, lasting=True)
     folder = pathlib.Path(f"{file_name(pathlib.Path(rig).stem)}-measured") if out is None else out
     wish = job.Wish(
-        rig, folder, camera=camera, display=display, rays=rays, patterns=patterns.value, frames=frames,
+        rig, folder, camera=camera, display=display, rays=rays, patterns=patterns.value, frames=frames or 1,
         settings=CameraSettings(exposure_s=exposure_s, gain_db=gain_db), settle_s=settle_s, gamma=gamma,
         max_drift=max_drift, dark=dark, lamp=lamp, with_lamp=with_lamp, only_plan=plan, seed=seed,
     )  # fmt: skip
     screen.result(job.calibrate(wish, screen))
+
+
+def _check(rig, camera, display, checkpoint, out, frames, settle_s, gamma, rays, json) -> None:
+    from lensless.app.calibrate import check
+
+    screen = Screen(json, lasting=True)
+    wish = check.Wish(
+        rig, camera, display, checkpoint, out, **({} if frames is None else {"frames": frames}), settle_s=settle_s,
+        gamma=gamma, rays=rays,
+    )  # fmt: skip
+    screen.result(check.check(wish, screen))
 
 
 COMMANDS = (calibrate,)

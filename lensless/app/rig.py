@@ -88,18 +88,20 @@ class Rig:
         spec: the facts.
         device: where forward model and sensor live.
         rays: per scene pixel of a cannula; None for the default of the model.
+        estimate_error: whether the sampling error of these is found out; see `Cannula`.
 
     Raises:
         ConfigurationError: rays for a rig whose model is exact.
     """
 
-    def __init__(self, spec: rig.RigSpec, device: str = "cpu", rays: int | None = None):
+    def __init__(self, spec: rig.RigSpec, device: str = "cpu", rays: int | None = None, estimate_error: bool = True):
         if spec.cannula is None and rays is not None:
             raise ConfigurationError(
                 f"rig {spec.id!r} has no cannula: its matrix is exact and takes no rays; leave --rays out"
             )
         traced = None if spec.cannula is None else RAYS if rays is None else rays
         self.spec, self.device, self.rays = spec, torch.device(device), traced
+        self._estimate_error = estimate_error
 
     own_calibration: Calibration | None = None  # of a rig that was measured
 
@@ -149,7 +151,7 @@ class Rig:
             magnification=relay.magnification, relay_numerical_aperture=relay.numerical_aperture,
             pupil_distance_mm=relay.pupil_distance_mm, pitch_um=sensor.pitch_um, wavelength_nm=scene.wavelength_nm,
             bandwidth_nm=scene.bandwidth_nm, emission_exponent=scene.emission_exponent, alignment=spec.alignment,
-            rays=self.rays, device=self.device, **rod,
+            rays=self.rays, estimate_error=self._estimate_error, device=self.device, **rod,
         )  # fmt: skip
 
     def check_camera_of(self, seen: "Rig", address: str) -> None:

@@ -54,6 +54,8 @@ class Cannula(DenseModel):
         rays: for each scene pixel, at least. The relative error falls with its square root; `sampling_error` states it.
             The rays of a ring around the axis serve all scene pixels on it, if the relay leaves the rig round;
             a relay or a sensor that is tilted makes each pixel need rays of its own, and minutes.
+        estimate_error: whether `sampling_error` is found out, which takes two independent halves of the rays, and as
+            long again; without it, it says 0.
         seed: of the rays.
         device: where the rays are traced and the matrix lives.
 
@@ -84,6 +86,7 @@ class Cannula(DenseModel):
         alignment: AlignmentSpec | None = None,
         near_field: bool = False,
         rays: int = RAYS,
+        estimate_error: bool = True,
         seed: int = 0,
         device: str | torch.device = "cpu",
     ):
@@ -146,17 +149,18 @@ class Cannula(DenseModel):
         )  # fmt: skip
         misaligned = dataclasses.replace(geometry, alignment=alignment)
         misaligned.check_sight()
-        aligned = _traced(geometry, rays, seed, device)
+        halves = 2 if estimate_error else 1
+        aligned = _traced(geometry, rays, seed, device, halves)
         stored = aligned
         check_white("Cannula", float(aligned["white"]))
         if alignment != AlignmentSpec():
-            stored = _traced(misaligned, rays, seed, device)
+            stored = _traced(misaligned, rays, seed, device, halves)
         matrix = stored["matrix"].to(device) / float(aligned["white"])
         super().__init__(matrix, scene_shape, sensor_shape, float(stored["sampling_error"]))
         self.sampling_spectrum = stored["sampling_spectrum"] / float(aligned["white"])
 
 
-def _traced(geometry: Geometry, rays: int, seed: int, device: str | torch.device) -> dict[str, Tensor]:
-    key = dataclasses.asdict(geometry) | {"rays": rays, "seed": seed}
+def _traced(geometry: Geometry, rays: int, seed: int, device: str | torch.device, halves: int) -> dict[str, Tensor]:
+    key = dataclasses.asdict(geometry) | {"rays": rays, "seed": seed, "halves": halves}
     code = [module.__file__ for module in (glass, pose, rings, rod, rod_matrix)]
-    return cache.tensors("cannula", key, code=code, compute=lambda: trace_matrix(geometry, rays, seed, device))
+    return cache.tensors("cannula", key, code=code, compute=lambda: trace_matrix(geometry, rays, seed, device, halves))

@@ -11,10 +11,10 @@ gives the error of tracing every pixel by itself. The mirror symmetry of the rod
 """
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
 from hardware.errors import ConfigurationError
 from lensless.optics.rod import Relay, Rod
@@ -36,7 +36,8 @@ class Rings:
         width_mm: of one scene pixel, which takes RINGS rings.
         cell_mm: side of a cell, at the scale of the face.
         steepest: slope of the steepest ray.
-        rays: in each of two independent halves, for each ring.
+        rays: in each of the independent halves, for each ring.
+        halves: two tell the sampling error; one takes half the time.
         seed: of the rays.
     """
 
@@ -50,6 +51,7 @@ class Rings:
         rays: int,
         seed: int,
         device: torch.device,
+        halves: int = 2,
     ):
         self.rod, self.relay, self.seed, self.device = rod, relay, seed, device
         self.step_mm = width_mm / RINGS
@@ -57,7 +59,7 @@ class Rings:
         self.radial = max(16, math.ceil(self.reach_mm / cell_mm * _PER_CELL))
         rim_cells = 2 * math.pi * self.reach_mm / cell_mm
         self.around = max(64, 2 ** math.ceil(math.log2(rim_cells * _PER_CELL_AROUND)))
-        needed_gib = 8 * (self.around // 2 + 1) * _KEPT * self.radial / 2**30
+        needed_gib = 4 * halves * (self.around // 2 + 1) * _KEPT * self.radial / 2**30
         if needed_gib > _MOST_GIB:
             raise ConfigurationError(
                 f"Cannula: images of {self.radial} x {self.around} bins take {needed_gib:.1f} GiB; expected at most "
@@ -67,20 +69,20 @@ class Rings:
         # Bins of phi are centred half a bin further on, and both counting in bins and sharing them out blurs by one.
         self._blur = torch.sinc(self.harmonics / self.around) ** 2
         self._half_bin = math.pi * self.harmonics / self.around
-        self._points = [sobol(4, rays, seed, half, device) for half in (0, 1)]
-        self._kept = torch.empty(2, len(self.harmonics), _KEPT, self.radial, device=self.device)
+        self._points = [sobol(4, rays, seed, half, device) for half in range(halves)]
+        self._kept = torch.empty(halves, len(self.harmonics), _KEPT, self.radial, device=self.device)
         self._first = self._last = 0
 
     def images(self, first: int, last: int) -> Tensor:
-        """Cosine coefficients of the images of the rings first .. last - 1, of both halves of the rays.
+        """Cosine coefficients of the images of the rings first .. last - 1, of the halves of the rays.
 
-        (2, harmonics, rings, radial bins); each ring's light adds up to what one unit of its area sends. Rings far
+        (halves, harmonics, rings, radial bins); each ring's light adds up to what one unit of its area sends. Rings far
         below the last ones are forgotten: ask in ascending order.
         """
         room = self._kept.shape[2]
         if first < self._first or first > self._last or last - first > room:
             room = max(room, last - first)
-            self._kept = torch.empty(2, len(self.harmonics), room, self.radial, device=self.device)
+            self._kept = torch.empty(len(self._points), len(self.harmonics), room, self.radial, device=self.device)
             self._first = self._last = first
         if last > self._first + room:
             lowest = max(self._first, last - room, first - 4)  # the next pixel may begin a few rings lower
@@ -111,7 +113,7 @@ class Rings:
         return torch.stack(halves)
 
     def turned(self, x: Tensor, y: Tensor, weight: Tensor, roll: float) -> Tensor:
-        """Light of sources at (x, y) with these weights, (n,), in polar bins: (2, radial bins x azimuth bins).
+        """Light of sources at (x, y) with these weights, (n,), in polar bins: (halves, radial bins x azimuth bins).
 
         The frame is turned by `roll` radians.
         """
@@ -154,16 +156,20 @@ class Cells:
         row = torch.floor((r[:, None] * torch.sin(phi) + shift_y_mm) / cell_mm + rows / 2)
         inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
         cell = (row * columns + column).long()[inside]
-        split = torch.nonzero(inside.flatten()).squeeze(1)
-        order = cell.argsort(stable=True)
-        self._bins = split[order] // _SPLITS
-        counts = torch.bincount(cell, minlength=rows * columns)
-        self._starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)[:-1]])
+        bins = rings.radial * rings.around
+        pairs, parts = torch.unique(
+            cell * bins + torch.nonzero(inside.flatten()).squeeze(1) // _SPLITS, return_counts=True
+        )
+        starts = torch.searchsorted(pairs, torch.arange(rows * columns + 1, device=rings.device) * bins)
+        with warnings.catch_warnings():  # torch calls these a beta, and knows nothing as fast
+            warnings.simplefilter("ignore", UserWarning)
+            self._shares = torch.sparse_csr_tensor(
+                starts, pairs % bins, parts.float() / _SPLITS, (rows * columns, bins), check_invariants=True
+            )
 
     def collect(self, images: Tensor) -> Tensor:
         """Light on each cell, (n, rows, columns), of images in polar bins, (n, bins)."""
-        light = embedding_bag(self._bins, images.T.contiguous(), self._starts, mode="sum")
-        return light.T.reshape(-1, *self.shape) / _SPLITS
+        return torch.stack([self._shares @ image for image in images]).reshape(-1, *self.shape)
 
 
 def sobol(dimensions: int, count: int, seed: int, half: int, device: str | torch.device) -> Tensor:

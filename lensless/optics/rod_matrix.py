@@ -108,12 +108,15 @@ class Geometry:
         return Pose(self.rod.distance_mm, a.tilt_x_deg, a.tilt_y_deg, 0.0, a.shift_x_mm, a.shift_y_mm)
 
 
-def trace_matrix(geometry: Geometry, rays: int, seed: int, device: str | torch.device) -> dict[str, Tensor]:
+def trace_matrix(
+    geometry: Geometry, rays: int, seed: int, device: str | torch.device, halves: int = 2
+) -> dict[str, Tensor]:
     """`matrix` in units of the light that one pixel would send through a transparent face; `white`, the brightest cell
-    of an all-white scene; `sampling_error`; and `sampling_spectrum`, the singular values of the error, largest first.
+    of an all-white scene; `sampling_error`; and `sampling_spectrum`, the singular values of the error, largest first:
+    both from two `halves` of the rays, and 0 where all are in one.
     """
     build = _by_rings if geometry.misaligned_relay.round else _pixel_by_pixel
-    matrix, error = build(geometry, rays, seed, torch.device(device))
+    matrix, error = build(geometry, rays, seed, torch.device(device), halves)
     spectrum = roots(gram_of(error if error.shape[0] >= error.shape[1] else error.T))
     return {
         "matrix": matrix,
@@ -123,7 +126,7 @@ def trace_matrix(geometry: Geometry, rays: int, seed: int, device: str | torch.d
     }
 
 
-def _by_rings(geometry: Geometry, rays: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _by_rings(geometry: Geometry, rays: int, seed: int, device: torch.device, halves: int) -> tuple[Tensor, Tensor]:
     """Matrix and its error; only one scene pixel of each class of symmetry is computed."""
     centres_x, centres_y = _pixel_centres(geometry, device)
     seen_x, seen_y, _ = geometry.seen_from_rod(centres_x, centres_y)
@@ -131,32 +134,34 @@ def _by_rings(geometry: Geometry, rays: int, seed: int, device: torch.device) ->
     steepest = (float(from_axis.max()) + geometry.pixel_mm + geometry.rod.radius_mm) / geometry.rod.distance_mm
     traced = Rings(
         geometry.rod, geometry.misaligned_relay, geometry.pixel_mm, geometry.cell_mm, steepest,
-        rays=max(1, rays // (2 * RINGS)), seed=seed, device=device,
+        rays=max(1, rays // (halves * RINGS)), seed=seed, device=device, halves=halves,
     )  # fmt: skip
     cells = Cells(traced, geometry.sensor_shape, geometry.cell_mm, *geometry.image_shift_mm)
     roll = math.radians(geometry.alignment.roll_deg)
-    halves = _Halves(geometry, symmetries(geometry), device)
-    for pixel in sorted(halves.representatives, key=lambda pixel: float(from_axis[pixel])):
+    images = _Halves(geometry, symmetries(geometry), device)
+    for pixel in sorted(images.representatives, key=lambda pixel: float(from_axis[pixel])):
         across = traced.points_across(float(from_axis[pixel]), geometry.pixel_mm)
         steps = ((torch.arange(across, device=device) + 0.5) / across - 0.5) * geometry.pixel_mm
         x, y = centres_x[pixel] + steps.repeat(across), centres_y[pixel] + steps.repeat_interleave(across)
         x, y, weight = geometry.seen_from_rod(x, y)
-        halves.put(pixel, cells.collect(traced.turned(x, y, weight / across**2, roll)))
-    return halves.mean_and_error()
+        images.put(pixel, cells.collect(traced.turned(x, y, weight / across**2, roll)))
+    return images.mean_and_error()
 
 
-def _pixel_by_pixel(geometry: Geometry, rays: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _pixel_by_pixel(
+    geometry: Geometry, rays: int, seed: int, device: torch.device, halves: int
+) -> tuple[Tensor, Tensor]:
     """The same for a rig that nothing leaves as it was: every pixel has its own rays."""
     centres_x, centres_y = _pixel_centres(geometry, device)
     relay, (shift_x, shift_y) = geometry.misaligned_relay, geometry.image_shift_mm
     (rows, columns), cell_mm = geometry.sensor_shape, geometry.cell_mm
     roll = math.radians(geometry.alignment.roll_deg)
-    points = [sobol(5, rays // 2, seed, half, device) for half in (0, 1)]
-    halves = _Halves(geometry, symmetries(geometry), device)
-    for pixel in halves.representatives:
+    points = [sobol(5, rays // halves, seed, half, device) for half in range(halves)]
+    images = _Halves(geometry, symmetries(geometry), device)
+    for pixel in images.representatives:
         shift = torch.rand(5, generator=torch.Generator().manual_seed(seed * 1_000_003 + pixel)).to(device)
-        images = torch.zeros(2, rows * columns, dtype=torch.float64, device=device)
-        for image, half in zip(images, points, strict=True):
+        light_of = torch.zeros(halves, rows * columns, dtype=torch.float64, device=device)
+        for image, half in zip(light_of, points, strict=True):
             for u in ((half + shift) % 1).split(_RAYS_AT_ONCE):
                 x = centres_x[pixel] + (u[:, 3] - 0.5) * geometry.pixel_mm
                 y = centres_y[pixel] + (u[:, 4] - 0.5) * geometry.pixel_mm
@@ -168,8 +173,8 @@ def _pixel_by_pixel(geometry: Geometry, rays: int, seed: int, device: torch.devi
                 inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
                 cell = (row * columns + column).long().clamp_(0, rows * columns - 1)
                 image += torch.bincount(cell, weights=weight * light * inside, minlength=rows * columns)
-        halves.put(pixel, (images / len(points[0])).float().reshape(2, rows, columns))
-    return halves.mean_and_error()
+        images.put(pixel, (light_of / len(points[0])).float().reshape(halves, rows, columns))
+    return images.mean_and_error()
 
 
 class _Halves:
@@ -187,8 +192,8 @@ class _Halves:
         self._mean, self._error = torch.zeros(2, math.prod(geometry.sensor_shape), count, device=device)
 
     def put(self, pixel: int, images: Tensor) -> None:
-        """The two images (2, rows, columns) of a pixel, and all that are their mirror images."""
-        mean, error = (images[0] + images[1]) / 2, (images[0] - images[1]) / 2
+        """The images (halves, rows, columns) of a pixel, and all that are their mirror images."""
+        mean, error = images.mean(0), (images[0] - images[-1]) / 2
         targets = self._targets[pixel].tolist()
         for target, move in zip(targets, self._moves, strict=True):
             share = 1 / targets.count(target)  # a pixel on an axis of symmetry is its own mirror image

@@ -14,6 +14,7 @@ from hardware.rig import RigSpec
 from lensless.app import text_file
 from lensless.app.calibrate import page
 from lensless.app.calibrate.matrix import MatrixReport
+from lensless.app.calibrate.moves import DISTANCE, RodMoves
 from lensless.app.measured_rig import write_measured
 from lensless.app.screen import Screen
 
@@ -74,9 +75,12 @@ class Found:
             row_electrons=float(sensor.dsnu.row.value), bit_depth=self.meta.bit_depth,
             black_level_dn=max(0, round(float(np.median(sensor.dark.bias_dn)))), gain_electrons_per_dn=gain,
         )  # fmt: skip
+        posed = self.design
+        if matrix.pose is not None:
+            posed = RodMoves(self.design).spec({name: float(found.value) for name, found in matrix.pose.items()})
         return dataclasses.replace(
-            self.design, id=f"{self.design.id}@{calibration.id[:8]}", sensor=measured,
-            scene=dataclasses.replace(self.design.scene, dark_level=max(0.0, matrix.dark_level)),
+            posed, id=f"{self.design.id}@{calibration.id[:8]}", sensor=measured,
+            scene=dataclasses.replace(posed.scene, dark_level=max(0.0, matrix.dark_level)),
         )  # fmt: skip
 
     def numbers(self) -> dict:
@@ -91,8 +95,10 @@ class Found:
             "matrix": {
                 "patterns": self.provenance["same"]["patterns"]["kind"], "frames_of_a_pattern": matrix.used,
                 "relative_error": matrix.error, "before_regularisation": matrix.decoded.relative_error,
-                "rank": matrix.rank, "asymmetry": matrix.asymmetry, "modes_above_noise": matrix.modes,
+                "way": matrix.way, "rank": matrix.rank, "asymmetry": matrix.asymmetry,
+                "modes_above_noise": matrix.modes,
                 "left_out": matrix.left_out,
+                "pose": None if matrix.pose is None else {name: plain(found) for name, found in matrix.pose.items()},
             },
             "made_from": self.provenance,
         }  # fmt: skip
@@ -109,12 +115,36 @@ class Found:
         rows.append(("white", f"{Estimate(matrix.white_dn, 0.0)} DN", "above dark, in the brightest pixel"))
         kind = self.provenance["same"]["patterns"]["kind"]
         rows.append(("matrix, relative error", f"{matrix.decoded.relative_error:.1%}", f"{kind}, as it came"))
-        kept = "" if matrix.asymmetry is None else f", {matrix.asymmetry:.0%} of what is not symmetric kept"
-        rows.append(("after regularisation", f"{matrix.error:.1%}", f"expected; rank {matrix.rank}{kept}"))
+        way = {
+            "design": f"the design where it stands, and rank {matrix.rank} beyond it",
+            "symmetric": f"symmetric, rank {matrix.rank}", "low rank": f"rank {matrix.rank}",
+        }[matrix.way]  # fmt: skip
+        rows.append(("after regularisation", f"{matrix.error:.1%}", f"expected; {way}"))
+        rows += pose_rows(matrix.pose or {})
         rows.append(("modes above noise", str(matrix.modes), f"of {len(matrix.singular_values)}"))
         if matrix.left_out:
             rows.append(("frames left out", str(matrix.left_out), "they disagreed with two others of their pattern"))
         return rows
+
+
+def pose_rows(pose: dict[str, Estimate], drift: bool = False) -> list[tuple[str, str, str]]:
+    """Where a rig stands, or how far it has moved since it was calibrated, for people."""
+    said = {
+        "shift_x_mm": ("to the right", "mm", "or looks there: a tilt looks the same"),
+        "shift_y_mm": ("downwards", "mm", "or looks there"),
+        "roll_deg": ("turned", "deg", ""),
+        "sensor_shift_x_um": ("sensor behind the relay, to the right", "um", ""),
+        "sensor_shift_y_um": ("sensor behind the relay, downwards", "um", ""),
+        DISTANCE: ("further from the display", "%", ""),
+    }
+    rows = []
+    for name, found in pose.items():
+        label, unit, note = said[name]
+        found = found * 100 if unit == "%" else found
+        # How well a place is known is a matter of the design, which noise does not tell.
+        value, note = (f"{found.value:+.3g}", note) if not drift else (f"{found.value:+.3g} +- {found.std:.1g}", note)
+        rows.append((f"{'has moved' if drift else 'stands'}: {label}", f"{value} {unit}", note))
+    return rows
 
 
 def write(out: pathlib.Path, found: Found, screen: Screen) -> dict:

@@ -31,6 +31,7 @@ from hardware.recording.vetting import vet
 from hardware.surroundings import Surroundings
 from lensless.app.calibrate.bundle import Found, write
 from lensless.app.calibrate.matrix import measure_matrix, pattern_shots
+from lensless.app.calibrate.moves import RodMoves
 from lensless.app.calibrate.shoot import Shooting
 from lensless.app.calibrate.taken import FRAMES, Taken, missing, stacks_of
 from lensless.app.collection.preparation import Ceiling, check_fits, measure_display
@@ -44,6 +45,7 @@ from lensless.app.version import code_version
 
 AUTO = "auto"
 _LEAK_SIGMAS = 8.0
+_PLACES = 14  # of the design, about, that are tried until it fits
 _FULL_SHARE = 0.9  # of the scale: where the exposure that fills a pixel is looked for from below
 
 
@@ -107,6 +109,7 @@ def calibrate(wish: Wish, screen: Screen) -> dict:
     for recording in filter(None, (wish.dark, wish.lamp)):
         vet(recording)  # now, and not when all else has been taken
     # A simulated camera has milliseconds for its small matrices; see `collect`.
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
@@ -128,6 +131,8 @@ def calibrate(wish: Wish, screen: Screen) -> dict:
             _take_all(ready, signals, screen)
         except (KeyboardInterrupt, DeviceError, StorageError) as error:
             raise _told_to_go_on(error) from error
+        finally:
+            torch.set_num_threads(threads)
     return measure(ready, screen)
 
 
@@ -347,10 +352,13 @@ def measure(ready: Ready, screen: Screen) -> dict:
         with screen.working("sensor"):
             sensor = sensor_report(ready, taken)
         flat = 1.0 if sensor.flat is None else sensor.flat.astype(np.float64)
-        with screen.working("transfer matrix"):
+        design = ready.rig.spec
+        moves = None if design.cannula is None else RodMoves(design, ready.rig.rays)
+        with screen.following("transfer matrix", _PLACES if moves else 0, "places", 0) as watch:
             matrix = measure_matrix(
-                ready.plan, taken, sensor, flat, ready.bright, round_rod=ready.rig.spec.cannula is not None
-            )
+                ready.plan, taken, sensor, flat, ready.bright, moves,
+                lambda tried: watch(min(tried, _PLACES), "looking for where the rod stands"),
+            )  # fmt: skip
         first = taken.frames(ready.plan.of(LIT)[0])[0]
     found = Found(ready.rig.spec, first.meta, ready.settings.exposure_s, sensor, matrix, ready.provenance)
     facts = write(ready.wish.out, found, screen)

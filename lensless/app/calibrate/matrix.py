@@ -1,19 +1,24 @@
 """From the frames of patterns to the transfer matrix in units of white, and how good it is."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
+from calibration.estimate import Estimate
 from calibration.in_step import cells
+from calibration.movement import Movement, fit_movement
 from calibration.plan import MOST_TURNS, TURNS, Plan, Shot, agreeing, agreement, pattern_shot
 from calibration.regularise import regularised
 from calibration.sensor import SensorReport
 from calibration.transfer import Decoded, decode
 from hardware.errors import CalibrationMismatch
+from lensless.app.calibrate.moves import RodMoves
 from lensless.app.calibrate.shoot import limit_for, pattern_level
 from lensless.app.calibrate.taken import Taken
 
 _WORST_FIT = 1.5  # mean residual of the frames, by what noise makes of it
+_RESPONSE_STD = 0.02  # of pixels before whose matrix no lamp was taken
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,7 +31,8 @@ class MatrixReport:
         white_dn: DN above dark of the brightest pixel before a white display.
         dark_level: radiance of black, white = 1.
         noise: (pixels,) standard error of an entry before regularisation, white = 1.
-        rank, asymmetry, error: see `regularised`; the relative error that is expected of it.
+        way, rank, asymmetry, error: see `Regularised`; the relative error that is expected of it.
+        pose: where the rig stands, by unknown of its design; None where the design does not explain the matrix.
         left_out: shots of which no use was made, for they disagree with two others.
         used: shots of each pattern.
         singular_values: of what was decoded, white = 1; noise_floor: those of noise alone are below.
@@ -37,9 +43,11 @@ class MatrixReport:
     white_dn: float
     dark_level: float
     noise: np.ndarray
+    way: str
     rank: int
     asymmetry: float | None
     error: float
+    pose: dict[str, Estimate] | None
     left_out: int
     used: float
     singular_values: np.ndarray
@@ -62,8 +70,9 @@ def pattern_shots(plan: Plan, taken: Taken) -> dict[int, list[Shot]]:
 
 
 def measure_matrix(
-    plan: Plan, taken: Taken, sensor: SensorReport, flat: np.ndarray | float, bright: float, round_rod: bool
-) -> MatrixReport:
+    plan: Plan, taken: Taken, sensor: SensorReport, flat: np.ndarray | float, bright: float,
+    moves: RodMoves | None = None, watch: Callable[[int], None] = lambda count: None,
+) -> MatrixReport:  # fmt: skip
     """Decode the patterns.
 
     Args:
@@ -71,7 +80,8 @@ def measure_matrix(
         sensor: its dark signal and noise.
         flat: response of each pixel that frames are divided by, (H, W), or 1.
         bright: radiance of the bright display.
-        round_rod: whether the optics are expected to be symmetric.
+        moves: the design, wherever it stands, of a round rod; None: nothing is known of the optics.
+        watch: told how many places of the design were tried.
 
     Raises:
         CalibrationMismatch: patterns that are missing or do not agree, or frames that no matrix explains.
@@ -97,12 +107,25 @@ def measure_matrix(
     scale = 1 / ((1 - black_share) * white_dn)
     matrix, noise = decoded.matrix_dn * np.float32(scale), decoded.noise_dn * scale
     matrix[~good] = 0.0  # their measurement is filled from the neighbours; see `_filled`
-    found, done = regularised(matrix, noise, plan.patterns.shape, dark.shape, round_rod)
-    found = _filled(found.clip(min=0), sensor.defects.any)
+    posed = None if moves is None else _posed(matrix, noise, moves, watch)
+    done = regularised(
+        matrix, noise, plan.patterns.shape, dark.shape, round_rod=moves is not None,
+        design=None if posed is None else posed.fitted.T,
+    )  # fmt: skip
+    pose = posed.moved if posed is not None and done.way == "design" else None
+    found = _filled(done.matrix.clip(min=0), sensor.defects.any)
     values, floor = _spectrum(matrix, noise)
     return MatrixReport(
-        found, decoded, white_dn, black_share, noise, done["rank"], done["asymmetry"], done["error"],
-        left_out, float(counts[:-2].mean()), values, floor,
+        found, decoded, white_dn, black_share, noise, done.way, done.rank, done.asymmetry, done.error, pose, left_out,
+        float(counts[:-2].mean()), values, floor,
+    )  # fmt: skip
+
+
+def _posed(matrix: np.ndarray, noise: np.ndarray, moves: RodMoves, watch: Callable[[int], None]) -> Movement:
+    """Where the rig of that design stands, by its measured matrix."""
+    return fit_movement(
+        matrix.T, np.square(noise)[None], lambda place: moves.matrix(place).T, moves.unknowns, gain_prior=1.0,
+        response_std=_RESPONSE_STD, tried=watch,
     )  # fmt: skip
 
 

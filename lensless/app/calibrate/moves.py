@@ -1,60 +1,152 @@
-"""How the transfer matrix changes when a rig moves: what the physics of its design says, handed to the fit of drift."""
+"""What may move in a rig of a design, and the matrix that the design has wherever it does: the physics that the fits of
+calibration are handed.
+
+A tilt of the rig and a shift before the display are one unknown here: at hundreds of millimetres they look alike.
+"""
 
 import dataclasses
+import functools
+import math
+from typing import Protocol
 
 import numpy as np
+from scipy import ndimage
 
+from calibration.movement import Unknown
 from hardware.rig import RigSpec
 from lensless.app import perturbation
+from lensless.app.measured_rig import MeasuredRig
+from lensless.app.perturbation import at_distance
 from lensless.app.rig import Rig
 
-RAYS = 2**17
-_WIDE = 3.0  # how much further than usual a rig may have moved, before it is not believed
-_STEP = 0.3  # of the usual movement, to both sides
+DISTANCE = "distance"
+_WIDE = 10.0  # a rig may have moved by so many times what is usual, or be built so
+_KEPT = 4  # matrices in memory
+_HARDLY_LIT = 1e-4  # of the mean light of a pixel: their response is taken for the mean
+_SHADOW_STEP = 2.0  # of what is usual, which is a fraction of a pixel
 
 
-@dataclasses.dataclass(frozen=True)
-class Move:
-    """Args: `name` of what moves, a field of the rig's alignment, with its unit; `usual`, how far it does."""
+class RodMoves:
+    """A cannula of a design, and its matrix where it stands otherwise.
 
-    name: str
-    usual: float
+    Args:
+        spec: of the design.
+        rays: for each scene pixel; None for those of the model.
+    """
+
+    def __init__(self, spec: RigSpec, rays: int | None = None):
+        self._spec, self._rays = spec, rays
+        self._traced = functools.lru_cache(_KEPT)(self._trace)
+        self.unknowns = {
+            name: Unknown(unit, usual, _WIDE * usual)
+            for name, unit, usual in (
+                ("shift_x_mm", "mm", _pointing_mm(spec)),
+                ("shift_y_mm", "mm", _pointing_mm(spec)),
+                ("roll_deg", "deg", perturbation.ROLL_DEG),
+                ("sensor_shift_x_um", "um", perturbation.IMAGE_SHIFT_UM),
+                ("sensor_shift_y_um", "um", perturbation.IMAGE_SHIFT_UM),
+                (DISTANCE, "", perturbation.DISTANCE),
+            )
+        }
+
+    def spec(self, place: dict[str, float]) -> RigSpec:
+        """The design, moved so far."""
+        by = {name: amount for name, amount in place.items() if name != DISTANCE}
+        there = {name: getattr(self._spec.alignment, name) + amount for name, amount in by.items()}
+        scene = self._spec.scene
+        return dataclasses.replace(
+            self._spec, alignment=dataclasses.replace(self._spec.alignment, **there),
+            scene=at_distance(scene, scene.distance_mm * (1 + place.get(DISTANCE, 0.0))),
+        )  # fmt: skip
+
+    def matrix(self, place: dict[str, float]) -> np.ndarray:
+        """(pixels, points) float32, white = 1 of the aligned rig; the same rays wherever it stands."""
+        return self._traced(tuple(sorted(place.items())))
+
+    def _trace(self, place: tuple[tuple[str, float], ...]) -> np.ndarray:
+        return Rig(self.spec(dict(place)), rays=self._rays, estimate_error=False).forward_model.as_matrix().numpy()
 
 
-def moves_of(spec: RigSpec) -> list[Move]:
-    """What may move in a rig of this design."""
-    moves = [
-        Move("tilt_x_deg", perturbation.TILT_DEG), Move("tilt_y_deg", perturbation.TILT_DEG),
-        Move("roll_deg", perturbation.ROLL_DEG), Move("shift_x_mm", perturbation.SHIFT_MM),
-        Move("shift_y_mm", perturbation.SHIFT_MM),
-    ]  # fmt: skip
-    if spec.cannula is not None:
-        moves += [
-            Move("sensor_shift_x_um", perturbation.IMAGE_SHIFT_UM),
-            Move("sensor_shift_y_um", perturbation.IMAGE_SHIFT_UM),
-        ]
-    return moves
+class MeasuredMoves(Protocol):
+    """A measured rig, wherever it stands now."""
+
+    unknowns: dict[str, Unknown]
+
+    def frames(self, weights: np.ndarray, place: dict[str, float]) -> np.ndarray:
+        """(K, pixels) of pictures (K, points) when it has moved so far."""
+
+    def matrix(self, place: dict[str, float]) -> np.ndarray:
+        """(pixels, points) float32."""
+
+    def spec(self, place: dict[str, float]) -> RigSpec:
+        """What is said of it then."""
 
 
-def priors(spec: RigSpec) -> dict[str, float]:
-    """Standard deviation that each may have moved by."""
-    return {move.name: _WIDE * move.usual for move in moves_of(spec)}
+def moves_of(rig: MeasuredRig, rays: int | None = None) -> MeasuredMoves:
+    """How a measured rig moves. `rays` of the matrix that its design has."""
+    return MeasuredShadows(rig) if rig.spec.cannula is None else MeasuredRod(rig, rays)
 
 
-def moved(spec: RigSpec, by: dict[str, float]) -> RigSpec:
-    """The design, moved."""
-    there = {name: getattr(spec.alignment, name) + amount for name, amount in by.items()}
-    return dataclasses.replace(spec, alignment=dataclasses.replace(spec.alignment, **there))
+class MeasuredRod:
+    """What was measured of a cannula changes as the matrix of its design does: M + p (A(place) - A)."""
+
+    def __init__(self, rig: MeasuredRig, rays: int | None = None):
+        self._design = RodMoves(rig.spec, rays)
+        self.unknowns, self.spec = self._design.unknowns, self._design.spec
+        self._was = rig.forward_model.as_matrix().numpy()
+        self._designed = self._design.matrix({})
+        power, across = (np.einsum("ij,ij->i", self._designed, one) for one in (self._designed, self._was))
+        mean = float(across.sum() / power.sum())
+        few = _HARDLY_LIT * float(power.mean())
+        self._response = ((across + few * mean) / (power + few))[:, None].astype(np.float32)
+
+    def frames(self, weights: np.ndarray, place: dict[str, float]) -> np.ndarray:
+        return weights @ self.matrix(place).T
+
+    def matrix(self, place: dict[str, float]) -> np.ndarray:
+        moved = {name: amount for name, amount in place.items() if amount}
+        return self._was + self._response * (self._design.matrix(moved) - self._designed)
 
 
-def matrix_of(spec: RigSpec, rays: int = RAYS) -> np.ndarray:
-    """The matrix that the design says, (pixels, points), white = 1, with the same rays for every place of the rig."""
-    rig = Rig(spec, rays=rays if spec.cannula is not None else None)
-    return rig.forward_model.as_matrix().numpy()
+class MeasuredShadows:
+    """The shadows that lie on a bare sensor. What is moved by s before a display at the distance d moves those of
+    specks at the height h by s h / d, all alike.
+    """
+
+    def __init__(self, rig: MeasuredRig):
+        self._rig, spec = rig, rig.spec
+        self._pixels_per_mm = 1e3 * spec.cover_glass.height_mm / spec.scene.distance_mm / spec.sensor.pitch_um
+        usual_mm = _pointing_mm(spec)
+        self.unknowns = {
+            name: Unknown("mm", usual_mm, _WIDE * usual_mm, _SHADOW_STEP) for name in ("shift_x_mm", "shift_y_mm")
+        }
+        self._was = rig.forward_model.as_matrix().numpy()
+        rows = self._was.sum(1).reshape(spec.sensor.shape)
+        # Response differs from pixel to pixel and stays where it is; shadows are smooth over that.
+        self._response = (rows / np.maximum(ndimage.median_filter(rows, 5), 1e-6)).ravel().clip(0.5, 2)
+
+    def spec(self, place: dict[str, float]) -> RigSpec:
+        a, spec = self._rig.spec.alignment, self._rig.spec
+        there = {name: getattr(a, name) + amount for name, amount in place.items()}
+        return dataclasses.replace(spec, alignment=dataclasses.replace(a, **there))
+
+    def frames(self, weights: np.ndarray, place: dict[str, float]) -> np.ndarray:
+        return self._moved(weights @ self._was.T, place)
+
+    def matrix(self, place: dict[str, float]) -> np.ndarray:
+        return np.ascontiguousarray(self._moved(self._was.T, place).T)
+
+    def _moved(self, frames: np.ndarray, place: dict[str, float]) -> np.ndarray:
+        by = [self._pixels_per_mm * place.get(name, 0.0) for name in ("shift_y_mm", "shift_x_mm")]
+        if not any(by):
+            return frames
+        shape = self._rig.spec.sensor.shape
+        return np.stack([
+            self._response * ndimage.shift((one / self._response).reshape(shape), by, order=1, mode="nearest").ravel()
+            for one in frames
+        ]).astype(np.float32)  # fmt: skip
 
 
-def derivative(spec: RigSpec, move: Move, rays: int = RAYS) -> np.ndarray:
-    """Change of the matrix per unit of a movement, (pixels, points), by a difference to both sides."""
-    step = _STEP * move.usual
-    ahead, behind = (matrix_of(moved(spec, {move.name: sign * step}), rays) for sign in (1, -1))
-    return (ahead - behind) / (2 * step)
+def _pointing_mm(spec: RigSpec) -> float:
+    """How far a rig of this distance points elsewhere now and then."""
+    return math.hypot(perturbation.SHIFT_MM, math.tan(math.radians(perturbation.TILT_DEG)) * spec.scene.distance_mm)

@@ -147,14 +147,15 @@ def test_a_low_rank_takes_noise_away():
     matrix, *_ = smooth()
     noise = np.linspace(0.05, 0.1, len(matrix))
     noisy = matrix + noise[:, None] * np.random.default_rng(0).standard_normal(matrix.shape)
-    found, rank, error = low_rank(noisy, noise)
+    shrunk = low_rank(noisy, noise)
+    found, rank, error = shrunk.matrix, shrunk.rank, shrunk.error
     assert error == pytest.approx(
         np.linalg.norm((found - matrix) / noise[:, None]) / np.linalg.norm(matrix / noise[:, None]), rel=0.3
     )
     assert 3 < rank < 40 and np.linalg.norm(found - matrix) < 0.6 * np.linalg.norm(noisy - matrix)
-    wide, rank_of_wide, _ = low_rank(noisy.T, 0.075)
-    assert rank_of_wide < 40 and np.linalg.norm(wide - matrix.T) < 0.7 * np.linalg.norm(noisy - matrix)
-    assert low_rank(noisy - matrix, noise)[1] <= 1  # of noise nothing is left
+    wide = low_rank(noisy.T, 0.075)
+    assert wide.rank < 40 and np.linalg.norm(wide.matrix - matrix.T) < 0.7 * np.linalg.norm(noisy - matrix)
+    assert low_rank(noisy - matrix, noise).rank <= 1  # of noise nothing is left
     with pytest.raises(ConfigurationError, match="not above 0"):
         low_rank(matrix, 0.0)
 
@@ -168,10 +169,24 @@ def test_symmetry_is_used_where_it_is_and_not_where_it_is_not():
     crooked = np.roll(matrix.reshape(*sensor_shape, -1), 2, 0).reshape(matrix.shape)
     found, kept = symmetric(crooked + noise, 0.05, scene_shape, sensor_shape)
     assert kept > 0.8 and np.linalg.norm(found - crooked) < 1.05 * off
-    both, done = regularised(matrix + noise, 0.05, scene_shape, sensor_shape, round_rod=True)
-    assert np.linalg.norm(both - matrix) < 0.25 * off and done["asymmetry"] < 0.1
-    both, done = regularised(crooked + noise, 0.05, scene_shape, sensor_shape, round_rod=True)
-    assert np.linalg.norm(both - crooked) < 0.7 * off and done["asymmetry"] > 0.8
+    both = regularised(matrix + noise, 0.05, scene_shape, sensor_shape, round_rod=True)
+    assert np.linalg.norm(both.matrix - matrix) < 0.25 * off and both.way == "symmetric" and both.asymmetry < 0.1
+    both = regularised(crooked + noise, 0.05, scene_shape, sensor_shape, round_rod=True)
+    assert np.linalg.norm(both.matrix - crooked) < 0.7 * off and both.way == "low rank" and both.asymmetry > 0.8
+
+
+def test_a_design_is_believed_as_far_as_it_is_right():
+    matrix, scene_shape, sensor_shape = smooth()
+    draw = np.random.default_rng(4)
+    noisy = matrix + 0.05 * draw.standard_normal(matrix.shape)
+    alone = np.linalg.norm(low_rank(noisy, 0.05).matrix - matrix)
+    bump = 0.3 * np.outer(draw.random(matrix.shape[0]) < 0.05, np.ones(matrix.shape[1]))
+    for design, less in ((matrix, 0.15), (matrix + bump, 0.5)):
+        found = regularised(noisy, 0.05, scene_shape, sensor_shape, design=design)
+        assert found.way == "design" and np.linalg.norm(found.matrix - matrix) < less * alone
+    wrong = draw.permutation(matrix)
+    found = regularised(noisy, 0.05, scene_shape, sensor_shape, design=wrong)
+    assert found.way == "low rank" and np.linalg.norm(found.matrix - matrix) < 1.01 * alone
 
 
 def test_a_display_that_is_not_square_has_the_symmetries_that_are_left():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from calibration.drift import fit_drift
+from calibration.movement import Unknown
 from hardware.errors import CalibrationMismatch
 
 SHAPE = (24, 24)
@@ -25,20 +26,15 @@ def patterns():
     return [(draw.uniform(0, 6), draw.uniform(2, 6)) for _ in range(12)]
 
 
-def changes(patterns, step=1e-3):
-    base = light(patterns)
-    return {
-        "tilt_deg": (light(patterns, tilt=step) - base) / step,
-        "shift_mm": (light(patterns, shift=step) - base) / step,
-    }
+UNKNOWNS = {"tilt_deg": Unknown("deg", 0.02, 0.3), "shift_mm": Unknown("mm", 0.02, 0.3)}
 
 
-PRIORS = {"tilt_deg": 0.3, "shift_mm": 0.3}
+def fit(now, patterns, sigma, draw, unknowns=UNKNOWNS):
+    def at(place):
+        return light(patterns, place.get("tilt_deg", 0), place.get("shift_mm", 0) + place.get("twin_mm", 0))
 
-
-def fit(now, patterns, sigma, draw):
     noisy = now + sigma * draw.standard_normal(now.shape)
-    return fit_drift(noisy, light(patterns), changes(patterns), PRIORS, np.full(now.shape, sigma**2), SHAPE)
+    return fit_drift(noisy, at, unknowns, np.full(now.shape, sigma**2), SHAPE)
 
 
 def test_what_was_planted_is_found_within_its_error(patterns):
@@ -72,19 +68,21 @@ def test_dust_is_counted_and_not_taken_for_movement(patterns):
     assert found.gain.value == pytest.approx(0.02, abs=0.003)
 
 
+def test_a_long_way_is_found_though_light_does_not_follow_it_in_a_straight_line(patterns):
+    found = fit(light(patterns, 0.5, -0.8), patterns, 2.0, np.random.default_rng(6))
+    assert found.moved["tilt_deg"].value == pytest.approx(0.5, abs=5 * found.moved["tilt_deg"].std)
+    assert found.moved["shift_mm"].value == pytest.approx(-0.8, abs=5 * found.moved["shift_mm"].std)
+    assert found.changed > 0.05 and found.left < 0.01
+
+
 def test_two_that_look_alike_share_what_is_found(patterns):
-    """Tilt and shift that give the same frames: neither is claimed, and their errors say so."""
-    alike = changes(patterns)["shift_mm"]
-    now = light(patterns, shift=0.02) + 2.0 * np.random.default_rng(4).standard_normal(light(patterns).shape)
-    found = fit_drift(
-        now, light(patterns), {"a": alike, "b": alike}, {"a": 0.1, "b": 0.1}, np.full(now.shape, 4.0), SHAPE
-    )
-    assert found.moved["a"].value == pytest.approx(0.01, abs=0.002)
-    assert found.moved["a"].std > 0.05
+    """Two shifts that give the same frames: neither is claimed, and their errors say so."""
+    alike = {"shift_mm": Unknown("mm", 0.02, 0.1), "twin_mm": Unknown("mm", 0.02, 0.1)}
+    found = fit(light(patterns, shift=0.02), patterns, 2.0, np.random.default_rng(4), alike)
+    assert found.moved["shift_mm"].value == pytest.approx(0.01, abs=0.002)
+    assert found.moved["twin_mm"].std > 0.05
 
 
 def test_another_scene_is_refused(patterns):
-    draw = np.random.default_rng(5)
-    now = 2.0 * draw.standard_normal(light(patterns).shape)
     with pytest.raises(CalibrationMismatch, match=r"is the display on, uncovered, and is it this rig\?"):
-        fit_drift(now, light(patterns), {}, {}, np.full(now.shape, 4.0), SHAPE)
+        fit(0 * light(patterns), patterns, 2.0, np.random.default_rng(5), {})
