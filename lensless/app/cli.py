@@ -296,6 +296,26 @@ def bench_specks(
     screen.result(specks.run(screen, str(open_device(device)), out, scenes, data))
 
 
+@bench.command("calibration")
+@guarded
+def bench_calibration(
+    rig: Annotated[str, typer.Option(help="Design of the hidden rig: cannula-v1 or bare-v1-short.")] = "cannula-v1",
+    task: Annotated[o.Train, typer.Option(help="What is trained for it.")] = o.Train.classify,
+    out: Annotated[pathlib.Path, typer.Option(help="Folder of what is made.")] = pathlib.Path("bench-calibration"),
+    seeds: Annotated[int, typer.Option(help="Trainings of each kind.", min=1, max=100)] = 1,
+    epochs: o.Epochs = None,
+    scenes: o.Scenes = "mnist",
+    data: o.Data = None,
+    json: o.Json = None,
+) -> None:
+    """To a rig that was never simulated: calibrate a hidden rig, train on its measured matrix, test on its frames."""
+    from lensless.app.bench import calibration
+
+    screen = Screen(json)
+    wish = calibration.Wish(rig, task.value, out, seeds, epochs, scenes, data)
+    screen.result(calibration.run(wish, screen))
+
+
 @bench.command("record")
 @guarded
 def bench_record(

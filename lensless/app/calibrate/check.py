@@ -186,7 +186,7 @@ def _verdict(drift: Drift, wish: Wish, cost: Cost | None) -> str:
 def _write_now(out: pathlib.Path, rig: MeasuredRig, moves: MeasuredMoves, drift: Drift) -> MeasuredRig:
     """The measured rig as it stands now, in a folder of its own."""
     scale = (1 + drift.gain.value) * drift.response[:, None]
-    matrix = torch.from_numpy((moves.matrix(drift.place) * scale).astype(np.float32))
+    matrix = torch.from_numpy((moves.matrix(drift.place) * scale).astype(np.float32)).clamp_min(0)  # light
     base, mark, count = rig.id.rpartition("+")
     rig_id = f"{base}+{int(count) + 1}" if mark and count.isdecimal() else f"{rig.id}+1"
     spec = dataclasses.replace(moves.spec(drift.place), id=rig_id)

@@ -31,7 +31,7 @@ from hardware.recording.vetting import vet
 from hardware.surroundings import Surroundings
 from lensless.app.calibrate.bundle import Found, write
 from lensless.app.calibrate.matrix import measure_matrix, pattern_shots
-from lensless.app.calibrate.moves import RodMoves
+from lensless.app.calibrate.moves import RodMoves, shadow_step_px
 from lensless.app.calibrate.shoot import Shooting
 from lensless.app.calibrate.taken import FRAMES, Taken, missing, stacks_of
 from lensless.app.collection.preparation import Ceiling, check_fits, measure_display
@@ -353,12 +353,16 @@ def measure(ready: Ready, screen: Screen) -> dict:
             sensor = sensor_report(ready, taken)
         flat = 1.0 if sensor.flat is None else sensor.flat.astype(np.float64)
         design = ready.rig.spec
-        moves = None if design.cannula is None else RodMoves(design, ready.rig.rays)
-        with screen.following("transfer matrix", _PLACES if moves else 0, "places", 0) as watch:
-            matrix = measure_matrix(
-                ready.plan, taken, sensor, flat, ready.bright, moves,
-                lambda tried: watch(min(tried, _PLACES), "looking for where the rod stands"),
-            )  # fmt: skip
+        if design.cannula is None:
+            with screen.working("transfer matrix, and what throws shadows in it"):
+                step_px = shadow_step_px(design)
+                matrix = measure_matrix(ready.plan, taken, sensor, flat, ready.bright, step_px)
+        else:
+            with screen.following("transfer matrix, and where the rod stands", _PLACES, "places tried") as watch:
+                matrix = measure_matrix(
+                    ready.plan, taken, sensor, flat, ready.bright, RodMoves(design, ready.rig.rays),
+                    lambda tried: watch(min(tried, _PLACES), ""),
+                )  # fmt: skip
         first = taken.frames(ready.plan.of(LIT)[0])[0]
     found = Found(ready.rig.spec, first.meta, ready.settings.exposure_s, sensor, matrix, ready.provenance)
     facts = write(ready.wish.out, found, screen)

@@ -11,6 +11,7 @@ from calibration.movement import Movement, fit_movement
 from calibration.plan import MOST_TURNS, TURNS, Plan, Shot, agreeing, agreement, pattern_shot
 from calibration.regularise import regularised
 from calibration.sensor import SensorReport
+from calibration.shadows import fit_shadows
 from calibration.transfer import Decoded, decode
 from hardware.errors import CalibrationMismatch
 from lensless.app.calibrate.moves import RodMoves
@@ -33,6 +34,7 @@ class MatrixReport:
         noise: (pixels,) standard error of an entry before regularisation, white = 1.
         way, rank, asymmetry, error: see `Regularised`; the relative error that is expected of it.
         pose: where the rig stands, by unknown of its design; None where the design does not explain the matrix.
+        specks: that lie above a bare sensor; None where they do not explain the matrix.
         left_out: shots of which no use was made, for they disagree with two others.
         used: shots of each pattern.
         singular_values: of what was decoded, white = 1; noise_floor: those of noise alone are below.
@@ -48,6 +50,7 @@ class MatrixReport:
     asymmetry: float | None
     error: float
     pose: dict[str, Estimate] | None
+    specks: int | None
     left_out: int
     used: float
     singular_values: np.ndarray
@@ -71,7 +74,7 @@ def pattern_shots(plan: Plan, taken: Taken) -> dict[int, list[Shot]]:
 
 def measure_matrix(
     plan: Plan, taken: Taken, sensor: SensorReport, flat: np.ndarray | float, bright: float,
-    moves: RodMoves | None = None, watch: Callable[[int], None] = lambda count: None,
+    optics: RodMoves | float | None = None, watch: Callable[[int], None] = lambda count: None,
 ) -> MatrixReport:  # fmt: skip
     """Decode the patterns.
 
@@ -80,7 +83,8 @@ def measure_matrix(
         sensor: its dark signal and noise.
         flat: response of each pixel that frames are divided by, (H, W), or 1.
         bright: radiance of the bright display.
-        moves: the design, wherever it stands, of a round rod; None: nothing is known of the optics.
+        optics: the design of a round rod, wherever it stands; or, of a bare sensor, how many pixels further shadows
+            fall for a step of one point of the display, about; None: nothing is known of the optics.
         watch: told how many places of the design were tried.
 
     Raises:
@@ -107,17 +111,21 @@ def measure_matrix(
     scale = 1 / ((1 - black_share) * white_dn)
     matrix, noise = decoded.matrix_dn * np.float32(scale), decoded.noise_dn * scale
     matrix[~good] = 0.0  # their measurement is filled from the neighbours; see `_filled`
-    posed = None if moves is None else _posed(matrix, noise, moves, watch)
+    posed = _posed(matrix, noise, optics, watch) if isinstance(optics, RodMoves) else None
+    shadows = None
+    if isinstance(optics, float):
+        shadows = fit_shadows(matrix, noise, plan.patterns.shape, dark.shape, optics)
+    known = posed.fitted.T if posed is not None else None if shadows is None else shadows.matrix
     done = regularised(
-        matrix, noise, plan.patterns.shape, dark.shape, round_rod=moves is not None,
-        design=None if posed is None else posed.fitted.T,
+        matrix, noise, plan.patterns.shape, dark.shape, round_rod=posed is not None, design=known
     )  # fmt: skip
     pose = posed.moved if posed is not None and done.way == "design" else None
+    specks = shadows.specks if shadows is not None and done.way == "design" else None
     found = _filled(done.matrix.clip(min=0), sensor.defects.any)
     values, floor = _spectrum(matrix, noise)
     return MatrixReport(
-        found, decoded, white_dn, black_share, noise, done.way, done.rank, done.asymmetry, done.error, pose, left_out,
-        float(counts[:-2].mean()), values, floor,
+        found, decoded, white_dn, black_share, noise, done.way, done.rank, done.asymmetry, done.error, pose, specks,
+        left_out, float(counts[:-2].mean()), values, floor,
     )  # fmt: skip
 
 

@@ -115,7 +115,7 @@ class MeasuredShadows:
 
     def __init__(self, rig: MeasuredRig):
         self._rig, spec = rig, rig.spec
-        self._pixels_per_mm = 1e3 * spec.cover_glass.height_mm / spec.scene.distance_mm / spec.sensor.pitch_um
+        self._pixels_per_mm = _shadow_px_per_mm(spec)
         usual_mm = _pointing_mm(spec)
         self.unknowns = {
             name: Unknown("mm", usual_mm, _WIDE * usual_mm, _SHADOW_STEP) for name in ("shift_x_mm", "shift_y_mm")
@@ -145,6 +145,16 @@ class MeasuredShadows:
             self._response * ndimage.shift((one / self._response).reshape(shape), by, order=1, mode="nearest").ravel()
             for one in frames
         ]).astype(np.float32)  # fmt: skip
+
+
+def shadow_step_px(spec: RigSpec) -> float:
+    """How much further the shadows on a bare sensor fall for a step of one point of the display, pixels."""
+    pitch_mm = spec.scene.width_mm / spec.scene.shape[1]
+    return pitch_mm * _shadow_px_per_mm(spec)
+
+
+def _shadow_px_per_mm(spec: RigSpec) -> float:
+    return 1e3 * spec.cover_glass.height_mm / spec.scene.distance_mm / spec.sensor.pitch_um
 
 
 def _pointing_mm(spec: RigSpec) -> float:
