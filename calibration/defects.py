@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from calibration.dark import DarkSignal
-from calibration.flat import without_shape
+from calibration.flat import planes_of, without_shape
 from calibration.stack import Stack
 
 KINDS = ("hot", "dead", "stuck", "blinking")
@@ -77,11 +77,14 @@ def find_defects(dark: Sequence[Stack], lit: Sequence[Stack] = (), even: bool = 
         stuck |= still & (np.ptp(values, 0) == 0)
     for stack in lit:
         light = stack.mean - signal.at(stack.exposure_s)
-        if even:
-            response = without_shape(light, hot | stuck)
-            dead |= _far_off(response) | (response < _DEAD_BELOW) | (response > _WILD_ABOVE)
-        else:
-            dead |= _blind(light, np.sqrt(signal.variance_0_dn2.value / stack.frames))
+        noise_dn = float(np.sqrt(signal.variance_0_dn2.value / stack.frames))
+        # Behind a mosaic of filters a pixel is like those of its own colour.
+        for plane in planes_of(stack.meta.cfa):
+            if even:
+                response = without_shape(light[plane], (hot | stuck)[plane])
+                dead[plane] |= _far_off(response) | (response < _DEAD_BELOW) | (response > _WILD_ABOVE)
+            else:
+                dead[plane] |= _blind(light[plane], noise_dn)
     return Defects(hot, dead & ~stuck, stuck, blinking & ~stuck)
 
 

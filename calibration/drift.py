@@ -15,7 +15,7 @@ from calibration.movement import Unknown, fit_movement
 from hardware.errors import CalibrationMismatch
 
 _RESPONSE_STD = 0.003  # by which a clean pixel's response changes between two days
-_STILL = 1.2
+_STILL, _HARDLY_CHANGED = 1.2, 0.005  # chi^2 per number; and of the light: a matrix is hardly better known than that
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,8 +45,8 @@ class Drift:
 
     @property
     def is_still(self) -> bool:
-        """Whether noise alone explains the frames."""
-        return self.significance[0] < _STILL
+        """Whether noise alone explains the frames, or what it does not is too little to matter."""
+        return self.significance[0] < _STILL or self.changed < _HARDLY_CHANGED
 
     @property
     def place(self) -> dict[str, float]:

@@ -99,13 +99,17 @@ def light_shape(signal_dn: np.ndarray, defects: np.ndarray | None = None, degree
 
 def _shaped(signal_dn: np.ndarray, cfa: str | None, degree: int) -> np.ndarray:
     """The light of each pixel: of all, or of its plane."""
-    if cfa is None:
-        return light_shape(signal_dn, None, degree)
     light = np.empty_like(signal_dn)
-    for at in np.ndindex(2, 2):
-        plane = slice(at[0], None, 2), slice(at[1], None, 2)
+    for plane in planes_of(cfa):
         light[plane] = light_shape(signal_dn[plane], None, degree)
     return light
+
+
+def planes_of(cfa: str | None) -> list[tuple[slice, slice]]:
+    """Where the pixels of each colour of a mosaic stand; all of them together without one."""
+    if cfa is None:
+        return [(slice(None), slice(None))]
+    return [(slice(row, None, 2), slice(column, None, 2)) for row in (0, 1) for column in (0, 1)]
 
 
 def _levels(signal_dn: np.ndarray, cfa: str | None) -> np.ndarray:

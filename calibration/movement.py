@@ -18,6 +18,7 @@ from scipy import stats
 from calibration.estimate import Estimate
 
 _MOST_STEPS = 10
+_PARTS = 1.0, 0.4  # of a step: what overshoots is tried again, nearer
 _ENOUGH, _ENOUGH_SHARE = 2.0, 1e-4  # of chi^2, and as a share of it: who gains less by a step has arrived
 _LEAST_DUST = 0.03  # of a pixel's light, before dust is called dust
 _LEAST_LIGHT = 0.25  # of the brightest pixel: at the rim of an image light comes and goes with each movement
@@ -100,22 +101,11 @@ def fit_movement(
     here = problem.state(np.zeros(len(unknowns)), problem.first_gain(start), start)
     # Slopes that follow the way say where to go, but no longer how well each is known.
     *_, covariance = problem.step(here, slopes)
-    tries = 0
-    while tries < _MOST_STEPS:
-        by, gain_by, _ = problem.step(here, slopes)
-        better = None
-        for part in (1.0, 0.4):
-            frames = model(here.theta + part * by) if len(by) else start
-            tries += 1
-            there = problem.state(here.theta + part * by, here.gain + part * gain_by, frames)
-            if len(by):
-                _follow(slopes, part * by, effects, there.frames - here.frames)
-            if there.cost < here.cost:
-                better = there
-                break
-        if better is None:
+    for _ in range(_MOST_STEPS):
+        there = _better(problem, model, here, slopes, effects)
+        if there is None:
             break
-        gained, here = here.cost - better.cost, better
+        gained, here = here.cost - there.cost, there
         if gained < max(_ENOUGH, _ENOUGH_SHARE * here.cost):
             break
     errors = np.sqrt(np.diag(covariance)).tolist()
@@ -124,6 +114,21 @@ def fit_movement(
         {name: Estimate(value, error) for name, value, error in moved}, Estimate(here.gain, errors[0]), here.response,
         here.dusty, here.fitted, (problem.chi2(start), problem.chi2(here.fitted)),
     )  # fmt: skip
+
+
+def _better(
+    problem: "_Problem", model: Callable[[np.ndarray], np.ndarray], here: "_State", slopes: np.ndarray,
+    effects: np.ndarray,
+) -> "_State | None":  # fmt: skip
+    """A step further, or a part of it; None where neither is better. The slopes learn from each place."""
+    by, gain_by, _ = problem.step(here, slopes)
+    for part in _PARTS:
+        theta = here.theta + part * by
+        there = problem.state(theta, here.gain + part * gain_by, model(theta))
+        _follow(slopes, part * by, effects, there.frames - here.frames)
+        if there.cost < here.cost:
+            return there
+    return None
 
 
 def _follow(slopes: np.ndarray, by: np.ndarray, weights: np.ndarray, change: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from calibration.dark import DarkSignal
 from calibration.estimate import Estimate
-from calibration.flat import without_shape
+from calibration.flat import planes_of, without_shape
 from calibration.stack import Stack
 from hardware.errors import CalibrationMismatch
 
@@ -75,7 +75,9 @@ def response_nonuniformity(stack: Stack, dark: DarkSignal, defects: np.ndarray |
         raise CalibrationMismatch(
             f"response of the pixels: {level:.1f} DN above dark; expected about half of full scale: more light"
         )
-    even = without_shape(signal, defects)
+    even = np.empty_like(signal)
+    for plane in planes_of(stack.meta.cfa):
+        even[plane] = without_shape(signal[plane], None if defects is None else defects[plane])
     relative_noise = float((stack.variance[good] / signal[good].clip(level / 10) ** 2).mean()) / stack.frames
     noise_of_dark = float((dark.std_dn[good] ** 2).mean()) / level**2
     return pattern_of(even, relative_noise + noise_of_dark, defects)

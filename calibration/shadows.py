@@ -20,6 +20,7 @@ _COARSE = np.linspace(0.5, 1.6, 12)  # of the guess of S, to both sides of 0
 _SCANNED = 3  # every third frame is enough for that
 _TRIED = 90  # values of S, to find it exactly
 _SIGNIFICANT = 5.0  # standard errors of the mask, in a patch of 3 x 3 pixels
+_DARK = 0.9  # of the mask: a speck, and not what is left of its shadows in the response
 _LARGEST_SHARE = 0.5  # of the sensor: where shadows lie on more, they are found everywhere or nowhere
 
 
@@ -31,7 +32,7 @@ class Shadows:
         matrix: (pixels, points) of the model.
         mask: (rows, columns) of the sensor, T.
         step_px: (2, 2) S, (row, column) of the shadow by (row, column) of the point.
-        specks: how many connected patches of the mask are not 1.
+        specks: how many connected patches of the mask take light.
     """
 
     matrix: np.ndarray
@@ -84,7 +85,7 @@ def fit_shadows(
         here = matrix[inside.ravel()].T.reshape(-1, *mask[box].shape) / light.astype(np.float32)[:, None, None]
         mask[box], thrown = _in_box(here, rows.reshape(sensor_shape)[box], light, places, step, error)
         model[inside.ravel()] = (thrown * light.astype(np.float32)[:, None, None]).reshape(len(light), -1).T
-    specks = ndimage.label(np.abs(mask - 1) > 0, np.ones((3, 3)))[1]
+    specks = ndimage.label(mask < _DARK, np.ones((3, 3)))[1]
     return Shadows(model, mask, step, int(specks))
 
 

@@ -78,6 +78,14 @@ def calibrate(
 ) -> None:
     """Measure a rig: sensor, display and transfer matrix. The folder that it writes serves wherever a rig is named."""
     if check:
+        others = {
+            "--plan": plan, "--dark": dark, "--lamp": lamp, "--with-lamp": with_lamp, "--exposure-s": exposure_s,
+            "--gain-db": gain_db, "--patterns": patterns is not Kind.auto, "--seed": seed,
+        }  # fmt: skip
+        if given := [name for name, value in others.items() if value]:
+            raise ConfigurationError(
+                f"{', '.join(given)} cannot go with --check, which asks for what the rig was calibrated with"
+            )
         _check(rig, camera, display, checkpoint, out, frames, settle_s, gamma, rays, json)
         return
     from lensless.app.calibrate import job

@@ -175,7 +175,7 @@ def _cost_rows(cost: Cost) -> list[list[str]]:
 
 def _verdict(drift: Drift, wish: Wish, cost: Cost | None) -> str:
     if drift.is_still:
-        return f"the calibration still holds: noise explains what has changed (chi^2 {drift.significance[0]:.2f})"
+        return f"the calibration still holds: the frames have changed by {drift.changed:.1%} beyond noise"
     if wish.out is not None:
         beside = f" and {wish.out / CHECKPOINT}" if cost is not None else ""
         return f"written: {wish.out}{beside}, which know the rig as it stands now"

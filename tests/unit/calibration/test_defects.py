@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from planted_sensor import AT_NIGHT, Planted
 
+from calibration.dark import DarkSignal
 from calibration.defects import KINDS, find_defects
+from calibration.nonuniformity import response_nonuniformity
+from calibration.stack import Stack
 
 FULL_S = 0.1
 EACH = 40
@@ -101,3 +104,19 @@ def test_few_frames_call_no_pixel_stuck():
     darks = quiet.darks((0.03,), 4)
     assert find_defects(darks).stuck.sum() == 0
     assert dataclasses.asdict(find_defects(darks)).keys() == set(KINDS)
+
+
+def test_behind_a_mosaic_of_filters_a_pixel_is_compared_with_its_own_colour():
+    """Blue has a third of the light of green: none of it is dead, and dead ones of each colour are found."""
+    sensor, maps = spoiled(6)
+    colours = np.tile([[0.6, 1.0], [1.0, 0.35]], (120, 160))
+    darks = [Stack.of(sensor.frames(48, exposure_s, cfa="RGGB")) for exposure_s in (0.03, 1.0)]
+    lit = Stack.of(sensor.frames(32, FULL_S, 120_000 * colours, cfa="RGGB"))
+    others = ~np.logical_or.reduce(list(maps.values()))
+    for even in (True, False):
+        defects = find_defects(darks, [lit], even=even)
+        blind = maps["dead"] & (sensor.response < 0.2)
+        assert (defects.dead & blind).sum() >= 0.9 * blind.sum() > 0
+        assert (defects.any & others).sum() <= 1
+    found = response_nonuniformity(lit, DarkSignal.of(darks, defects.any), defects.any | maps["dead"])
+    assert found.pixel.value == pytest.approx(sensor.prnu, rel=0.1)
