@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from calibration.estimate import Estimate
+from hardware.errors import ConfigurationError
 
 _MOST_STEPS = 10
 _PARTS = 1.0, 0.4  # of a step: what overshoots is tried again, nearer
@@ -76,7 +77,8 @@ def fit_movement(
     Args:
         seen: (K, pixels) frames above the background.
         variance: of them, (K, pixels) or of a shape that spreads to it.
-        at: frames of the model, (K, pixels), where each unknown has this number; 0 is where it was.
+        at: frames of the model, (K, pixels), where each unknown has this number; 0 is where it was. It may raise
+            ConfigurationError for a place that cannot be, which is then not taken.
         unknowns: what may have moved, by name.
         gain_prior: relative standard deviation of the light.
         response_std: of the pixels' response that the model does not know; 0: it knows.
@@ -96,7 +98,7 @@ def fit_movement(
     sizes = np.array([one.step * one.usual for one in unknowns.values()])
     slopes = np.empty((len(unknowns), *seen.shape), np.float32)
     for number, size in enumerate(sizes):
-        slopes[number] = (model(np.where(np.arange(len(sizes)) == number, size, 0.0)) - start) / np.float32(size)
+        slopes[number] = _slope(model, start, np.where(np.arange(len(sizes)) == number, size, 0.0))
     effects = np.array([float(np.square(slope).sum(dtype=np.float64)) for slope in slopes])
     here = problem.state(np.zeros(len(unknowns)), problem.first_gain(start), start)
     # Slopes that follow the way say where to go, but no longer how well each is known.
@@ -116,6 +118,14 @@ def fit_movement(
     )  # fmt: skip
 
 
+def _slope(model: Callable[[np.ndarray], np.ndarray], start: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Change of the frames with one unknown, by a step to a side to which it can go."""
+    try:
+        return (model(by) - start) / np.float32(by.sum())
+    except ConfigurationError:
+        return (start - model(-by)) / np.float32(by.sum())
+
+
 def _better(
     problem: "_Problem", model: Callable[[np.ndarray], np.ndarray], here: "_State", slopes: np.ndarray,
     effects: np.ndarray,
@@ -124,7 +134,11 @@ def _better(
     by, gain_by, _ = problem.step(here, slopes)
     for part in _PARTS:
         theta = here.theta + part * by
-        there = problem.state(theta, here.gain + part * gain_by, model(theta))
+        try:
+            frames = model(theta)
+        except ConfigurationError:  # it cannot stand there
+            continue
+        there = problem.state(theta, here.gain + part * gain_by, frames)
         _follow(slopes, part * by, effects, there.frames - here.frames)
         if there.cost < here.cost:
             return there
@@ -138,7 +152,9 @@ def _follow(slopes: np.ndarray, by: np.ndarray, weights: np.ndarray, change: np.
     """
     off = change - np.tensordot(by.astype(np.float32), slopes, 1)
     along = by * weights
-    slopes += (along / (along @ by)).astype(np.float32)[:, None, None] * off
+    if not (length := float(along @ by)) > 0:  # nothing has moved, or nothing that shows
+        return
+    slopes += (along / length).astype(np.float32)[:, None, None] * off
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

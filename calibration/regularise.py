@@ -153,9 +153,8 @@ def regularised(
             less = math.sqrt(1 / moves + (1 - 1 / moves) * asymmetry**2)
             found = low_rank(drawn, noise * less)
             ways.append(("symmetric", found.matrix, found.rank, found.lost * less**2))
-    if not ways:
-        found = low_rank(matrix, noise)
-        ways.append(("low rank", found.matrix, found.rank, found.lost))
+    found = low_rank(matrix, noise)
+    ways.append(("low rank", found.matrix, found.rank, found.lost))
     if design is not None:
         found = low_rank(matrix - design, noise)
         # What chance may hide of it, and what the response of each pixel cost to find, are lost besides.

@@ -17,8 +17,10 @@ import numpy as np
 from scipy import ndimage, optimize
 
 _COARSE = np.linspace(0.5, 1.6, 12)  # of the guess of S, to both sides of 0
-_SCANNED = 3  # every third frame is enough for that
-_TRIED = 90  # values of S, to find it exactly
+_SCANNED = 64  # frames are enough for that
+_ENOUGH_FRAMES = 100
+_LEAST_LIGHT = 0.05  # of the mean: points that say nothing
+_TRIED = 60  # values of S, to find it exactly
 _SIGNIFICANT = 5.0  # standard errors of the mask, in a patch of 3 x 3 pixels
 _DARK = 0.9  # of the mask: a speck, and not what is left of its shadows in the response
 _LARGEST_SHARE = 0.5  # of the sensor: where shadows lie on more, they are found everywhere or nowhere
@@ -54,50 +56,70 @@ def fit_shadows(
     """
     light = matrix.sum(0, dtype=np.float64)
     light /= light.mean()
+    seen = light > _LEAST_LIGHT
+    places, light_seen = _places(scene_shape)[seen], light[seen].astype(np.float32)
     rows = matrix.sum(1, dtype=np.float64)
-    response = (rows / len(light)).astype(np.float32)
+    response = (rows / light.sum()).astype(np.float32)
     clear = response > 0.05 * np.median(response)
-    flat = np.where(clear[:, None], matrix / np.where(clear, response, 1)[:, None], 1.0)
-    images = (flat / light.astype(np.float32)).T.reshape(-1, *sensor_shape)
-    error = float(np.median(noise[clear] / response[clear])) / math.sqrt(len(light))
-    places = _places(scene_shape)
-    binned, at = _binned(images, places, scene_shape)
+    error = float(np.median(noise[clear] / response[clear])) / math.sqrt(seen.sum())
+    images = (matrix[:, seen] / light_seen).T.reshape(-1, *sensor_shape)
+    # A display of many points is looked at by fours: fewer frames, and less noise in each.
+    few, at, weights = _binned(images, places, light_seen, max(1, round(math.sqrt(len(places) / _ENOUGH_FRAMES))))
+    flat = few / np.where(clear, response, 1).reshape(sensor_shape)
     guesses = [sign * share * guess_px * np.eye(2) for share in _COARSE for sign in (1, -1)]
-    start = max(guesses, key=lambda step: _contrast(_mask(binned[::_SCANNED], at[::_SCANNED], step)))
-    found = _significant(_mask(binned, at, start), error)
+    scanned = slice(None, None, max(1, len(at) // _SCANNED))
+    start = max(guesses, key=lambda step: _contrast(_mask(flat[scanned], weights[scanned], at[scanned], step)))
+    found = _significant(_mask(flat, weights, at, start), error)
     if not found.any():
         return None
     boxes = _boxes(found, start, places)
-    crops = [binned[(slice(None), *box)] for box in boxes]
+    whole = (rows / light.sum()).reshape(sensor_shape)
 
-    def dull(numbers: np.ndarray) -> float:
-        return -sum(_contrast(_mask(crop, at, numbers.reshape(2, 2))) for crop in crops)
+    def left(numbers: np.ndarray) -> float:
+        """What a mask that moves by these steps leaves of the frames."""
+        step = numbers.reshape(2, 2)
+        return sum(
+            float(np.square(few[(slice(None), *box)] - _in_box(
+                few[(slice(None), *box)], whole[box], weights, at, step, error, 2
+            )[1]).sum()) for box in boxes
+        )  # fmt: skip
 
     simplex = start.ravel() + guess_px * 0.08 * np.vstack([np.zeros(4), np.eye(4)])
     options = {"initial_simplex": simplex, "xatol": 1e-3 * guess_px, "fatol": 0, "maxfev": _TRIED}
-    step = optimize.minimize(dull, start.ravel(), method="Nelder-Mead", options=options).x.reshape(2, 2)
+    step = optimize.minimize(left, start.ravel(), method="Nelder-Mead", options=options).x.reshape(2, 2)
     mask = np.ones(sensor_shape, np.float32)
     # Away from shadows a point's frame is its light times the response; there both follow from all of the frames.
     model = response[:, None] * light.astype(np.float32)
+    every, all_places = light.astype(np.float32), _places(scene_shape)
     for box in boxes:
         inside = np.zeros(sensor_shape, bool)
         inside[box] = True
-        here = matrix[inside.ravel()].T.reshape(-1, *mask[box].shape) / light.astype(np.float32)[:, None, None]
-        mask[box], thrown = _in_box(here, rows.reshape(sensor_shape)[box], light, places, step, error)
-        model[inside.ravel()] = (thrown * light.astype(np.float32)[:, None, None]).reshape(len(light), -1).T
+        mask[box], thrown = _in_box(
+            images[(slice(None), *box)], whole[box], light_seen, places, step, error, 3, all_places
+        )  # fmt: skip
+        model[inside.ravel()] = (thrown * every[:, None, None]).reshape(len(every), -1).T
     specks = ndimage.label(mask < _DARK, np.ones((3, 3)))[1]
     return Shadows(model, mask, step, int(specks))
 
 
-def _in_box(images, rows, light, places, step, error):
-    """The mask in a box, and the images that it throws, with the response of the pixels found beside it."""
-    response = rows / light.sum()
-    for _ in range(3):
-        mask = _mask(images / np.maximum(response, 1e-9).astype(np.float32), places, step, order=3)
+def _in_box(images, whole, weights, places, step, error, rounds, thrown_at=None):
+    """The mask in a box, and the images that it throws from `places`, with the response of the pixels found beside it.
+
+    `whole` is the mean image under the light of all points, from which the response follows.
+    """
+    response = whole
+    for _ in range(rounds):
+        mask = _mask(images / np.maximum(response, 1e-9).astype(np.float32), weights, places, step, order=3)
         mask = np.where(_significant(mask, error), mask, 1.0).clip(0, None)
-        thrown = np.stack([_moved(mask, -(step @ place), 3) for place in places]).clip(0, None).astype(np.float32)
-        response = rows / np.tensordot(light, thrown, 1).clip(1e-9)
+        thrown = _thrown(mask, places, step)
+        response = whole / (np.tensordot(weights, thrown, 1) / weights.sum()).clip(1e-9)
+    if thrown_at is not None:
+        thrown = _thrown(mask, thrown_at, step)
     return mask.astype(np.float32), thrown * response.astype(np.float32)
+
+
+def _thrown(mask: np.ndarray, places: np.ndarray, step: np.ndarray) -> np.ndarray:
+    return np.stack([_moved(mask, -(step @ place), 3) for place in places]).clip(0, None).astype(np.float32)
 
 
 def _places(scene_shape: tuple[int, int]) -> np.ndarray:
@@ -108,26 +130,32 @@ def _places(scene_shape: tuple[int, int]) -> np.ndarray:
     ), -1).reshape(-1, 2)  # fmt: skip
 
 
-def _binned(images: np.ndarray, places: np.ndarray, scene_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Means of four neighbours each, and where their middle lies."""
-    rows, columns = (side // 2 for side in scene_shape)
-
-    def four(values: np.ndarray) -> np.ndarray:
-        grid = values.reshape(*scene_shape, *values.shape[1:])[: 2 * rows, : 2 * columns]
-        return grid.reshape(rows, 2, columns, 2, *values.shape[1:]).mean((1, 3)).reshape(-1, *values.shape[1:])
-
-    if min(rows, columns) < 4:
-        return images, places
-    return four(images), four(places)
+def _binned(images: np.ndarray, places: np.ndarray, light: np.ndarray, side: int) -> tuple:
+    """Mean images of the points in squares of that side, where the middle of each lies, and its light."""
+    if side == 1:
+        return images, places, light
+    square = np.unique(np.floor(places / side + 0.25), axis=0, return_inverse=True)[1].ravel()
+    of = [square == number for number in range(square.max() + 1)]
+    return (
+        np.stack([np.average(images[some], 0, light[some]) for some in of]).astype(np.float32),
+        np.stack([np.average(places[some], 0, light[some]) for some in of]),
+        np.array([light[some].sum() for some in of], np.float32),
+    )
 
 
 def _moved(image: np.ndarray, by: np.ndarray, order: int) -> np.ndarray:
     return ndimage.shift(image, by, order=order, mode="nearest")
 
 
-def _mask(images: np.ndarray, places: np.ndarray, step: np.ndarray, order: int = 1) -> np.ndarray:
-    """Mean of the images, each moved back by what its point has moved the shadows; 1 where nothing lies."""
-    mean = np.mean([_moved(image, step @ place, order) for image, place in zip(images, places, strict=True)], 0)
+def _mask(
+    images: np.ndarray, weights: np.ndarray, places: np.ndarray, step: np.ndarray, order: int = 1
+) -> np.ndarray:  # fmt: skip
+    """Mean of the images, each moved back by what its point has moved the shadows; 1 where nothing lies.
+
+    Images of much light have less noise, by its square.
+    """
+    moved = [_moved(image, step @ place, order) for image, place in zip(images, places, strict=True)]
+    mean = np.average(moved, 0, np.square(weights))
     return mean / np.median(mean)
 
 

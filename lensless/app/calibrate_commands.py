@@ -74,6 +74,7 @@ def calibrate(
     ] = None,
     seed: o.Seed = 0,
     rays: o.Rays = None,
+    data: o.Data = None,
     json: o.Json = None,
 ) -> None:
     """Measure a rig: sensor, display and transfer matrix. The folder that it writes serves wherever a rig is named."""
@@ -81,12 +82,13 @@ def calibrate(
         others = {
             "--plan": plan, "--dark": dark, "--lamp": lamp, "--with-lamp": with_lamp, "--exposure-s": exposure_s,
             "--gain-db": gain_db, "--patterns": patterns is not Kind.auto, "--seed": seed,
+            "--max-drift": max_drift != MAX_DRIFT,
         }  # fmt: skip
         if given := [name for name, value in others.items() if value]:
             raise ConfigurationError(
                 f"{', '.join(given)} cannot go with --check, which asks for what the rig was calibrated with"
             )
-        _check(rig, camera, display, checkpoint, out, frames, settle_s, gamma, rays, json)
+        _check(rig, camera, display, checkpoint, out, frames, settle_s, gamma, rays, data, json)
         return
     from lensless.app.calibrate import job
     from lensless.app.rig import file_name
@@ -103,13 +105,13 @@ def calibrate(
     screen.result(job.calibrate(wish, screen))
 
 
-def _check(rig, camera, display, checkpoint, out, frames, settle_s, gamma, rays, json) -> None:
+def _check(rig, camera, display, checkpoint, out, frames, settle_s, gamma, rays, data, json) -> None:
     from lensless.app.calibrate import check
 
     screen = Screen(json, lasting=True)
     wish = check.Wish(
         rig, camera, display, checkpoint, out, **({} if frames is None else {"frames": frames}), settle_s=settle_s,
-        gamma=gamma, rays=rays,
+        gamma=gamma, rays=rays, data=data,
     )  # fmt: skip
     screen.result(check.check(wish, screen))
 

@@ -12,7 +12,7 @@ import pathlib
 import torch
 
 from calibration import Calibration
-from hardware.errors import CalibrationMismatch, ConfigurationError, InputError
+from hardware.errors import CalibrationMismatch, ConfigurationError, InputError, StorageError
 from hardware.rig import RigSpec
 from lensless.app import text_file
 from lensless.app.rig import Rig, check_spec
@@ -69,6 +69,7 @@ class MeasuredRig(Rig):
 
         Raises:
             ConfigurationError: another one is there.
+            StorageError: no room, or the folder cannot be written.
         """
         place = folder / MATRIX
         content = self.matrix_file.read_bytes()
@@ -76,8 +77,11 @@ class MeasuredRig(Rig):
             raise ConfigurationError(f"{place} is of another calibration than this; choose another folder with --out")
         if not place.exists():
             part = place.with_name(place.name + ".part")
-            part.write_bytes(content)
-            part.replace(place)
+            try:
+                part.write_bytes(content)
+                part.replace(place)
+            except OSError as error:
+                raise StorageError(f"cannot write {place}: {error.strerror}; choose another disk with --out") from error
 
 
 def is_measured(source: str | pathlib.Path) -> bool:

@@ -88,7 +88,6 @@ class Rig:
         spec: the facts.
         device: where forward model and sensor live.
         rays: per scene pixel of a cannula; None for the default of the model.
-        estimate_error: whether the sampling error of these is found out; see `Cannula`.
 
     Raises:
         ConfigurationError: rays for a rig whose model is exact.
@@ -101,7 +100,6 @@ class Rig:
             )
         traced = None if spec.cannula is None else RAYS if rays is None else rays
         self.spec, self.device, self.rays = spec, torch.device(device), traced
-        self._estimate_error = estimate_error
 
     own_calibration: Calibration | None = None  # of a rig that was measured
 
@@ -145,13 +143,18 @@ class Rig:
                 chief_ray_deg_per_mm=sensor.chief_ray_deg_per_mm, serial=sensor.serial,
                 acceptance_gradient_per_rad=sensor.acceptance_gradient_per_rad, alignment=spec.alignment, **glass,
             )  # fmt: skip
+        return self.cannula()
+
+    def cannula(self, white: float | None = None, estimate_error: bool = True) -> Cannula:
+        """The rod of a rig that has one; see `Cannula` for both."""
+        spec, scene, sensor = self.spec, self.spec.scene, self.spec.sensor
         rod, relay = dataclasses.asdict(spec.cannula), spec.relay
         return Cannula(
             scene.shape, sensor.shape, distance_mm=scene.distance_mm, fov_deg=scene.fov_deg,
             magnification=relay.magnification, relay_numerical_aperture=relay.numerical_aperture,
             pupil_distance_mm=relay.pupil_distance_mm, pitch_um=sensor.pitch_um, wavelength_nm=scene.wavelength_nm,
             bandwidth_nm=scene.bandwidth_nm, emission_exponent=scene.emission_exponent, alignment=spec.alignment,
-            rays=self.rays, estimate_error=self._estimate_error, device=self.device, **rod,
+            rays=self.rays, white=white, estimate_error=estimate_error, device=self.device, **rod,
         )  # fmt: skip
 
     def check_camera_of(self, seen: "Rig", address: str) -> None:

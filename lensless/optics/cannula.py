@@ -54,8 +54,10 @@ class Cannula(DenseModel):
         rays: for each scene pixel, at least. The relative error falls with its square root; `sampling_error` states it.
             The rays of a ring around the axis serve all scene pixels on it, if the relay leaves the rig round;
             a relay or a sensor that is tilted makes each pixel need rays of its own, and minutes.
+        white: light of the brightest cell of an all-white scene, aligned, as the attribute `white` of another model
+            says it; None, and it is found, which takes tracing the aligned rig besides.
         estimate_error: whether `sampling_error` is found out, which takes two independent halves of the rays, and as
-            long again; without it, it says 0.
+            long again; without it, it says 0, and the matrix is not kept in the cache.
         seed: of the rays.
         device: where the rays are traced and the matrix lives.
 
@@ -86,6 +88,7 @@ class Cannula(DenseModel):
         alignment: AlignmentSpec | None = None,
         near_field: bool = False,
         rays: int = RAYS,
+        white: float | None = None,
         estimate_error: bool = True,
         seed: int = 0,
         device: str | torch.device = "cpu",
@@ -150,17 +153,19 @@ class Cannula(DenseModel):
         misaligned = dataclasses.replace(geometry, alignment=alignment)
         misaligned.check_sight()
         halves = 2 if estimate_error else 1
-        aligned = _traced(geometry, rays, seed, device, halves)
-        stored = aligned
-        check_white("Cannula", float(aligned["white"]))
-        if alignment != AlignmentSpec():
-            stored = _traced(misaligned, rays, seed, device, halves)
-        matrix = stored["matrix"].to(device) / float(aligned["white"])
+        stored = _traced(misaligned, rays, seed, device, halves)
+        if white is None:
+            aligned = stored if misaligned == geometry else _traced(geometry, rays, seed, device, halves)
+            white = float(aligned["white"])
+            check_white("Cannula", white)
+        matrix = stored["matrix"].to(device) / white
         super().__init__(matrix, scene_shape, sensor_shape, float(stored["sampling_error"]))
-        self.sampling_spectrum = stored["sampling_spectrum"] / float(aligned["white"])
+        self.white, self.sampling_spectrum = white, stored["sampling_spectrum"] / white
 
 
 def _traced(geometry: Geometry, rays: int, seed: int, device: str | torch.device, halves: int) -> dict[str, Tensor]:
-    key = dataclasses.asdict(geometry) | {"rays": rays, "seed": seed, "halves": halves}
+    if halves == 1:
+        return trace_matrix(geometry, rays, seed, device, halves)
+    key = dataclasses.asdict(geometry) | {"rays": rays, "seed": seed}
     code = [module.__file__ for module in (glass, pose, rings, rod, rod_matrix)]
-    return cache.tensors("cannula", key, code=code, compute=lambda: trace_matrix(geometry, rays, seed, device, halves))
+    return cache.tensors("cannula", key, code=code, compute=lambda: trace_matrix(geometry, rays, seed, device))

@@ -60,6 +60,7 @@ def run(wish: Wish, screen: Screen) -> dict:
     if wish.rig not in RIGS:
         raise ConfigurationError(f"--rig {wish.rig!r}; expected one of {', '.join(RIGS)}")
     check_out(wish.out)
+    wish = dataclasses.replace(wish, out=wish.out / wish.rig)
     wish.out.mkdir(parents=True, exist_ok=True)
     rays = RAYS if wish.rig.startswith("cannula") else None
     spec, place = hidden_spec(wish.rig), wish.out / "hidden.toml"
@@ -124,10 +125,13 @@ def _measure(
     wish: Wish, way: str, seed: int, setting: Setting, hidden: Rig, measured: Rig, screen: Screen
 ) -> float:  # fmt: skip
     """Mean of the task's metric on the test scenes, through frames of the hidden rig."""
-    name = f"{wish.task}-{way}-{seed}"
-    kept = wish.out / f"{name}.json"
+    name = f"{wish.task}-{wish.scenes}-{way}-{seed}" + (f"-{wish.epochs}-epochs" if wish.epochs else "")
+    kept, of = wish.out / f"{name}.json", {"rig": hidden.spec.fingerprint, "measured": measured.spec.fingerprint}
     if kept.exists():
-        return float(json.loads(kept.read_text())["figure"])
+        found = json.loads(kept.read_text())
+        if {key: found.get(key) for key in of} != of:
+            raise ConfigurationError(f"{kept} is of another calibration than this; name another folder with --out")
+        return float(found["figure"])
     screen.say(f"\n{name}: trained on {WAYS[way]}")
     training, validation, test = (
         load_scenes(wish.scenes, part, seed, None, wish.data) for part in ("train", "val", "test")
@@ -144,7 +148,7 @@ def _measure(
     with screen.working("testing"):
         value = figure(found.task, looking, test)
     screen.say(f"  {shown(found.task.metric_name, value)} through the hidden rig")
-    write(kept, json.dumps({"figure": value, "scenes": wish.scenes, "rig": hidden.spec.fingerprint}) + "\n")
+    write(kept, json.dumps({"figure": value, **of}) + "\n")
     return value
 
 

@@ -1,8 +1,10 @@
 """`lensless calibrate --check`: has the rig moved since it was calibrated, what does that cost, and the way back."""
 
+import contextlib
 import dataclasses
 import pathlib
 import tempfile
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from calibration.patterns import random_patterns
 from hardware import CameraSettings, Frame
 from hardware.errors import ConfigurationError, StorageError
 from lensless.app.calibrate.bundle import pose_rows
-from lensless.app.calibrate.cost import Cost, cost_of
+from lensless.app.calibrate.cost import Cost, cost_of, scenes_of
 from lensless.app.calibrate.moves import MeasuredMoves, moves_of
 from lensless.app.collection.preparation import Ceiling, measure_display
 from lensless.app.collection.stand import SIMULATED, open_stand
@@ -40,6 +42,7 @@ class Wish:
         frames: of each pattern.
         settle_s, gamma: of the display; None: measured.
         rays: of the design's matrix.
+        data: where the scenes of the checkpoint lie.
     """
 
     rig: str
@@ -51,6 +54,7 @@ class Wish:
     settle_s: float | None = None
     gamma: float | None = None
     rays: int | None = None
+    data: pathlib.Path | None = None
 
 
 def check(wish: Wish, screen: Screen) -> dict:
@@ -62,10 +66,13 @@ def check(wish: Wish, screen: Screen) -> dict:
         StorageError: --out exists.
     """
     rig = _opened(wish)
-    made_from = read_facts(pathlib.Path(wish.rig))["measured"].get("made_from", {})
-    found = None if wish.checkpoint is None else _checkpoint_of(wish.checkpoint, rig)
-    y, variance, weights = _seen(wish, rig, made_from, screen)
-    moves = moves_of(rig, wish.rays)
+    found = scenes = None
+    if wish.checkpoint is not None:
+        found = _checkpoint_of(wish.checkpoint, rig)
+        scenes = scenes_of(found, wish.data)
+    with screen.working("matrix of its design"):
+        moves = moves_of(rig, wish.rays)
+    y, variance, weights = _seen(wish, rig, screen)
     with screen.following("where it stands now", _PLACES, "places") as watch:
         drift = fit_drift(
             y, lambda place: moves.frames(weights, place), moves.unknowns, variance, rig.spec.sensor.shape,
@@ -74,22 +81,37 @@ def check(wish: Wish, screen: Screen) -> dict:
     screen.table(rig.id, ["", "", ""], [list(row) for row in _rows(drift)])
     facts = {"rig": rig.id, "still": drift.is_still, **_numbers(drift)}
     if found is None and wish.out is None:
-        screen.say(_verdict(drift, wish, None))
+        screen.say(_verdict(drift, wish))
         return facts
-    with tempfile.TemporaryDirectory(prefix="lensless-check-") as other:
-        out = wish.out or pathlib.Path(other) / "now"
-        now = _write_now(out, rig, moves, drift)
-        cost = None
+    with _becoming(wish.out) as folder:
+        now = _write_now(folder, rig, moves, drift)
         if found is not None:
             setting = setting_of(found, str(wish.checkpoint))
             with screen.working(f"what it costs {wish.checkpoint}"):
-                cost = cost_of(found, setting, now)
+                cost = cost_of(found, setting, now, scenes)
             screen.table("", ["", HEADS[cost.metric], ""], _cost_rows(cost))
             facts["cost"] = dataclasses.asdict(dataclasses.replace(cost, task=None))
-            if wish.out is not None:
-                _write_checkpoint(out / CHECKPOINT, found, cost, now)
-        screen.say(_verdict(drift, wish, cost))
+            _write_checkpoint(folder / CHECKPOINT, found, cost, now)
+    screen.say(_verdict(drift, wish))
     return facts | ({} if wish.out is None else {"folder": str(wish.out), "now": now.id})
+
+
+@contextlib.contextmanager
+def _becoming(out: pathlib.Path | None) -> Iterator[pathlib.Path]:
+    """A folder that takes the place of `out` when all of it is written; without one it is gone afterwards.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    beside = None if out is None else out.resolve().parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".lensless-check-", dir=beside) as made:
+            folder = pathlib.Path(made) / "now"
+            yield folder
+            if out is not None:
+                folder.rename(out)
+    except OSError as error:
+        raise StorageError(f"cannot write {out or 'a temporary folder'}: {error}; name another with --out") from error
 
 
 def _opened(wish: Wish) -> MeasuredRig:
@@ -109,17 +131,26 @@ def _checkpoint_of(folder: pathlib.Path, rig: MeasuredRig) -> checkpoint.Checkpo
     return found
 
 
-def _seen(wish: Wish, rig: MeasuredRig, made_from: dict, screen: Screen) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _addresses(wish: Wish) -> tuple[str, str | None]:
+    """Of camera and display: those that were given, or those that the rig was calibrated with."""
+    if wish.camera is not None:
+        return wish.camera, wish.display
+    try:
+        made_from = read_facts(pathlib.Path(wish.rig))["measured"]["made_from"]
+        camera, said = str(made_from["source"]), str(made_from["display"]["address"])
+    except (KeyError, TypeError):
+        raise ConfigurationError(
+            f"--check {wish.rig}: it does not say with which camera it was calibrated; name its address"
+        ) from None
+    return camera, wish.display or (None if said == SIMULATED else said)
+
+
+def _seen(wish: Wish, rig: MeasuredRig, screen: Screen) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(K, pixels) light of the patterns above black, white = 1; its variance; and (K, points) their radiance."""
-    address, display = wish.camera or made_from.get("source"), wish.display
-    if address is None:
-        raise ConfigurationError(f"--check {wish.rig}: it does not say which camera it is of; name its address")
-    said = made_from.get("display", {}).get("address", SIMULATED)
-    if wish.camera is None and display is None and said != SIMULATED:
-        display = said
+    address, display = _addresses(wish)
     calibration, patterns = rig.own_calibration, random_patterns(rig.spec.scene.shape, seed=1, count=PATTERNS)
     settings = CameraSettings(exposure_s=calibration.exposure_s[0], gain_db=calibration.gain_db)
-    with Signals() as signals, screen.working(f"opening {address}"):
+    with Signals(), screen.working(f"looking through {address}"):
         stand = open_stand(address, display, rig, hidden=True)
         with stand as opened:
             opened.camera.configure(settings)
@@ -130,8 +161,6 @@ def _seen(wish: Wish, rig: MeasuredRig, made_from: dict, screen: Screen) -> tupl
             )  # fmt: skip
 
             def light(frames: list[Frame], what: str) -> np.ndarray:
-                if signals.came:
-                    raise KeyboardInterrupt
                 for frame in frames:
                     ceiling.check(frame, what)
                 return np.mean([calibration.apply(frame).y.ravel() for frame in frames], 0, dtype=np.float64)
@@ -173,14 +202,15 @@ def _cost_rows(cost: Cost) -> list[list[str]]:
     return [[name, shown(cost.metric, value), note] for name, value, note in said]
 
 
-def _verdict(drift: Drift, wish: Wish, cost: Cost | None) -> str:
+def _verdict(drift: Drift, wish: Wish) -> str:
     if drift.is_still:
-        return f"the calibration still holds: the frames have changed by {drift.changed:.1%} beyond noise"
+        said = f"the calibration still holds: the frames have changed by {drift.changed:.1%} beyond noise"
+    else:
+        said = "the rig has changed since it was calibrated"
     if wish.out is not None:
-        beside = f" and {wish.out / CHECKPOINT}" if cost is not None else ""
-        return f"written: {wish.out}{beside}, which know the rig as it stands now"
-    again = "give --out FOLDER to write the rig as it stands now, or calibrate again"
-    return f"the rig has changed since it was calibrated; {again}"
+        beside = "" if wish.checkpoint is None else f" and {wish.out / CHECKPOINT}"
+        return f"{said}; written: {wish.out}{beside}, which know the rig as it stands now"
+    return said if drift.is_still else f"{said}; give --out FOLDER to write it as it stands now, or calibrate again"
 
 
 def _write_now(out: pathlib.Path, rig: MeasuredRig, moves: MeasuredMoves, drift: Drift) -> MeasuredRig:
@@ -190,13 +220,11 @@ def _write_now(out: pathlib.Path, rig: MeasuredRig, moves: MeasuredMoves, drift:
     base, mark, count = rig.id.rpartition("+")
     rig_id = f"{base}+{int(count) + 1}" if mark and count.isdecimal() else f"{rig.id}+1"
     spec = dataclasses.replace(moves.spec(drift.place), id=rig_id)
-    try:
-        out.mkdir(parents=True)
-    except OSError as error:
-        raise StorageError(f"--out {out}: {error.strerror}; name another folder") from error
+    out.mkdir()
     found = {"registered_from": rig.id, "drift": _numbers(drift)}
-    facts = read_facts(rig.matrix_file.parent)["measured"]
-    write_measured(out, spec, rig.own_calibration, matrix, rig.forward_model.noise_std, facts | found)
+    facts = read_facts(rig.matrix_file.parent).get("measured")
+    found |= {name: value for name, value in facts.items() if name not in found} if isinstance(facts, dict) else {}
+    write_measured(out, spec, rig.own_calibration, matrix, rig.forward_model.noise_std, found)
     return open_measured(out)
 
 

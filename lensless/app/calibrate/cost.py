@@ -2,11 +2,12 @@
 
 import copy
 import dataclasses
+import pathlib
 
 import torch
 from torch import Tensor
 
-from hardware.errors import InputError
+from hardware.errors import ConfigurationError
 from lensless.app.measured_rig import MeasuredRig
 from lensless.app.setting import AT_ONCE, TEST_STREAM, Setting, prepared, statistics_of
 from lensless.data.scenes import Scenes, load_scenes
@@ -39,26 +40,36 @@ class Cost:
         return (self.after - self.now) / self.loss if self.loss > 0 else 1.0
 
 
-def cost_of(found: Checkpoint, setting: Setting, now: MeasuredRig) -> Cost:
-    """Measured on simulated frames of scenes as it was validated with.
+def scenes_of(found: Checkpoint, data: pathlib.Path | None) -> tuple[Scenes, Scenes]:
+    """Those that a checkpoint was trained on, and some that it was validated with.
+
+    Raises:
+        ConfigurationError: it does not know where they lie now.
+        InputError: they are not there any more.
+    """
+    name = found.card["scenes"]["train"][0].rpartition("/")[0]
+    if ":" in name:
+        raise ConfigurationError(
+            f"the checkpoint was trained on {name}, and cannot tell where that lies now; leave --checkpoint out"
+        )
+    training, validation = (load_scenes(name, part, 0, None, data) for part in ("train", "val"))
+    return training, validation.spread(SCENES)
+
+
+def cost_of(found: Checkpoint, setting: Setting, now: MeasuredRig, scenes: tuple[Scenes, Scenes]) -> Cost:
+    """Measured on simulated frames.
 
     Args:
         found: the checkpoint, and its `setting`.
         now: the rig as it stands now.
-
-    Raises:
-        InputError: its scenes are not there any more.
+        scenes: see `scenes_of`.
     """
-    name = found.card["scenes"]["train"][0].partition("/")[0]
-    if ":" in name:
-        raise InputError(f"the checkpoint was trained on {name}, of which it does not know where it lies now")
-    training, scenes = (load_scenes(name, part, 0, None, None) for part in ("train", "val"))
-    scenes = scenes.spread(SCENES)
+    training, validation = scenes
     moved = dataclasses.replace(setting, rig=now)
     again = register(found.task, setting, moved, training)
     return Cost(
-        found.task.metric_name, figure(found.task, setting, scenes), figure(found.task, moved, scenes),
-        figure(again, moved, scenes), again,
+        found.task.metric_name, figure(found.task, setting, validation), figure(found.task, moved, validation),
+        figure(again, moved, validation), again,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from calibration.regularise import regularised
 from calibration.sensor import SensorReport
 from calibration.shadows import fit_shadows
 from calibration.transfer import Decoded, decode
-from hardware.errors import CalibrationMismatch
+from hardware.errors import CalibrationMismatch, ConfigurationError
 from lensless.app.calibrate.moves import RodMoves
 from lensless.app.calibrate.shoot import limit_for, pattern_level
 from lensless.app.calibrate.taken import Taken
@@ -117,7 +117,7 @@ def measure_matrix(
         shadows = fit_shadows(matrix, noise, plan.patterns.shape, dark.shape, optics)
     known = posed.fitted.T if posed is not None else None if shadows is None else shadows.matrix
     done = regularised(
-        matrix, noise, plan.patterns.shape, dark.shape, round_rod=posed is not None, design=known
+        matrix, noise, plan.patterns.shape, dark.shape, round_rod=isinstance(optics, RodMoves), design=known
     )  # fmt: skip
     pose = posed.moved if posed is not None and done.way == "design" else None
     specks = shadows.specks if shadows is not None and done.way == "design" else None
@@ -129,12 +129,15 @@ def measure_matrix(
     )  # fmt: skip
 
 
-def _posed(matrix: np.ndarray, noise: np.ndarray, moves: RodMoves, watch: Callable[[int], None]) -> Movement:
-    """Where the rig of that design stands, by its measured matrix."""
-    return fit_movement(
-        matrix.T, np.square(noise)[None], lambda place: moves.matrix(place).T, moves.unknowns, gain_prior=1.0,
-        response_std=_RESPONSE_STD, tried=watch,
-    )  # fmt: skip
+def _posed(matrix: np.ndarray, noise: np.ndarray, moves: RodMoves, watch: Callable[[int], None]) -> Movement | None:
+    """Where the rig of that design stands, by its measured matrix; None if it cannot stand where it is designed to."""
+    try:
+        return fit_movement(
+            matrix.T, np.square(noise)[None], lambda place: moves.matrix(place).T, moves.unknowns, gain_prior=1.0,
+            response_std=_RESPONSE_STD, tried=watch,
+        )  # fmt: skip
+    except ConfigurationError:  # one of its unknowns can go to neither side
+        return None
 
 
 def _frames(

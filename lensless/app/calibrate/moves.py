@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from calibration.movement import Unknown
+from hardware.errors import ConfigurationError
 from hardware.rig import RigSpec
 from lensless.app import perturbation
 from lensless.app.measured_rig import MeasuredRig
@@ -37,6 +38,7 @@ class RodMoves:
     def __init__(self, spec: RigSpec, rays: int | None = None):
         self._spec, self._rays = spec, rays
         self._traced = functools.lru_cache(_KEPT)(self._trace)
+        self._white: float | None = None  # of the first place; all others are told in its units
         self.unknowns = {
             name: Unknown(unit, usual, _WIDE * usual)
             for name, unit, usual in (
@@ -60,11 +62,17 @@ class RodMoves:
         )  # fmt: skip
 
     def matrix(self, place: dict[str, float]) -> np.ndarray:
-        """(pixels, points) float32, white = 1 of the aligned rig; the same rays wherever it stands."""
+        """(pixels, points) float32, in units of one white for all places; the same rays wherever it stands.
+
+        Raises:
+            ConfigurationError: a place where it cannot stand, such as one that sees the display no more.
+        """
         return self._traced(tuple(sorted(place.items())))
 
     def _trace(self, place: tuple[tuple[str, float], ...]) -> np.ndarray:
-        return Rig(self.spec(dict(place)), rays=self._rays, estimate_error=False).forward_model.as_matrix().numpy()
+        model = Rig(self.spec(dict(place)), rays=self._rays).cannula(self._white, estimate_error=False)
+        self._white = model.white
+        return model.as_matrix().numpy()
 
 
 class MeasuredMoves(Protocol):
@@ -83,7 +91,13 @@ class MeasuredMoves(Protocol):
 
 
 def moves_of(rig: MeasuredRig, rays: int | None = None) -> MeasuredMoves:
-    """How a measured rig moves. `rays` of the matrix that its design has."""
+    """How a measured rig moves. `rays` of the matrix that its design has.
+
+    Raises:
+        ConfigurationError: rays for a rig that has no rod, or a design that cannot be.
+    """
+    if rays is not None and rig.spec.cannula is None:
+        raise ConfigurationError(f"rig {rig.id!r} has no cannula: nothing is traced; leave --rays out")
     return MeasuredShadows(rig) if rig.spec.cannula is None else MeasuredRod(rig, rays)
 
 

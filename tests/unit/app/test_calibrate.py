@@ -114,6 +114,7 @@ def test_what_is_found_is_the_truth(measured, hidden):
     assert rig.spec.sensor.serial == spec.sensor.serial and rig.id.startswith("small-v1@")
 
 
+@pytest.mark.slow
 def test_a_measured_rig_serves_wherever_a_rig_is_named(measured, hidden, lensless, tmp_path):
     out, _ = measured
     with open_rig(str(hidden)).camera_at(lambda *_: np.full((8, 8), 0.3, np.float32), 0) as camera:
@@ -187,6 +188,7 @@ def test_it_goes_on_after_an_interruption_and_takes_nothing_twice(wish, monkeypa
     assert again["calibration"] == facts["calibration"]
 
 
+@pytest.mark.slow
 def test_a_pattern_that_was_not_shown_is_found_out_and_shown_again(wish, monkeypatch):
     def skip(shooting):
         show, count = shooting._rig.source.show, iter(range(10_000))
@@ -237,6 +239,7 @@ def _pattern_shots(taken):
     return plan.of(PATTERN)
 
 
+@pytest.mark.slow
 def test_a_camera_that_moves_in_between_is_refused(wish, monkeypatch):
     def move(shooting):
         snap, count = shooting._rig.camera.snap, iter(range(10_000))
@@ -313,6 +316,7 @@ def test_the_plan_is_shown_and_nothing_is_taken(wish, capsys):
     assert not wish.out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
