@@ -321,6 +321,7 @@ def check_kills(folder, tmp_path, kills: int) -> None:
     print(f"\nS1: {kills} repairs killed: source untouched, {whole} copies whole, {partial} in part, 0 wrong")
 
 
+@pytest.mark.slow
 def test_a_killed_repair_leaves_the_source_as_it_was(folder, tmp_path):
     check_kills(folder, tmp_path, 2)
 

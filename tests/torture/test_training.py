@@ -58,6 +58,7 @@ def kill_at_random(child, folder, task: str, uninterrupted, kills: int, seed: in
     print(f"\n{task}: {ends.count(KILLED)} kills at random moments, the same bits after each of {epochs} epochs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", tiny.TASKS)
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, child, uninterrupted, task):
     kill_at_random(child, tmp_path, task, uninterrupted, kills=4, seed=1)
@@ -86,6 +87,7 @@ def test_one_loader_worker_gives_the_same_bits(tmp_path, child, uninterrupted):
     check_same(tmp_path, uninterrupted("classify")[0])
 
 
+@pytest.mark.slow
 def test_a_killed_run_on_recorded_pairs_ends_with_the_same_bits(tmp_path, child):
     """With workers and without, and killed in between."""
     results = []
@@ -153,6 +155,7 @@ def save_and_kill(child, folder, kills: int, seed: int) -> None:
     assert first > kills / 2 and reads > kills
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_the_old_one_or_the_new_one(tmp_path, child):
     save_and_kill(child, tmp_path, kills=50, seed=1)
 

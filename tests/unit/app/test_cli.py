@@ -293,6 +293,7 @@ def test_a_rig_that_cannot_be(lensless, tiny, tmp_path, before, after, parts):
     said(lensless("inspect", wrong, "--rays", 1024), 2, *parts)
 
 
+@pytest.mark.slow
 def test_a_geometry_that_cannot_be_is_told_in_the_words_of_the_rig_file(lensless, tiny, tmp_path):
     """At once, before anything is said to have been computed."""
     bare, walls = (shipped_rigs()[name].read_text() for name in ("bare-v1", "bare-v1-complete"))
