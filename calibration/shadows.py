@@ -63,7 +63,7 @@ def fit_shadows(
     clear = response > 0.05 * np.median(response)
     error = float(np.median(noise[clear] / response[clear])) / math.sqrt(seen.sum())
     images = (matrix[:, seen] / light_seen).T.reshape(-1, *sensor_shape)
-    # A display of many points is looked at by fours: fewer frames, and less noise in each.
+    # The points of a large display are looked at in squares: fewer frames, and less noise in each.
     few, at, weights = _binned(images, places, light_seen, max(1, round(math.sqrt(len(places) / _ENOUGH_FRAMES))))
     flat = few / np.where(clear, response, 1).reshape(sensor_shape)
     guesses = [sign * share * guess_px * np.eye(2) for share in _COARSE for sign in (1, -1)]
@@ -74,15 +74,13 @@ def fit_shadows(
         return None
     boxes = _boxes(found, start, places)
     whole = (rows / light.sum()).reshape(sensor_shape)
+    crops = [(few[(slice(None), *box)], whole[box]) for box in boxes]
 
     def left(numbers: np.ndarray) -> float:
         """What a mask that moves by these steps leaves of the frames."""
         step = numbers.reshape(2, 2)
-        return sum(
-            float(np.square(few[(slice(None), *box)] - _in_box(
-                few[(slice(None), *box)], whole[box], weights, at, step, error, 2
-            )[1]).sum()) for box in boxes
-        )  # fmt: skip
+        off = (crop - _thrown(*_in_box(crop, mean, weights, at, step, error, 2), at, step) for crop, mean in crops)
+        return sum(float(np.square(one).sum()) for one in off)
 
     simplex = start.ravel() + guess_px * 0.08 * np.vstack([np.zeros(4), np.eye(4)])
     options = {"initial_simplex": simplex, "xatol": 1e-3 * guess_px, "fatol": 0, "maxfev": _TRIED}
@@ -90,36 +88,37 @@ def fit_shadows(
     mask = np.ones(sensor_shape, np.float32)
     # Away from shadows a point's frame is its light times the response; there both follow from all of the frames.
     model = response[:, None] * light.astype(np.float32)
-    every, all_places = light.astype(np.float32), _places(scene_shape)
     for box in boxes:
         inside = np.zeros(sensor_shape, bool)
         inside[box] = True
-        mask[box], thrown = _in_box(
-            images[(slice(None), *box)], whole[box], light_seen, places, step, error, 3, all_places
-        )  # fmt: skip
-        model[inside.ravel()] = (thrown * every[:, None, None]).reshape(len(every), -1).T
+        mask[box], of_pixels = _in_box(images[(slice(None), *box)], whole[box], light_seen, places, step, error, 3)
+        thrown = _thrown(mask[box], of_pixels, _places(scene_shape), step)
+        model[inside.ravel()] = thrown.reshape(len(light), -1).T * light.astype(np.float32)
     specks = ndimage.label(mask < _DARK, np.ones((3, 3)))[1]
     return Shadows(model, mask, step, int(specks))
 
 
-def _in_box(images, whole, weights, places, step, error, rounds, thrown_at=None):
-    """The mask in a box, and the images that it throws from `places`, with the response of the pixels found beside it.
+def _in_box(
+    images: np.ndarray, whole: np.ndarray, weights: np.ndarray, places: np.ndarray, step: np.ndarray, error: float,
+    rounds: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The mask in a box, and the response of its pixels, by turns.
 
     `whole` is the mean image under the light of all points, from which the response follows.
     """
     response = whole
     for _ in range(rounds):
         mask = _mask(images / np.maximum(response, 1e-9).astype(np.float32), weights, places, step, order=3)
-        mask = np.where(_significant(mask, error), mask, 1.0).clip(0, None)
-        thrown = _thrown(mask, places, step)
-        response = whole / (np.tensordot(weights, thrown, 1) / weights.sum()).clip(1e-9)
-    if thrown_at is not None:
-        thrown = _thrown(mask, thrown_at, step)
-    return mask.astype(np.float32), thrown * response.astype(np.float32)
+        mask = np.where(_significant(mask, error), mask, 1.0).clip(0, None).astype(np.float32)
+        mean = np.average(_thrown(mask, np.ones_like(mask), places, step), 0, weights)
+        response = whole / mean.clip(1e-9)
+    return mask, response.astype(np.float32)
 
 
-def _thrown(mask: np.ndarray, places: np.ndarray, step: np.ndarray) -> np.ndarray:
-    return np.stack([_moved(mask, -(step @ place), 3) for place in places]).clip(0, None).astype(np.float32)
+def _thrown(mask: np.ndarray, response: np.ndarray, places: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Images of points of light 1, (points, rows, columns)."""
+    images = np.stack([_moved(mask, -(step @ place), 3) for place in places])
+    return images.clip(0, None).astype(np.float32) * response
 
 
 def _places(scene_shape: tuple[int, int]) -> np.ndarray:
