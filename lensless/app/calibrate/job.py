@@ -356,12 +356,14 @@ def measure(ready: Ready, screen: Screen) -> dict:
         if design.cannula is None:
             with screen.working("transfer matrix, and what throws shadows in it"):
                 step_px = shadow_step_px(design)
-                matrix = measure_matrix(ready.plan, taken, sensor, flat, ready.bright, step_px)
+                matrix = measure_matrix(
+                    ready.plan, taken, sensor, flat, ready.bright, shadow_step_px=step_px
+                )  # fmt: skip
         else:
             with screen.following("transfer matrix, and where the rod stands", _PLACES, "places tried") as watch:
                 matrix = measure_matrix(
                     ready.plan, taken, sensor, flat, ready.bright, RodMoves(design, ready.rig.rays),
-                    lambda tried: watch(min(tried, _PLACES), ""),
+                    watch=lambda tried: watch(min(tried, _PLACES), ""),
                 )  # fmt: skip
         first = taken.frames(ready.plan.of(LIT)[0])[0]
     found = Found(ready.rig.spec, first.meta, ready.settings.exposure_s, sensor, matrix, ready.provenance)

@@ -74,7 +74,7 @@ def pattern_shots(plan: Plan, taken: Taken) -> dict[int, list[Shot]]:
 
 def measure_matrix(
     plan: Plan, taken: Taken, sensor: SensorReport, flat: np.ndarray | float, bright: float,
-    optics: RodMoves | float | None = None, watch: Callable[[int], None] = lambda count: None,
+    rod: RodMoves | None = None, shadow_step_px: float | None = None, watch: Callable[[int], None] = lambda count: None,
 ) -> MatrixReport:  # fmt: skip
     """Decode the patterns.
 
@@ -83,8 +83,8 @@ def measure_matrix(
         sensor: its dark signal and noise.
         flat: response of each pixel that frames are divided by, (H, W), or 1.
         bright: radiance of the bright display.
-        optics: the design of a round rod, wherever it stands; or, of a bare sensor, how many pixels further shadows
-            fall for a step of one point of the display, about; None: nothing is known of the optics.
+        rod: the design of a cannula, wherever it stands.
+        shadow_step_px: of a bare sensor: how much further shadows fall for a step of one point of the display, about.
         watch: told how many places of the design were tried.
 
     Raises:
@@ -111,14 +111,12 @@ def measure_matrix(
     scale = 1 / ((1 - black_share) * white_dn)
     matrix, noise = decoded.matrix_dn * np.float32(scale), decoded.noise_dn * scale
     matrix[~good] = 0.0  # their measurement is filled from the neighbours; see `_filled`
-    posed = _posed(matrix, noise, optics, watch) if isinstance(optics, RodMoves) else None
+    posed = None if rod is None else _posed(matrix, noise, rod, watch)
     shadows = None
-    if isinstance(optics, float):
-        shadows = fit_shadows(matrix, noise, plan.patterns.shape, dark.shape, optics)
+    if shadow_step_px is not None:
+        shadows = fit_shadows(matrix, noise, plan.patterns.shape, dark.shape, shadow_step_px)
     known = posed.fitted.T if posed is not None else None if shadows is None else shadows.matrix
-    done = regularised(
-        matrix, noise, plan.patterns.shape, dark.shape, round_rod=isinstance(optics, RodMoves), design=known
-    )  # fmt: skip
+    done = regularised(matrix, noise, plan.patterns.shape, dark.shape, round_rod=rod is not None, design=known)
     pose = posed.moved if posed is not None and done.way == "design" else None
     specks = shadows.specks if shadows is not None and done.way == "design" else None
     found = _filled(done.matrix.clip(min=0), sensor.defects.any)
