@@ -128,7 +128,7 @@ class Calibration:
             bit_depth=sensor.bit_depth,
             gain_db=gain_db,
             exposure_s=(sensor.exposure_s, sensor.exposure_s),
-            dark_dn=sensor.black_level_dn + sensor.dark_electrons_per_s * sensor.exposure_s / gain_e_per_dn,
+            dark_dn=sensor.black_level_dn + sensor.dark_electrons / gain_e_per_dn,
             white_dn=sensor.white_electrons / gain_e_per_dn,
             clip_dn=min(full_well_dn, 2**sensor.bit_depth - 1),
         )

@@ -12,6 +12,8 @@ from hardware.errors import CalibrationMismatch
 from hardware.frame import Frame
 
 _LEAST_RISE_C = 2.0  # by which temperatures must differ before they say how dark current grows
+_ONE_TEMPERATURE_C = 1.0  # frames that differ by less were taken at one
+_DOUBLINGS_C = (1.0, 50.0)  # what a rise that doubles it can be
 
 
 def measure_dark(frames: Iterable[Frame]) -> tuple[np.ndarray, np.ndarray]:
@@ -114,6 +116,40 @@ class DarkSignal:
         return self.variance_0_dn2.value + self.variance_rate_dn2_per_s * exposure_s
 
 
+def rates_of(stacks: Sequence[Stack], defects: np.ndarray | None = None) -> list[tuple[float, Estimate]]:
+    """Dark current at each temperature, (degrees C, DN/s), the coldest first.
+
+    Args:
+        stacks: of the covered sensor; at each temperature of two exposures or more.
+        defects: (H, W) bool; pixels that say nothing of the others.
+
+    Raises:
+        CalibrationMismatch: frames that tell no temperature, or of one exposure only at some temperature.
+    """
+    if any(stack.temperature_c is None for stack in stacks):
+        raise CalibrationMismatch(
+            f"dark current against temperature: frames of camera {stacks[0].meta.camera_id!r} do not say how warm the "
+            "sensor was; only a camera that tells can be measured so"
+        )
+    groups: list[list[Stack]] = []
+    for stack in sorted(stacks, key=lambda stack: stack.temperature_c):
+        if groups and stack.temperature_c - groups[-1][0].temperature_c <= _ONE_TEMPERATURE_C:
+            groups[-1].append(stack)
+        else:
+            groups.append([stack])
+    rates = []
+    for group in groups:
+        warmth_c = float(np.mean([stack.temperature_c for stack in group]))
+        rate = DarkSignal.of(group, defects).mean_rate_dn_per_s
+        if rate is None:
+            raise CalibrationMismatch(
+                f"dark current against temperature: at {warmth_c:.1f} degrees C there are frames of "
+                f"{group[0].exposure_s:g} s only; record the covered sensor at a short and at a long exposure there"
+            )
+        rates.append((warmth_c, rate))
+    return rates
+
+
 def doubling_temperature(rates: Sequence[tuple[float, Estimate]]) -> Estimate:
     """The rise in temperature that doubles the dark current, degrees C, from rates at two or more temperatures.
 
@@ -143,6 +179,12 @@ def doubling_temperature(rates: Sequence[tuple[float, Estimate]]) -> Estimate:
         raise CalibrationMismatch(
             f"dark current against temperature: it changes by {slope:+.3f} +- {slope_std:.3f} doublings per degree; "
             "expected it to grow: is the temperature that of the sensor?"
+        )
+    least_c, most_c = _DOUBLINGS_C
+    if not least_c <= 1 / slope <= most_c:
+        raise CalibrationMismatch(
+            f"dark current against temperature: it doubles every {1 / slope:.3g} degrees C; expected {least_c:g} to "
+            f"{most_c:g} (silicon: about 8). Is the temperature that of the sensor?"
         )
     return Estimate(float(1 / slope), float(slope_std / slope**2))
 

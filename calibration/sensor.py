@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from calibration.dark import DarkSignal
+from calibration.dark import DarkSignal, doubling_temperature, rates_of
 from calibration.defects import Defects, find_defects
 from calibration.estimate import Estimate
 from calibration.flat import measure_flat_of
@@ -28,6 +28,9 @@ class SensorReport:
         prnu: of the response, as a share; None without frames of an even lamp.
         flat, flat_std: response of each pixel and its standard error, (H, W); None without frames of an even lamp.
         frames: how many dark frames there were at the shortest exposure.
+        temperature_c: of the covered sensor; None where the camera does not tell.
+        rates_dn_per_s: dark current at each temperature, the coldest first; none without frames at several.
+        doubling_c: rise in temperature that doubles it; None without frames at several.
     """
 
     dark: DarkSignal
@@ -39,15 +42,21 @@ class SensorReport:
     flat: np.ndarray | None
     flat_std: np.ndarray | None
     frames: int
+    temperature_c: float | None = None
+    rates_dn_per_s: tuple[tuple[float, Estimate], ...] = ()
+    doubling_c: Estimate | None = None
 
     @classmethod
-    def of(cls, dark: Sequence[Stack], lit: Sequence[Stack], lamp: Stack | None = None) -> Self:
+    def of(
+        cls, dark: Sequence[Stack], lit: Sequence[Stack], lamp: Stack | None = None, warm: Sequence[Stack] = ()
+    ) -> Self:
         """Measure a sensor.
 
         Args:
             dark: stacks of the covered sensor, those of the shortest exposure first.
             lit: stacks of one steady light at several exposures, or of several lights at one; even or not.
             lamp: a stack under an even lamp, about half full.
+            warm: stacks of the covered sensor at other temperatures, at two exposures or more each.
 
         Raises:
             CalibrationMismatch: what each measurement raises; or light on a sensor that is said to be covered.
@@ -62,10 +71,12 @@ class SensorReport:
         gain = transfer.gain_electrons_per_dn
         varied = len({stack.exposure_s for stack in lit}) > 1
         flat, flat_std = (None, None) if lamp is None else measure_flat_of(lamp, signal.at(lamp.exposure_s))
+        rates = rates_of([*dark, *warm], bad) if warm else []
         return cls(
             signal, defects, transfer, measure_linearity(signal, lit, transfer.saturation_dn, bad) if varied else None,
             dark_nonuniformity(dark[0], bad) * gain,
             None if lamp is None else response_nonuniformity(lamp, signal, bad), flat, flat_std, dark[0].frames,
+            dark[0].temperature_c, tuple(rates), doubling_temperature(rates) if rates else None,
         )  # fmt: skip
 
     @property
@@ -84,6 +95,7 @@ class SensorReport:
             ("gain", self.transfer.gain_electrons_per_dn, "e-/DN"),
             ("read noise", self.transfer.read_noise_electrons, "e-"),
             ("dark current", self.dark_electrons_per_s, "e-/s"),
+            ("dark current doubles every", self.doubling_c, "°C"),
             ("full well", self.transfer.full_well_electrons, "e-"),
             ("DSNU, pixels", self.dsnu.pixel, "e-"),
             ("DSNU, rows", self.dsnu.row, "e-"),

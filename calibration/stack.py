@@ -22,6 +22,7 @@ class Stack:
         lowest, highest: (H, W) float64, DN.
         frame_means: (n,) mean of each frame, DN.
         meta: facts of the first frame.
+        temperature_c: of the sensor, mean over the frames; None where one of them does not tell.
     """
 
     mean: np.ndarray
@@ -30,6 +31,7 @@ class Stack:
     highest: np.ndarray
     frame_means: np.ndarray
     meta: FrameMeta
+    temperature_c: float | None = None
 
     @classmethod
     def of(cls, frames: Iterable[Frame]) -> Self:
@@ -38,7 +40,7 @@ class Stack:
         Raises:
             CalibrationMismatch: frames of different cameras or settings, or fewer than two.
         """
-        first, means = None, []
+        first, means, warm = None, [], []
         for frame in frames:
             if first is None:
                 first = frame
@@ -47,6 +49,7 @@ class Stack:
             _check_alike(first, frame)
             step = frame.pixels - mean
             means.append(float(frame.pixels.mean()))
+            warm.append(frame.meta.temperature_c)
             mean += step / len(means)
             squares += step * (frame.pixels - mean)
             np.minimum(lowest, frame.pixels, out=lowest)
@@ -55,7 +58,8 @@ class Stack:
             raise CalibrationMismatch(
                 f"{len(means)} frames to average; expected at least 2: one frame does not show its noise"
             )
-        return cls(mean, squares / (len(means) - 1), lowest, highest, np.array(means), first.meta)
+        temperature_c = None if None in warm else float(np.mean(warm))
+        return cls(mean, squares / (len(means) - 1), lowest, highest, np.array(means), first.meta, temperature_c)
 
     @property
     def frames(self) -> int:

@@ -9,6 +9,13 @@ import hashlib
 import json
 import typing
 
+_DARK_CURRENT_HOLDS_AT_C = 20.0
+
+
+def warmth(temperature_c: float, dark_doubling_c: float) -> float:
+    """How many times the dark current of a sensor is that at 20 degrees C (EMVA 1288 R3.1, section 3.2)."""
+    return 2 ** ((temperature_c - _DARK_CURRENT_HOLDS_AT_C) / dark_doubling_c)
+
 
 def _later(default: typing.Any):
     """A fact that came to the format later: at its default it leaves the fingerprint of a rig as it was."""
@@ -127,6 +134,11 @@ class SensorSpec:
     acceptance_deg: float | None = _later(None)
     chief_ray_deg_per_mm: float = _later(0.0)
     acceptance_gradient_per_rad: float = _later(0.0)
+
+    @property
+    def dark_electrons(self) -> float:
+        """Mean of a pixel in one frame, at the sensor's temperature."""
+        return self.dark_electrons_per_s * self.exposure_s * warmth(self.temperature_c, self.dark_doubling_c)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ class SimulatedCamera(Closing):
         exposure_s, gain_db: settings at the start.
         exposure_range_s: what the device can do; `configure` applies the nearest.
         pixel_format: "Mono" and the bit depth, unless told otherwise.
+        temperature_c: of the sensor, which its frames tell; None for one that does not know.
         frames_per_second: of a camera that goes on by itself, as a live one does, and keeps the last few frames; None
             for one that exposes when it is asked to.
     """
@@ -42,6 +43,7 @@ class SimulatedCamera(Closing):
         gain_db: float = 0.0,
         exposure_range_s: tuple[float, float] = (1e-6, 60.0),
         pixel_format: str | None = None,
+        temperature_c: float | None = None,
         frames_per_second: float | None = None,
     ):
         self._expose = expose
@@ -50,6 +52,7 @@ class SimulatedCamera(Closing):
         self._bit_depth = bit_depth
         self._black_level_dn = black_level_dn
         self._exposure_range_s = exposure_range_s
+        self._temperature_c = temperature_c
         self._settings = CameraSettings(
             exposure_s=exposure_s,
             gain_db=gain_db,
@@ -131,6 +134,7 @@ class SimulatedCamera(Closing):
             region=self._settings.region,
             camera_id=self._camera_id,
             settings_id=self._settings.id,
+            temperature_c=self._temperature_c,
             lost_before=lost,
         )
         self._sequence += 1

@@ -57,7 +57,7 @@ class EmulatedBoard:
             round(meta.black_level_dn), meta.raw, matrix,
         )  # fmt: skip
         self.lamps = bytes(0 if matrix is None else matrix[0] * matrix[1])
-        self.taken = 0  # frames, since the first start
+        self.taken, self._flashes = 0, 0  # frames since the first start; of those to come
         self.restart()
 
     def restart(self) -> bytes:
@@ -69,6 +69,10 @@ class EmulatedBoard:
     def switch_mode(self) -> None:
         """Change the resolution without being asked to, between two frames."""
         self._mode = 1 - self._mode
+
+    def flash(self, frames: int) -> None:
+        """Fill every pixel of the next frames with light."""
+        self._flashes = frames
 
     @property
     def begins_frame(self) -> bool:
@@ -145,6 +149,8 @@ class EmulatedBoard:
         mode, meta = self.hello.modes[self._mode], frame.meta
         top, left = ((whole - part) // 2 for whole, part in zip(frame.shape, (mode.rows, mode.columns), strict=True))
         pixels = np.ascontiguousarray(frame.pixels[top : top + mode.rows, left : left + mode.columns])
+        if self._flashes:
+            pixels, self._flashes = np.full_like(pixels, meta.full_scale_dn), self._flashes - 1
         exposure_us, gain_mdb = max(1, round(meta.exposure_s * 1e6)), round(meta.gain_db * 1000)
         begin = Begin(
             self._mode, mode.rows, mode.columns, mode.bit_depth, exposure_us, gain_mdb, start_us, meta.temperature_c

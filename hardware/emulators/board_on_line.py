@@ -20,6 +20,7 @@ FAULTS = {
     "unplug": ("", "vanish, in the middle of whatever goes on"),
     "replug": ("", "come back under another name, started anew; the link follows"),
     "restart": ("", "start anew in the middle of a frame, plugged in"),
+    "flash": ("FRAMES", "light fills every pixel of that many frames"),
     "mode": ("", "change to the other resolution by itself"),
 }
 
@@ -87,6 +88,9 @@ class BoardOnLine(Closing):
             return
         if name == "mode":
             self.board.switch_mode()
+            return
+        if name == "flash":
+            self.board.flash(round(value))
             return
         done = threading.Event()
         self._orders.put((name, value, done))

@@ -48,6 +48,14 @@ def calibrate(
         pathlib.Path | None,
         typer.Option(help="Recording of the bare sensor before an even lamp.", metavar="RECORDING"),
     ] = None,
+    warm: Annotated[
+        list[pathlib.Path] | None,
+        typer.Option(
+            help="Recording of the covered sensor at another temperature, short and long exposures; may be repeated. "
+            "Says how dark current grows, if the camera tells how warm it is.",
+            metavar="RECORDING",
+        ),
+    ] = None,
     with_lamp: Annotated[
         bool, typer.Option("--with-lamp", help="Take frames before an even lamp now, for the response of each pixel.")
     ] = False,
@@ -80,8 +88,8 @@ def calibrate(
     """Measure a rig: sensor, display and transfer matrix. The folder that it writes serves wherever a rig is named."""
     if check:
         others = {
-            "--plan": plan, "--dark": dark, "--lamp": lamp, "--with-lamp": with_lamp, "--exposure-s": exposure_s,
-            "--gain-db": gain_db, "--patterns": patterns is not Kind.auto, "--seed": seed,
+            "--plan": plan, "--dark": dark, "--lamp": lamp, "--warm": warm, "--with-lamp": with_lamp,
+            "--exposure-s": exposure_s, "--gain-db": gain_db, "--patterns": patterns is not Kind.auto, "--seed": seed,
             "--max-drift": max_drift != MAX_DRIFT,
         }  # fmt: skip
         if given := [name for name, value in others.items() if value]:
@@ -100,7 +108,8 @@ def calibrate(
     wish = job.Wish(
         rig, folder, camera=camera, display=display, rays=rays, patterns=patterns.value, frames=frames or 1,
         settings=CameraSettings(exposure_s=exposure_s, gain_db=gain_db), settle_s=settle_s, gamma=gamma,
-        max_drift=max_drift, dark=dark, lamp=lamp, with_lamp=with_lamp, only_plan=plan, seed=seed,
+        max_drift=max_drift, dark=dark, lamp=lamp, warm=tuple(warm or ()), with_lamp=with_lamp, only_plan=plan,
+        seed=seed,
     )  # fmt: skip
     screen.result(job.calibrate(wish, screen))
 

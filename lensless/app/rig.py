@@ -195,7 +195,8 @@ class Rig:
 
         return SimulatedCamera(
             expose, camera_id=sensor.serial, shape=sensor.shape, bit_depth=sensor.bit_depth,
-            black_level_dn=sensor.black_level_dn, exposure_s=sensor.exposure_s, frames_per_second=frames_per_second,
+            black_level_dn=sensor.black_level_dn, exposure_s=sensor.exposure_s, temperature_c=sensor.temperature_c,
+            frames_per_second=frames_per_second,
         )  # fmt: skip
 
     def camera_at(

@@ -1,5 +1,6 @@
 """The camera `simulated:RIG?scenes=NAME&split=SPLIT&seed=N&count=N&rays=N&frames=N`: a rig before scene after scene.
 
+`covered=1` covers its sensor instead.
 `simulated:RIG?display=FILE` looks at what another process shows there, and `fps=N` goes on by itself as a live camera.
 """
 
@@ -18,10 +19,12 @@ from lensless.data.scenes import Scenes, load_scenes
 
 DEFAULTS = {
     "scenes": "glyphs", "split": "test", "seed": "0", "count": "", "rays": "", "frames": "", "display": "", "fps": "",
+    "covered": "",
 }  # fmt: skip
 OF_SCENES = ("scenes", "split", "count", "frames")  # they say which scenes are shown
 _RANGES = {
     "seed": (0, 2**63 - 1), "count": (1, 100_000), "rays": (2, MOST_RAYS), "frames": (1, 100_000), "fps": (1, 10_000),
+    "covered": (0, 1),
 }  # fmt: skip
 MOST_SCENES = 500  # where the address names no count
 
@@ -39,6 +42,12 @@ def open_simulated(place: str) -> SimulatedCamera:
     name, options = options_of(place)
     rig, seed = rig_of(name, options), int(options["seed"] or 0)
     fps = float(options["fps"]) if options["fps"] else None
+    if options["covered"] == "1":
+        refuse_scenes(place, options, "a covered sensor sees none")
+        if options["display"]:
+            raise ConfigurationError(f"camera address 'simulated:{place}': covered, it sees no display; leave one out")
+        darkness = torch.zeros(rig.spec.sensor.shape)
+        return rig.camera(lambda: darkness, seed, fps)
     if file := options["display"]:
         refuse_scenes(place, options, f"scenes are what '{file}' shows")
         shape = rig.spec.scene.shape

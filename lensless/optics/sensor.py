@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
+from hardware.rig import warmth
 from lensless.optics.checks import check_range
 
 # From this mean on the skewness of a Poisson count, 1 / sqrt(mean), is below 0.032: a rounded normal number serves.
 _GAUSSIAN_FROM_ELECTRONS = 1000.0
-_DARK_CURRENT_HOLDS_AT_C = 20.0
 _SMALLEST, _LARGEST = 1e-30, 1e30  # float32 ends at 3e38, and electrons are multiplied by light and frames
 
 
@@ -102,8 +102,7 @@ class SensorNoise(nn.Module):
         self.white_electrons = white_electrons
         self.full_well_electrons = full_well_electrons
         self.read_noise_electrons = read_noise_electrons
-        warmth = 2 ** ((temperature_c - _DARK_CURRENT_HOLDS_AT_C) / dark_doubling_c)
-        self.dark_electrons = dark_electrons_per_s * exposure_s * warmth
+        self.dark_electrons = dark_electrons_per_s * exposure_s * warmth(temperature_c, dark_doubling_c)
         self.black_level_dn = black_level_dn
         self.gain_electrons_per_dn = gain_electrons_per_dn
         self.full_scale_dn = full_scale_dn

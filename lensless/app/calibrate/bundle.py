@@ -10,7 +10,7 @@ from calibration import Calibration
 from calibration.estimate import Estimate
 from calibration.sensor import SensorReport
 from hardware.frame import FrameMeta
-from hardware.rig import RigSpec
+from hardware.rig import RigSpec, warmth
 from lensless.app import text_file
 from lensless.app.calibrate import page
 from lensless.app.calibrate.matrix import MatrixReport
@@ -65,11 +65,16 @@ class Found:
         gain = sensor.transfer.gain_electrons_per_dn.value
         value = lambda estimate, otherwise: otherwise if estimate is None else float(estimate.value)  # noqa: E731
         old = self.design.sensor
+        temperature_c = old.temperature_c if sensor.temperature_c is None else sensor.temperature_c
+        doubling_c = value(sensor.doubling_c, old.dark_doubling_c)
+        dark_e_per_s = old.dark_electrons_per_s
+        if sensor.dark_electrons_per_s is not None:  # measured at its temperature; a rig file tells it at 20 degrees C
+            dark_e_per_s = max(0.0, float(sensor.dark_electrons_per_s.value)) / warmth(temperature_c, doubling_c)
         measured = dataclasses.replace(
             old, serial=self.meta.camera_id, white_electrons=matrix.white_dn * gain,
             full_well_electrons=value(sensor.transfer.full_well_electrons, old.full_well_electrons),
             read_noise_electrons=float(sensor.transfer.read_noise_electrons.value),
-            dark_electrons_per_s=max(0.0, value(sensor.dark_electrons_per_s, old.dark_electrons_per_s)),
+            dark_electrons_per_s=dark_e_per_s, temperature_c=temperature_c, dark_doubling_c=doubling_c,
             exposure_s=self.exposure_s, prnu=0.0 if sensor.prnu is None else float(sensor.prnu.pixel.value),
             dsnu_electrons=float(sensor.dsnu.pixel.value), column_electrons=float(sensor.dsnu.column.value),
             row_electrons=float(sensor.dsnu.row.value), bit_depth=self.meta.bit_depth,
@@ -89,6 +94,7 @@ class Found:
         plain = lambda estimate: {"value": estimate.value, "std": estimate.std}  # noqa: E731
         return {
             "sensor": {name: plain(estimate) | {"unit": unit} for name, estimate, unit in sensor.rows()},
+            "temperature_c": sensor.temperature_c,
             "linearity_error": None if sensor.linearity is None else sensor.linearity.error,
             "defects": sensor.defects.counts(),
             "dark_level": matrix.dark_level,
@@ -107,7 +113,8 @@ class Found:
     def rows(self) -> list[tuple[str, str, str]]:
         """(name, value with its unit, note), for people."""
         sensor, matrix = self.sensor, self.matrix
-        rows = [(name, f"{estimate} {unit}", "") for name, estimate, unit in sensor.rows()]
+        notes = {} if sensor.temperature_c is None else {"dark current": f"at {sensor.temperature_c:.1f} °C"}
+        rows = [(name, f"{estimate} {unit}", notes.get(name, "")) for name, estimate, unit in sensor.rows()]
         if sensor.linearity is not None:
             rows.append(("linearity error", f"{sensor.linearity.error:.2%}", f"largest {sensor.linearity.worst:.2%}"))
         counts = ", ".join(f"{count} {kind}" for kind, count in sensor.defects.counts().items() if count)

@@ -65,6 +65,27 @@ def dark_rates(sensor: SensorReport) -> str:
         return svg(figure)
 
 
+def dark_warmth(sensor: SensorReport) -> str:
+    """Dark current against temperature, and the line along which it doubles."""
+    gain = sensor.transfer.gain_electrons_per_dn.value
+    at_c = np.array([temperature_c for temperature_c, _ in sensor.rates_dn_per_s])
+    rates, errors = (
+        gain * np.array([getattr(rate, name) for _, rate in sensor.rates_dn_per_s]) for name in ("value", "std")
+    )
+    doublings = at_c / sensor.doubling_c.value
+    weights = (rates / errors.clip(1e-9 * rates)) ** 2
+    line_c = np.linspace(at_c[0] - 1, at_c[-1] + 1, 2)
+    offset = np.average(np.log2(rates) - doublings, weights=weights)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes()
+        axes.plot(line_c, 2 ** (offset + line_c / sensor.doubling_c.value), color=QUIET, linewidth=1)
+        axes.errorbar(at_c, rates, 2 * errors, fmt="o", markersize=4, linewidth=1, color=ACCENT)
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set(xlabel="sensor (°C)", ylabel="dark current (electrons / s)")
+        return svg(figure)
+
+
 def spectrum(values: np.ndarray, floor: float) -> str:
     """Singular values, and where noise begins."""
     with matplotlib.rc_context(STYLE):

@@ -64,6 +64,7 @@ class Wish:
         settle_s, gamma: of the display; None: measured.
         max_drift: share by which the light may drift.
         dark, lamp: recordings of the covered sensor, and of it before an even lamp; None: taken, and left out.
+        warm: recordings of the covered sensor at other temperatures.
         with_lamp: put a simulated sensor before a lamp, or ask for one.
         only_plan: show the plan, and end.
         seed: of the patterns' order.
@@ -82,6 +83,7 @@ class Wish:
     max_drift: float = Limits.drift
     dark: pathlib.Path | None = None
     lamp: pathlib.Path | None = None
+    warm: tuple[pathlib.Path, ...] = ()
     with_lamp: bool = False
     only_plan: bool = False
     seed: int = 0
@@ -106,7 +108,7 @@ def calibrate(wish: Wish, screen: Screen) -> dict:
     if wish.patterns not in (AUTO, *KINDS):
         raise ConfigurationError(f"--patterns {wish.patterns!r}; expected {AUTO} or one of {', '.join(KINDS)}")
     _check_place(wish.out)
-    for recording in filter(None, (wish.dark, wish.lamp)):
+    for recording in filter(None, (wish.dark, wish.lamp, *wish.warm)):
         vet(recording)  # now, and not when all else has been taken
     # A simulated camera has milliseconds for its small matrices; see `collect`.
     threads = torch.get_num_threads()
@@ -325,8 +327,9 @@ def sensor_report(ready: Ready, taken: Taken) -> SensorReport:
     wish, plan = ready.wish, ready.plan
     dark = stacks_of(wish.dark) if wish.dark else [taken.stack(shot) for shot in plan.of(COVERED)]
     lamp = stacks_of(wish.lamp)[0] if wish.lamp else next(iter(map(taken.stack, plan.of(LAMP))), None)
+    warm = [stack for recording in wish.warm for stack in stacks_of(recording)]
     lit = [taken.stack(shot) for shot in plan.of(LIT)]
-    for name, some in (("--dark", dark), ("--lamp", [] if lamp is None else [lamp])):
+    for name, some in (("--dark", dark), ("--lamp", [] if lamp is None else [lamp]), ("--warm", warm)):
         for stack in some:
             _check_same_camera(name, stack, lit[0])
     if not any(abs(stack.exposure_s / ready.settings.exposure_s - 1) < 0.01 for stack in dark) and len(dark) < 2:
@@ -334,7 +337,7 @@ def sensor_report(ready: Ready, taken: Taken) -> SensorReport:
             f"--dark {wish.dark}: frames of {dark[0].exposure_s:g} s, the rig is used at "
             f"{ready.settings.exposure_s:g} s; record dark frames at that exposure, or at two around it"
         )
-    return SensorReport.of(dark, lit, lamp)
+    return SensorReport.of(dark, lit, lamp, warm)
 
 
 def _check_same_camera(option: str, stack: Stack, other: Stack) -> None:

@@ -60,6 +60,10 @@ def _sensor(found: "Found") -> str:
         )
     if len(found.sensor.dark.exposures_s) and sensor.dark.mean_rate_dn_per_s is not None:
         parts.append((drawing.dark_rates(sensor), "Dark current of each pixel; hot ones lie far to the right."))
+    if sensor.doubling_c is not None:
+        parts.append(
+            (drawing.dark_warmth(sensor), f"Dark current against temperature: it doubles every {sensor.doubling_c} °C.")
+        )
     return report.section(
         "The sensor", "EMVA 1288, from frames of a covered and of a lit sensor.", report.figures(parts)
     )

@@ -102,6 +102,8 @@ def _both_simulated(address: str, place: str, rig: Rig, hidden: bool, stack: con
     of_camera = address.partition(":")[2]
     name, options = options_of(of_camera)
     refuse_scenes(of_camera, options, "--scenes says what is shown")
+    if options["covered"] == "1":
+        raise ConfigurationError(f"camera {address!r} is covered, and sees no display; leave covered=1 out")
     if file := options["display"]:
         raise ConfigurationError(f"camera {address!r} looks at a file: show there, with --display file:{file}")
     seen = rig_of(name, options)

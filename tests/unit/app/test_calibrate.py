@@ -359,6 +359,37 @@ def test_dark_frames_may_be_recorded_before(wish, hidden, lensless, tmp_path):
         job.calibrate(dataclasses.replace(wish, out=wish.out.with_name("o"), dark=tmp_path / "other.h5"), Screen())
 
 
+@pytest.mark.slow
+def test_how_dark_current_grows_with_temperature(wish, hidden, lensless, tmp_path):
+    """From recordings of the covered sensor; what the rig keeps of it is what holds at 20 degrees."""
+
+    def at(temperature_c):
+        path, text = tmp_path / f"at-{temperature_c:g}.toml", hidden.read_text()
+        assert "dark_electrons_per_s = 10.0" in text
+        text = text.replace("dark_electrons_per_s = 10.0", "dark_electrons_per_s = 90.0")
+        path.write_text(text.replace("[sensor]", f"[sensor]\ntemperature_c = {temperature_c}\ndark_doubling_c = 6.5"))
+        return path
+
+    warm = []
+    for temperature_c in (36.0, 43.5):
+        for exposure_s in (0.02, 0.5):
+            warm.append(tmp_path / f"warm-{temperature_c:g}-{exposure_s:g}.h5")
+            lensless(
+                "record", f"simulated:{at(temperature_c)}?covered=1", "--frames", "48", "--exposure-s",
+                str(exposure_s), "--out", str(warm[-1]),
+            )  # fmt: skip
+    wish = dataclasses.replace(wish, camera=f"simulated:{at(31.0)}")
+    facts = job.calibrate(dataclasses.replace(wish, warm=tuple(warm)), Screen())
+    found = facts["sensor"]["dark current doubles every"]
+    assert abs(found["value"] - 6.5) < 3 * found["std"] and found["std"] < 0.2
+    measured = open_rig(str(wish.out)).spec.sensor
+    assert measured.temperature_c == facts["temperature_c"] == 31.0 and measured.dark_doubling_c == found["value"]
+    assert measured.dark_electrons_per_s == pytest.approx(90, rel=0.1)
+    assert "it doubles every" in (wish.out / "calibration.html").read_text()
+    with pytest.raises(CalibrationMismatch, match=r"at 36\.0 degrees C there are frames of 0\.5 s only"):
+        job.calibrate(dataclasses.replace(wish, warm=(warm[1],)), Screen())
+
+
 @pytest.mark.parametrize("spoil", ["rig.json", "matrix.safetensors", "calibration.npz"])
 def test_a_measured_rig_that_is_damaged_is_one_clear_error(measured, tmp_path, spoil):
     import shutil

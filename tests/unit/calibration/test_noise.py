@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from planted_sensor import AT_NIGHT, Planted, drawn
 
-from calibration.dark import DarkSignal, doubling_temperature
+from calibration.dark import DarkSignal, doubling_temperature, rates_of
 from calibration.estimate import Estimate
 from calibration.linearity import measure_linearity
 from calibration.noise import photon_transfer
@@ -204,6 +204,28 @@ def test_dark_current_doubles_with_so_many_degrees():
         doubling_temperature([(20.0, Estimate(5, 0.1)), (30.0, Estimate(4, 0.1))])
     with pytest.raises(CalibrationMismatch, match="does not stand out"):
         doubling_temperature([(20.0, Estimate(5, 4)), (30.0, Estimate(9, 0.1))])
+    with pytest.raises(CalibrationMismatch, match=r"doubles every 0\.5 degrees"):
+        doubling_temperature([(20.0, Estimate(5, 0.1)), (30.0, Estimate(5 * 2**20, 0.1))])
+
+
+def test_the_dark_current_at_each_temperature_is_that_of_its_frames():
+    rates_e_per_s = {18.0: 10.0, 26.0: 20.0, 34.0: 40.0}
+    stacks = []
+    for number, (temperature_c, rate) in enumerate(rates_e_per_s.items()):
+        sensor = Planted(40 + number, dark_electrons_per_s=rate)
+        for exposure, stack in enumerate(sensor.darks((0.01, 2.0), 32)):
+            stacks.append(dataclasses.replace(stack, temperature_c=temperature_c + 0.3 * exposure))
+    gain = sensor.gain_electrons_per_dn
+    found = rates_of(stacks[::-1])
+    for (temperature_c, rate), (at_c, truth) in zip(found, rates_e_per_s.items(), strict=True):
+        assert temperature_c == pytest.approx(at_c + 0.15)
+        assert abs(rate.value * gain - truth) < 3 * rate.std * gain and rate.std < 0.05 * rate.value
+    doubling = doubling_temperature(found)
+    assert abs(doubling.value - 8) < 3 * doubling.std < 1
+    with pytest.raises(CalibrationMismatch, match=r"at 18\.0 degrees C there are frames of 0\.01 s only"):
+        rates_of([stacks[0], *stacks[2:]])
+    with pytest.raises(CalibrationMismatch, match="do not say how warm"):
+        rates_of([dataclasses.replace(stacks[0], temperature_c=None), *stacks[1:]])
 
 
 def test_one_exposure_gives_the_dark_frame_and_no_rate():

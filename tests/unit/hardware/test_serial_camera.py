@@ -541,6 +541,14 @@ def test_frames_of_a_board_that_was_away_and_not_started_anew_are_counted(plug):
         assert lost < 1000 + 300 * 3
 
 
+def test_a_flash_fills_the_frames_that_it_meets_and_no_other(plug):
+    line, port = plug()
+    with open_camera(f"serial:{port}") as camera:
+        assert camera.snap(1)[0].pixels.max() < 4095
+        line.do("flash 2")
+        assert [bool((frame.pixels == 4095).all()) for frame in camera.snap(4)] == [True, True, False, False]
+
+
 def test_a_board_that_reads_nothing_does_not_hold_up_the_closing(plug):
     line, port = plug()
     camera = open_camera(f"serial:{port}")
