@@ -1,6 +1,6 @@
 """What a rig is: plain facts of scene, optics and sensor, as they stand in a rig file.
 
-Nothing here reads a file or checks a range: `lensless.app.rig` does, so that a Raspberry Pi that only
+Nothing here reads a file or checks a range: `lensless.app.rig_file` does, so that a Raspberry Pi that only
 records needs no more than numpy.
 """
 

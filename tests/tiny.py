@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from lensless.app.new_tasks import new_classify, new_reconstruct
-from lensless.app.rig import Rig, check_spec
+from lensless.app.rig import Rig
+from lensless.app.rig_file import check_spec
 from lensless.app.setting import Setting
 from lensless.app.training import train
 from lensless.data.augment import Augmentation

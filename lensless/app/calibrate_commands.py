@@ -99,7 +99,7 @@ def calibrate(
         _check(rig, camera, display, checkpoint, out, frames, settle_s, gamma, rays, data, json)
         return
     from lensless.app.calibrate import job
-    from lensless.app.rig import file_name
+    from lensless.app.rig_file import file_name
 
     if checkpoint is not None:
         raise ConfigurationError("--checkpoint goes with --check; a calibration knows no network yet")

@@ -41,7 +41,7 @@ def show(
     if rig is not None and shape is not None:
         raise ConfigurationError("--rig and --shape both say how many points there are; say one")
     if rig is not None:
-        from lensless.app.rig import read_spec
+        from lensless.app.rig_file import read_spec
 
         points = read_spec(rig).scene.shape
     else:

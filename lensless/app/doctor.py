@@ -18,7 +18,8 @@ from hardware import Frame, FrameMeta, Recording, plugins
 from hardware.devices import devices
 from hardware.errors import LenslessError
 from lensless.app.cameras import describe
-from lensless.app.rig import open_rig, shipped_rigs
+from lensless.app.rig import open_rig
+from lensless.app.rig_file import shipped_rigs
 from lensless.data.download import data_folder
 from lensless.data.scenes import load_scenes
 from lensless.optics import cache

@@ -11,7 +11,7 @@ from hardware.errors import ConfigurationError, FrameSaturated, InputError, Stor
 from hardware.replay import SUFFIX
 from lensless.app.load import setting_of
 from lensless.app.perturbation import drift_of
-from lensless.app.rig import read_spec
+from lensless.app.rig_file import read_spec
 from lensless.app.screen import Screen
 from lensless.app.sources import Refused, Seen, measurements, rigs_of
 from lensless.evaluate.figures import HEADS, shown

@@ -12,7 +12,8 @@ from lensless.app import inspection_page, pages
 from lensless.app.linear_estimates import Estimates, Noise, linear_estimates
 from lensless.app.load import open_device
 from lensless.app.nearby import Perturbation, perturbations
-from lensless.app.rig import Rig, file_name, open_rig
+from lensless.app.rig import Rig, open_rig
+from lensless.app.rig_file import file_name
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting, statistics_of
 from lensless.app.text_file import check_place, write

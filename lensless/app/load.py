@@ -6,7 +6,8 @@ import torch
 
 from hardware.errors import ConfigurationError, InputError
 from lensless.app.measured_rig import MATRIX, MeasuredRig
-from lensless.app.rig import MOST_RAYS, RANGES, Rig, check_spec, open_rig
+from lensless.app.rig import MOST_RAYS, Rig, open_rig
+from lensless.app.rig_file import RANGES, check_spec
 from lensless.app.setting import Setting
 from lensless.tasks import Task
 from lensless.train import checkpoint

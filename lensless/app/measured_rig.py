@@ -15,7 +15,8 @@ from calibration import Calibration
 from hardware.errors import CalibrationMismatch, ConfigurationError, InputError, StorageError
 from hardware.rig import RigSpec
 from lensless.app import text_file
-from lensless.app.rig import Rig, check_spec
+from lensless.app.rig import Rig
+from lensless.app.rig_file import check_spec
 from lensless.optics import ForwardModel, TransferMatrix
 
 FORMAT = "optics-free measured rig 1"

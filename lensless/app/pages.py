@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from lensless.app.rig import shipped_rigs
+from lensless.app.rig_file import shipped_rigs
 from lensless.app.setting import Setting
 from lensless.app.version import code_version
 from lensless.evaluate import drawing, report

@@ -17,7 +17,7 @@ from hardware import CameraSettings, Frame, FrameMeta, Recording, open_camera
 from hardware.errors import CalibrationMismatch, ConfigurationError, FrameSaturated, InputError
 from hardware.recording.schema import NO_SCENE
 from hardware.replay import SUFFIX, recordings_at
-from lensless.app.rig import read_spec
+from lensless.app.rig_file import read_spec
 from lensless.app.simulated import options_of
 
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

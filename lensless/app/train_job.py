@@ -10,7 +10,8 @@ from lensless.app.load import open_device, setting_of
 from lensless.app.new_tasks import new_after_reconstruction, new_classify, new_reconstruct
 from lensless.app.options import DEFAULT_RIG
 from lensless.app.results import check_out
-from lensless.app.rig import Rig, file_name, open_rig
+from lensless.app.rig import Rig, open_rig
+from lensless.app.rig_file import file_name
 from lensless.app.screen import Screen
 from lensless.app.setting import Perturbed, Setting
 from lensless.app.training import RECIPES, check_scenes, train

@@ -25,7 +25,7 @@ from hardware import Recording, open_camera
 from hardware.errors import LenslessError
 from hardware.recording.vetting import vet
 from lensless.app.load import setting_of
-from lensless.app.rig import read_spec
+from lensless.app.rig_file import read_spec
 from lensless.app.sources import measurements, read_frame, rigs_of
 from lensless.data.scenes import folder_scenes, load_scenes
 from lensless.optics.transfer import TransferMatrix

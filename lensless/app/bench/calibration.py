@@ -21,7 +21,8 @@ from lensless.app.measured_rig import is_measured, open_measured
 from lensless.app.new_tasks import new_classify, new_reconstruct
 from lensless.app.perturbation import perturb
 from lensless.app.results import check_out
-from lensless.app.rig import Rig, open_rig, read_spec
+from lensless.app.rig import Rig, open_rig
+from lensless.app.rig_file import read_spec
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting
 from lensless.app.text_file import write

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lensless.app.bench.specks_rigs import RIG, Cell
-from lensless.app.rig import Rig, read_spec
+from lensless.app.rig import Rig
+from lensless.app.rig_file import read_spec
 from lensless.evaluate.drawing import STYLE
 from lensless.optics.bare_sensor import speck_centres_mm
 

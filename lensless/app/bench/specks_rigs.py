@@ -3,7 +3,7 @@
 import dataclasses
 
 from hardware.rig import RigSpec
-from lensless.app.rig import read_spec
+from lensless.app.rig_file import read_spec
 
 RIG = "bare-v1-short"  # no digit fills its well, so saturation does not blur the comparison
 BANDWIDTH_NM = 60.0  # of a green sub-pixel; assumed

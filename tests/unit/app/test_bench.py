@@ -10,7 +10,7 @@ from hardware.errors import ConfigurationError, InputError
 from lensless.app.bench import optics, pairs, specks
 from lensless.app.bench.specks_rigs import CELLS, Cell
 from lensless.app.bench.timing import compare
-from lensless.app.rig import check_spec
+from lensless.app.rig_file import check_spec
 from lensless.app.screen import Screen
 
 FIGURES = {"accuracy": 0.5, "total light only": 0.2, "linear rule": 0.3, "modes": 7}

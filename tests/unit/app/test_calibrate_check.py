@@ -11,7 +11,8 @@ from lensless.app.bench.calibration import to_toml
 from lensless.app.calibrate import check, job
 from lensless.app.calibrate.cost import figure
 from lensless.app.load import setting_of
-from lensless.app.rig import Rig, open_rig, read_spec
+from lensless.app.rig import Rig, open_rig
+from lensless.app.rig_file import read_spec
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting
 from lensless.data.scenes import load_scenes

@@ -19,7 +19,8 @@ from hardware import Frame, Recording
 from hardware.errors import ConfigurationError
 from lensless.app import sources
 from lensless.app.evaluate_job import check_alike
-from lensless.app.rig import open_rig, shipped_rigs
+from lensless.app.rig import open_rig
+from lensless.app.rig_file import shipped_rigs
 from lensless.app.screen import Screen
 from lensless.data.scenes import load_scenes
 

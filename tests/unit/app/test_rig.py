@@ -14,7 +14,8 @@ import torch
 from hardware import CameraSettings
 from hardware.errors import ConfigurationError
 from hardware.rig import RigSpec
-from lensless.app.rig import RANGES, Rig, check_spec, open_rig, shipped_rigs
+from lensless.app.rig import Rig, open_rig
+from lensless.app.rig_file import RANGES, check_spec, shipped_rigs
 from lensless.optics import BareSensor, Cannula
 
 FACTS = {rig_id: tomllib.loads(path.read_text()) for rig_id, path in shipped_rigs().items()}
