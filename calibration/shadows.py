@@ -12,6 +12,7 @@ far better than any frame of one point.
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage, optimize
@@ -33,19 +34,22 @@ class Shadows:
     Args:
         matrix: (pixels, points) of the model.
         mask: (rows, columns) of the sensor, T.
+        response: (rows, columns), R.
         step_px: (2, 2) S, (row, column) of the shadow by (row, column) of the point.
         specks: how many connected patches of the mask take light.
     """
 
     matrix: np.ndarray
     mask: np.ndarray
+    response: np.ndarray
     step_px: np.ndarray
     specks: int
 
 
 def fit_shadows(
-    matrix: np.ndarray, noise: np.ndarray, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], guess_px: float
-) -> Shadows | None:
+    matrix: np.ndarray, noise: np.ndarray, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], guess_px: float,
+    step_px: np.ndarray | None = None,
+) -> Shadows | None:  # fmt: skip
     """The mask that explains a measured matrix; None if there is none to be seen.
 
     Args:
@@ -53,6 +57,7 @@ def fit_shadows(
         noise: standard error of the entries of each row, (pixels,).
         scene_shape, sensor_shape: rows and columns.
         guess_px: about S, which the design says.
+        step_px: S, (2, 2), where it is known already; finding it takes most of the time.
     """
     light = matrix.sum(0, dtype=np.float64)
     light /= light.mean()
@@ -66,9 +71,7 @@ def fit_shadows(
     # The points of a large display are looked at in squares: fewer frames, and less noise in each.
     few, at, weights = _binned(images, places, light_seen, max(1, round(math.sqrt(len(places) / _ENOUGH_FRAMES))))
     flat = few / np.where(clear, response, 1).reshape(sensor_shape)
-    guesses = [sign * share * guess_px * np.eye(2) for share in _COARSE for sign in (1, -1)]
-    scanned = slice(None, None, max(1, len(at) // _SCANNED))
-    start = max(guesses, key=lambda step: _contrast(_mask(flat[scanned], weights[scanned], at[scanned], step)))
+    start = _about(flat, weights, at, guess_px) if step_px is None else np.asarray(step_px, float)
     found = _significant(_mask(flat, weights, at, start), error)
     if not found.any():
         return None
@@ -76,26 +79,40 @@ def fit_shadows(
     whole = (rows / light.sum()).reshape(sensor_shape)
     crops = [(few[(slice(None), *box)], whole[box]) for box in boxes]
 
-    def left(numbers: np.ndarray) -> float:
+    def left(step: np.ndarray) -> float:
         """What a mask that moves by these steps leaves of the frames."""
-        step = numbers.reshape(2, 2)
         off = (crop - _thrown(*_in_box(crop, mean, weights, at, step, error, 2), at, step) for crop, mean in crops)
         return sum(float(np.square(one).sum()) for one in off)
 
-    simplex = start.ravel() + guess_px * 0.08 * np.vstack([np.zeros(4), np.eye(4)])
-    options = {"initial_simplex": simplex, "xatol": 1e-3 * guess_px, "fatol": 0, "maxfev": _TRIED}
-    step = optimize.minimize(left, start.ravel(), method="Nelder-Mead", options=options).x.reshape(2, 2)
-    mask = np.ones(sensor_shape, np.float32)
+    step = _exactly(left, start, guess_px) if step_px is None else start
+    mask, of_all = np.ones(sensor_shape, np.float32), whole.astype(np.float32)
     # Away from shadows a point's frame is its light times the response; there both follow from all of the frames.
     model = response[:, None] * light.astype(np.float32)
     for box in boxes:
         inside = np.zeros(sensor_shape, bool)
         inside[box] = True
-        mask[box], of_pixels = _in_box(images[(slice(None), *box)], whole[box], light_seen, places, step, error, 3)
-        thrown = _thrown(mask[box], of_pixels, _places(scene_shape), step)
+        mask[box], of_all[box] = _in_box(images[(slice(None), *box)], whole[box], light_seen, places, step, error, 3)
+        thrown = _thrown(mask[box], of_all[box], _places(scene_shape), step)
         model[inside.ravel()] = thrown.reshape(len(light), -1).T * light.astype(np.float32)
     specks = ndimage.label(mask < _DARK, np.ones((3, 3)))[1]
-    return Shadows(model, mask, step, int(specks))
+    return Shadows(model, mask, of_all, step, int(specks))
+
+
+def _about(flat: np.ndarray, weights: np.ndarray, at: np.ndarray, guess_px: float) -> np.ndarray:
+    """The step near the guess, to either side, that makes the mask stand out most."""
+    guesses = [sign * share * guess_px * np.eye(2) for share in _COARSE for sign in (1, -1)]
+    scanned = slice(None, None, max(1, len(at) // _SCANNED))
+    return max(guesses, key=lambda step: _contrast(_mask(flat[scanned], weights[scanned], at[scanned], step)))
+
+
+def _exactly(left: Callable[[np.ndarray], float], start: np.ndarray, guess_px: float) -> np.ndarray:
+    """The step that leaves least."""
+    simplex = start.ravel() + guess_px * 0.08 * np.vstack([np.zeros(4), np.eye(4)])
+    options = {"initial_simplex": simplex, "xatol": 1e-3 * guess_px, "fatol": 0, "maxfev": _TRIED}
+    found = optimize.minimize(
+        lambda numbers: left(numbers.reshape(2, 2)), start.ravel(), method="Nelder-Mead", options=options
+    )
+    return found.x.reshape(2, 2)
 
 
 def _in_box(

@@ -104,7 +104,8 @@ class Found:
                 "way": matrix.way, "rank": matrix.rank, "asymmetry": matrix.asymmetry,
                 "modes_above_noise": matrix.modes,
                 "left_out": matrix.left_out,
-                "specks": matrix.specks,
+                "specks": None if matrix.shadows is None else matrix.shadows.specks,
+                "shadow_step_px": None if matrix.shadows is None else matrix.shadows.step_px.tolist(),
                 "pose": None if matrix.pose is None else {name: plain(found) for name, found in matrix.pose.items()},
             },
             "made_from": self.provenance,
@@ -123,7 +124,8 @@ class Found:
         rows.append(("white", f"{Estimate(matrix.white_dn, 0.0)} DN", "above dark, in the brightest pixel"))
         kind = self.provenance["same"]["patterns"]["kind"]
         rows.append(("matrix, relative error", f"{matrix.decoded.relative_error:.1%}", f"{kind}, as it came"))
-        by = "the design where it stands" if matrix.specks is None else f"the shadows of {matrix.specks} specks"
+        specks = None if matrix.shadows is None else matrix.shadows.specks
+        by = "the design where it stands" if specks is None else f"the shadows of {specks} specks"
         way = {
             "design": f"{by}, and rank {matrix.rank} beyond",
             "symmetric": f"symmetric, rank {matrix.rank}", "low rank": f"rank {matrix.rank}",

@@ -180,6 +180,8 @@ def _seen(wish: Wish, rig: MeasuredRig, screen: Screen) -> tuple[np.ndarray, np.
 def _rows(drift: Drift) -> list[tuple[str, str, str]]:
     rows = [("all light", f"{drift.gain.value:+.2%}", f"+- {drift.gain.std:.2%}")]
     rows += [(name, value, note) for name, value, note in pose_rows(drift.moved, drift=True)]
+    if not drift.moved:
+        rows.append(("has moved", "not known", "its calibration has found no shadows by which it could be seen"))
     rows.append(("new specks", str(drift.specks), f"{int(drift.shadows.sum())} pixels lie in their shadows"))
     rows.append(("the frames have changed by", f"{drift.changed:.1%}", "of the light of the patterns, beyond noise"))
     rows.append(("of which is not explained", f"{drift.left:.1%}", ""))

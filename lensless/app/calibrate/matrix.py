@@ -11,7 +11,7 @@ from calibration.movement import Movement, fit_movement
 from calibration.plan import MOST_TURNS, TURNS, Plan, Shot, agreeing, agreement, pattern_shot
 from calibration.regularise import regularised
 from calibration.sensor import SensorReport
-from calibration.shadows import fit_shadows
+from calibration.shadows import Shadows, fit_shadows
 from calibration.transfer import Decoded, decode
 from hardware.errors import CalibrationMismatch, ConfigurationError
 from lensless.app.calibrate.moves import RodMoves
@@ -34,7 +34,7 @@ class MatrixReport:
         noise: (pixels,) standard error of an entry before regularisation, white = 1.
         way, rank, asymmetry, error: see `Regularised`; the relative error that is expected of it.
         pose: where the rig stands, by unknown of its design; None where the design does not explain the matrix.
-        specks: that lie above a bare sensor; None where they do not explain the matrix.
+        shadows: of what lies above a bare sensor; None where they do not explain the matrix.
         left_out: shots of which no use was made, for they disagree with two others.
         used: shots of each pattern.
         singular_values: of what was decoded, white = 1; noise_floor: those of noise alone are below.
@@ -50,7 +50,7 @@ class MatrixReport:
     asymmetry: float | None
     error: float
     pose: dict[str, Estimate] | None
-    specks: int | None
+    shadows: Shadows | None
     left_out: int
     used: float
     singular_values: np.ndarray
@@ -118,11 +118,11 @@ def measure_matrix(
     known = posed.fitted.T if posed is not None else None if shadows is None else shadows.matrix
     done = regularised(matrix, noise, plan.patterns.shape, dark.shape, round_rod=rod is not None, design=known)
     pose = posed.moved if posed is not None and done.way == "design" else None
-    specks = shadows.specks if shadows is not None and done.way == "design" else None
+    shadows = shadows if done.way == "design" else None
     found = _filled(done.matrix.clip(min=0), sensor.defects.any)
     values, floor = _spectrum(matrix, noise)
     return MatrixReport(
-        found, decoded, white_dn, black_share, noise, done.way, done.rank, done.asymmetry, done.error, pose, specks,
+        found, decoded, white_dn, black_share, noise, done.way, done.rank, done.asymmetry, done.error, pose, shadows,
         left_out, float(counts[:-2].mean()), values, floor,
     )  # fmt: skip
 

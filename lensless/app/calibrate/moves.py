@@ -13,10 +13,11 @@ import numpy as np
 from scipy import ndimage
 
 from calibration.movement import Unknown
+from calibration.shadows import Shadows, fit_shadows
 from hardware.errors import ConfigurationError
 from hardware.rig import RigSpec
 from lensless.app import perturbation
-from lensless.app.measured_rig import MeasuredRig
+from lensless.app.measured_rig import MeasuredRig, read_facts
 from lensless.app.perturbation import at_distance
 from lensless.app.rig import Rig
 
@@ -24,6 +25,7 @@ DISTANCE = "distance"
 _WIDE = 10.0  # a rig may have moved by so many times what is usual, or be built so
 _KEPT = 4  # matrices in memory
 _HARDLY_LIT = 1e-4  # of the mean light of a pixel: their response is taken for the mean
+_SHADE = 1e-4  # of a pixel's light, over all points, that shadows take where they reach
 _SHADOW_STEP = 2.0  # of what is usual, which is a fraction of a pixel
 
 
@@ -98,7 +100,23 @@ def moves_of(rig: MeasuredRig, rays: int | None = None) -> MeasuredMoves:
     """
     if rays is not None and rig.spec.cannula is None:
         raise ConfigurationError(f"rig {rig.id!r} has no cannula: nothing is traced; leave --rays out")
-    return MeasuredShadows(rig) if rig.spec.cannula is None else MeasuredRod(rig, rays)
+    if rig.spec.cannula is not None:
+        return MeasuredRod(rig, rays)
+    matrix, step_px = rig.forward_model.as_matrix().numpy(), _known_step_px(rig)
+    shadows = None
+    if step_px is not None:
+        noise, shapes = rig.forward_model.noise_std.numpy().reshape(-1), (rig.spec.scene.shape, rig.spec.sensor.shape)
+        shadows = fit_shadows(matrix, noise, *shapes, shadow_step_px(rig.spec), step_px)
+    return MeasuredShadows(rig.spec, matrix, shadows)
+
+
+def _known_step_px(rig: MeasuredRig) -> np.ndarray | None:
+    """How shadows move on a bare sensor, (2, 2), as its calibration has found it; None where it has seen none."""
+    try:
+        step_px = np.array(read_facts(rig.matrix_file.parent)["measured"]["matrix"]["shadow_step_px"], float)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return step_px if step_px.shape == (2, 2) and np.isfinite(step_px).all() else None
 
 
 class MeasuredRod:
@@ -123,26 +141,29 @@ class MeasuredRod:
 
 
 class MeasuredShadows:
-    """The shadows that lie on a bare sensor. What is moved by s before a display at the distance d moves those of
-    specks at the height h by s h / d, all alike.
+    """The shadows that lie on a bare sensor. All of them move alike, by as much as a step of the display of that length
+    moves them; the response of the pixels stays where it is, and so does what no shadow reaches, of which noise alone
+    would move. Without shadows nothing that moves can be seen.
+
+    Args:
+        spec: of the measured rig.
+        matrix: (pixels, points) that was measured.
+        shadows: in it; None where there are none.
     """
 
-    def __init__(self, rig: MeasuredRig):
-        self._rig, spec = rig, rig.spec
-        self._pixels_per_mm = _shadow_px_per_mm(spec)
-        usual_mm = _pointing_mm(spec)
-        self.unknowns = {
-            name: Unknown("mm", usual_mm, _WIDE * usual_mm, _SHADOW_STEP) for name in ("shift_x_mm", "shift_y_mm")
-        }
-        self._was = rig.forward_model.as_matrix().numpy()
-        rows = self._was.sum(1).reshape(spec.sensor.shape)
-        # Response differs from pixel to pixel and stays where it is; shadows are smooth over that.
-        self._response = (rows / np.maximum(ndimage.median_filter(rows, 5), 1e-6)).ravel().clip(0.5, 2)
+    def __init__(self, spec: RigSpec, matrix: np.ndarray, shadows: Shadows | None):
+        self._spec, self._was, self._shadows = spec, matrix, shadows
+        usual_mm, names = _pointing_mm(spec), () if shadows is None else ("shift_x_mm", "shift_y_mm")
+        self.unknowns = {name: Unknown("mm", usual_mm, _WIDE * usual_mm, _SHADOW_STEP) for name in names}
+        if shadows is not None:
+            self._response = shadows.response.clip(1e-9)
+            left = shadows.matrix.sum(1).reshape(self._response.shape) / self._response
+            reached = np.abs(left / np.median(left) - 1) > _SHADE
+            self._reached = ndimage.binary_dilation(reached, np.ones((3, 3)), iterations=3)
 
     def spec(self, place: dict[str, float]) -> RigSpec:
-        a, spec = self._rig.spec.alignment, self._rig.spec
-        there = {name: getattr(a, name) + amount for name, amount in place.items()}
-        return dataclasses.replace(spec, alignment=dataclasses.replace(a, **there))
+        there = {name: getattr(self._spec.alignment, name) + amount for name, amount in place.items()}
+        return dataclasses.replace(self._spec, alignment=dataclasses.replace(self._spec.alignment, **there))
 
     def frames(self, weights: np.ndarray, place: dict[str, float]) -> np.ndarray:
         return self._moved(weights @ self._was.T, place)
@@ -151,24 +172,26 @@ class MeasuredShadows:
         return np.ascontiguousarray(self._moved(self._was.T, place).T)
 
     def _moved(self, frames: np.ndarray, place: dict[str, float]) -> np.ndarray:
-        by = [self._pixels_per_mm * place.get(name, 0.0) for name in ("shift_y_mm", "shift_x_mm")]
-        if not any(by):
+        """Frames (K, pixels) when the rig stands there."""
+        if not any(place.values()):
             return frames
-        shape = self._rig.spec.sensor.shape
-        return np.stack([
-            self._response * ndimage.shift((one / self._response).reshape(shape), by, order=1, mode="nearest").ravel()
-            for one in frames
-        ]).astype(np.float32)  # fmt: skip
+        moved_mm = np.array([place.get(name, 0.0) for name in ("shift_y_mm", "shift_x_mm")])
+        by_px = self._shadows.step_px @ moved_mm / _point_mm(self._spec)
+        there = np.empty_like(frames)
+        for frame, new in zip(frames, there, strict=True):
+            frame = frame.reshape(self._response.shape)
+            shifted = self._response * ndimage.shift(frame / self._response, by_px, order=3, mode="nearest")
+            new[:] = np.where(self._reached, shifted, frame).ravel()
+        return there
 
 
 def shadow_step_px(spec: RigSpec) -> float:
     """How much further the shadows on a bare sensor fall for a step of one point of the display, pixels."""
-    pitch_mm = spec.scene.width_mm / spec.scene.shape[1]
-    return pitch_mm * _shadow_px_per_mm(spec)
+    return 1e3 * _point_mm(spec) * spec.cover_glass.height_mm / spec.scene.distance_mm / spec.sensor.pitch_um
 
 
-def _shadow_px_per_mm(spec: RigSpec) -> float:
-    return 1e3 * spec.cover_glass.height_mm / spec.scene.distance_mm / spec.sensor.pitch_um
+def _point_mm(spec: RigSpec) -> float:
+    return spec.scene.width_mm / spec.scene.shape[1]
 
 
 def _pointing_mm(spec: RigSpec) -> float:

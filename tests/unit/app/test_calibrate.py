@@ -19,7 +19,7 @@ from hardware.errors import (
     FrameSaturated,
     InputError,
 )
-from lensless.app.calibrate import job
+from lensless.app.calibrate import check, job
 from lensless.app.calibrate.shoot import Shooting
 from lensless.app.calibrate.taken import Taken
 from lensless.app.collection import stand
@@ -152,6 +152,38 @@ def test_another_camera_than_the_one_that_was_measured_is_refused(measured, desi
     assert result.exit_code == 6 and "was measured with 'HIDDEN-1'; calibrate this one" in " ".join(
         result.output.split()
     )
+
+
+@pytest.mark.slow
+def test_a_bare_sensor_that_has_moved_says_how_far(tmp_path):
+    def rig_at(name, x_mm, y_mm, design=False):
+        text = write_rig(tmp_path).read_text()
+        for old, new in (
+            ("shape = [16, 12]", "shape = [8, 8]"), ("shape = [20, 24]", "shape = [96, 128]"),
+            ("pitch_um = 20.0", "pitch_um = 6.0"), ("seed = 3", f"seed = {3 if design else 8}"),
+            ("width_mm = 12.0", "width_mm = 24.0"), ("distance_mm = 20.0", "distance_mm = 60.0"),
+        ):  # fmt: skip
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f"{text}[alignment]\nshift_x_mm = {x_mm}\nshift_y_mm = {y_mm}\n")
+        return path
+
+    design, hidden, moved = rig_at("design", 0, 0, design=True), rig_at("hidden", 0.4, 0.1), rig_at("moved", 1.9, -0.9)
+    out = tmp_path / "measured"
+    wish = job.Wish(str(design), out, camera=f"simulated:{hidden}", frames=12, patterns="hadamard")
+    assert job.calibrate(wish, Screen())["matrix"]["specks"]
+    still, facts = (check.check(check.Wish(str(out), f"simulated:{one}"), Screen()) for one in (hidden, moved))
+    assert still["still"] and not facts["still"]
+    for name, by in (("shift_x_mm", 1.5), ("shift_y_mm", -1.0)):
+        assert abs(still["moved"][name]["value"]) < 3 * still["moved"][name]["std"] + 0.1, name
+        assert facts["moved"][name]["value"] == pytest.approx(by, rel=0.15), name
+    # A folder that says nothing of shadows: light and dust are told, and no movement.
+    said = json.loads((out / "rig.json").read_text())
+    del said["measured"]["matrix"]["shadow_step_px"]
+    (out / "rig.json").write_text(json.dumps(said))
+    unknown = check.check(check.Wish(str(out), f"simulated:{moved}"), Screen())
+    assert unknown["moved"] == {} and unknown["changed"] > 0.005
 
 
 @pytest.mark.slow

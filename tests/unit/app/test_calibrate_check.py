@@ -152,10 +152,14 @@ def test_a_covered_rig_is_not_taken_for_one_that_has_moved(measured, folder):
 def test_shadows_on_a_bare_sensor_move_all_alike(tmp_path):
     from collection_tools import write_rig
 
-    from lensless.app.calibrate.moves import MeasuredShadows
+    from calibration.shadows import fit_shadows
+    from lensless.app.calibrate.moves import MeasuredShadows, shadow_step_px
 
     rig = open_rig(str(write_rig(tmp_path)))
-    moves = MeasuredShadows(rig)
+    matrix = rig.forward_model.as_matrix().numpy()
+    noise, step_px = np.full(len(matrix), 1e-4), shadow_step_px(rig.spec)
+    found = fit_shadows(matrix, noise, rig.spec.scene.shape, rig.spec.sensor.shape, step_px, step_px * np.eye(2))
+    moves = MeasuredShadows(rig.spec, matrix, found)
     there = {"shift_x_mm": 0.4, "shift_y_mm": -0.3}
     spec = dataclasses.replace(rig.spec, alignment=dataclasses.replace(rig.spec.alignment, **there))
     truth, was = (one.forward_model.as_matrix().numpy() for one in (Rig(spec), rig))
