@@ -47,16 +47,13 @@ class SensorReport:
     doubling_c: Estimate | None = None
 
     @classmethod
-    def of(
-        cls, dark: Sequence[Stack], lit: Sequence[Stack], lamp: Stack | None = None, warm: Sequence[Stack] = ()
-    ) -> Self:
+    def of(cls, dark: Sequence[Stack], lit: Sequence[Stack], lamp: Stack | None = None) -> Self:
         """Measure a sensor.
 
         Args:
             dark: stacks of the covered sensor, those of the shortest exposure first.
             lit: stacks of one steady light at several exposures, or of several lights at one; even or not.
             lamp: a stack under an even lamp, about half full.
-            warm: stacks of the covered sensor at other temperatures, at two exposures or more each.
 
         Raises:
             CalibrationMismatch: what each measurement raises; or light on a sensor that is said to be covered.
@@ -71,13 +68,24 @@ class SensorReport:
         gain = transfer.gain_electrons_per_dn
         varied = len({stack.exposure_s for stack in lit}) > 1
         flat, flat_std = (None, None) if lamp is None else measure_flat_of(lamp, signal.at(lamp.exposure_s))
-        rates = rates_of([*dark, *warm], bad) if warm else []
         return cls(
             signal, defects, transfer, measure_linearity(signal, lit, transfer.saturation_dn, bad) if varied else None,
             dark_nonuniformity(dark[0], bad) * gain,
             None if lamp is None else response_nonuniformity(lamp, signal, bad), flat, flat_std, dark[0].frames,
-            dark[0].temperature_c, tuple(rates), doubling_temperature(rates) if rates else None,
+            dark[0].temperature_c,
         )  # fmt: skip
+
+    def with_temperatures(self, covered: Sequence[Stack]) -> Self:
+        """The same, with how dark current grows.
+
+        Args:
+            covered: stacks of the covered sensor at several temperatures, of two exposures or more at each.
+
+        Raises:
+            CalibrationMismatch: what `rates_of` and `doubling_temperature` raise.
+        """
+        rates = rates_of(covered, self.defects.any)
+        return dataclasses.replace(self, rates_dn_per_s=tuple(rates), doubling_c=doubling_temperature(rates))
 
     @property
     def dark_electrons_per_s(self) -> Estimate | None:

@@ -1,7 +1,8 @@
 """Many frames of one scene, taken in one by one: what each pixel says on average, and how much it varies."""
 
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from hardware.errors import CalibrationMismatch
 from hardware.frame import Frame, FrameMeta
 
+_LEAST_TO_COMPARE = 4
+_MAD_SIGMAS = 1.4826  # of a normal distribution, by its median absolute deviation
+_ODD_SIGMAS, _ODD_SHARE = 10.0, 0.005  # of the scatter of the means, of the light: beyond both a frame is odd
 _ALIKE = ("camera_id", "bit_depth", "black_level_dn", "exposure_s", "gain_db", "region", "binning", "cfa", "raw")
 
 
@@ -74,6 +78,25 @@ class Stack:
     def standard_error(self) -> np.ndarray:
         """Of the mean, (H, W), DN, from the noise of these frames."""
         return np.sqrt(self.variance / self.frames)
+
+
+def odd_frame(frames: Sequence[Frame]) -> tuple[int, float] | None:
+    """Which frame of one steady light is brighter or darker than the others, and by how many DN; None if none is.
+
+    A flash, a person who walks by, a frame of another exposure. Light that flickers all the time is none of these: then
+    no frame stands out of the others. Fewer than four frames do not say which one is odd.
+    """
+    if len(frames) < _LEAST_TO_COMPARE:
+        return None
+    means = np.array([frame.pixels.mean(dtype=np.float64) for frame in frames])
+    off = means - np.median(means)
+    # Of a pixel's noise, from two frames: a median of few means may be very small by chance.
+    noise = np.std(frames[0].pixels.astype(np.float64) - frames[1].pixels) / math.sqrt(2 * frames[0].pixels.size)
+    scatter = max(_MAD_SIGMAS * float(np.median(np.abs(off))), float(noise))
+    worst = int(np.abs(off).argmax())
+    light = abs(float(np.median(means)) - frames[0].meta.black_level_dn)
+    limit = max(_ODD_SIGMAS * scatter, _ODD_SHARE * light)
+    return (worst, float(off[worst])) if abs(off[worst]) > limit else None
 
 
 def _check_alike(first: Frame, frame: Frame) -> None:

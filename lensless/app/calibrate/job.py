@@ -337,7 +337,13 @@ def sensor_report(ready: Ready, taken: Taken) -> SensorReport:
             f"--dark {wish.dark}: frames of {dark[0].exposure_s:g} s, the rig is used at "
             f"{ready.settings.exposure_s:g} s; record dark frames at that exposure, or at two around it"
         )
-    return SensorReport.of(dark, lit, lamp, warm)
+    try:
+        report = SensorReport.of(dark, lit, lamp)
+    except CalibrationMismatch as error:  # what was taken would say the same again
+        raise CalibrationMismatch(
+            f"{error}; what was taken stays in '{wish.out}': when that is mended, calibrate into another folder (--out)"
+        ) from error
+    return report.with_temperatures([*dark, *warm]) if warm else report
 
 
 def _check_same_camera(option: str, stack: Stack, other: Stack) -> None:

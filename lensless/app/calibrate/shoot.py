@@ -10,6 +10,7 @@ import numpy as np
 from calibration import ShowAndSnap
 from calibration.in_step import cells_of
 from calibration.plan import MOST_TURNS, TURNS, Plan, Shot, agreeing, agreement, pattern_shot
+from calibration.stack import odd_frame
 from hardware import CameraSettings, Frame
 from hardware.errors import CalibrationMismatch, DeviceError, FrameSaturated
 from hardware.recording.process import RecordingProcess
@@ -22,7 +23,7 @@ from lensless.app.signals import Signals
 LOOK_SHOTS, LOOK_S = 200, 60.0
 _SAME_EXPOSURE = 0.01  # devices round
 _LATE_FRAMES = 8  # that a camera may still send with the exposure of before
-_SATURATED_TRIES = 3
+_SATURATED_TRIES, _ODD_TRIES = 3, 3
 _LOOKED_BACK, _MOST_STRANGE = 50, 0.5
 _LEAST_LIMIT, _SIGMAS = 0.1, 6.0  # by how much chi^2 of two frames of one pattern may lie above 1
 
@@ -34,12 +35,14 @@ class Figures:
     taken: int = 0
     shown_again: int = 0
     saturated: int = 0
+    odd: int = 0
     seconds: float = 0.0
 
     def __str__(self) -> str:
         again = f", {self.shown_again} shown again" if self.shown_again else ""
         saturated = f", {self.saturated} were saturated" if self.saturated else ""
-        return f"{self.taken / max(self.seconds, 1e-3):.1f}/s{again}{saturated}"
+        odd = f", {self.odd} taken again for one odd frame" if self.odd else ""
+        return f"{self.taken / max(self.seconds, 1e-3):.1f}/s{again}{saturated}{odd}"
 
 
 class Shooting:
@@ -70,6 +73,7 @@ class Shooting:
         """Take shots of the whole display, or of darkness.
 
         Raises:
+            CalibrationMismatch: one frame differs from the others of its light, again and again.
             DeviceError: the camera does not do what it is told.
             KeyboardInterrupt: it was asked to end.
         """
@@ -78,7 +82,7 @@ class Shooting:
             if signals.came:
                 raise KeyboardInterrupt
             self._rig.show(np.full(self._rig.shape, shot.level * self._bright, np.float32))
-            self._write(shot, self._expose(shot))
+            self._write(shot, self._steadily(shot))
             self.figures.seconds = time.monotonic() - began_s
             watch(self.figures.taken, str(self.figures))
         self._configure(self._settings.exposure_s)
@@ -169,6 +173,20 @@ class Shooting:
         raise DeviceError(
             f"camera {wrong.meta.camera_id!r} was told to expose for {self._exposure_s:g} s, and its frames say "
             f"{wrong.meta.exposure_s:g} s; switch its automatic exposure off"
+        )
+
+    def _steadily(self, shot: Shot) -> list[Frame]:
+        """Its frames; all of them again where one differs from the others."""
+        for _ in range(_ODD_TRIES):
+            frames = self._expose(shot)
+            odd = odd_frame(frames)
+            if odd is None:
+                return frames
+            self.figures.odd += 1
+        raise CalibrationMismatch(
+            f"{shot.stage} sensor at {self._exposure_s:g} s: frame {frames[odd[0]].meta.sequence} is off by "
+            f"{odd[1]:+.1f} DN from the others of its light, and so was one the {_ODD_TRIES - 1} times before; "
+            "expected a steady light: what flashes, or comes and goes?"
         )
 
     def _configure(self, exposure_s: float) -> None:

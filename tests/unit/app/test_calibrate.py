@@ -1,5 +1,6 @@
 """`lensless calibrate` on a small rig: what it finds is the truth, and what goes wrong is found out in the frames."""
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -269,6 +270,38 @@ def _pattern_shots(taken):
     same = taken.provenance["same"]
     plan = make_plan(480, 0.004, taken.provenance["full_s"], Patterns.of_facts(same["patterns"]))
     return plan.of(PATTERN)
+
+
+def flash(monkeypatch, when):
+    """A flash in the first frame of whatever is taken with `when(shot, how often so far)`."""
+    expose, seen = Shooting._expose, collections.Counter()
+
+    def flashing(self, shot):
+        first, *others = expose(self, shot)
+        seen[shot.id] += 1
+        if when(shot, seen[shot.id]):
+            first = dataclasses.replace(first, pixels=np.full_like(first.pixels, 4095))
+        return [first, *others]
+
+    monkeypatch.setattr(Shooting, "_expose", flashing)
+    return seen
+
+
+@pytest.mark.slow
+def test_a_flash_while_the_sensor_is_measured_is_taken_again(wish, monkeypatch):
+    seen = flash(monkeypatch, lambda shot, times: shot.id in (1, 1002) and times == 1)
+    facts = job.calibrate(wish, Screen())
+    assert seen[1] == seen[1002] == 2 and seen[0] == seen[1001] == 1
+    assert abs(facts["sensor"]["gain"]["value"] - 2.7) < 3.5 * facts["sensor"]["gain"]["std"]
+
+
+def test_a_light_that_flashes_again_and_again_is_refused_and_what_is_there_is_kept(wish, monkeypatch):
+    with monkeypatch.context() as patch:
+        flash(patch, lambda shot, times: shot.id == 1002)
+        with pytest.raises(CalibrationMismatch, match=r"lit sensor at .* is off by \+.* DN from the others"):
+            job.calibrate(dataclasses.replace(wish, gamma=1.0), Screen())
+    with Taken(wish.out, None) as taken:
+        assert taken.ids() == [0, 1, 2, 3, 1000, 1001]
 
 
 @pytest.mark.slow
