@@ -1,6 +1,7 @@
 """The public face: every name is real, lives where it says, and importing the packages is quick and light."""
 
 import ast
+import functools
 import importlib
 import json
 import subprocess
@@ -27,6 +28,7 @@ IMPORT_LIMIT_S = 0.3
 HEAVY = ("torch", "cv2", "h5py", "serial")
 
 
+@functools.cache
 def exported() -> list[tuple[str, str]]:
     """(module, name) of every name in every `__all__`."""
     return [

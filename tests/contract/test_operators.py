@@ -85,7 +85,10 @@ def own_cache(tmp_path_factory):
 
 CASES = [(name, *pair) for name in MODELS for pair in PAIRS]
 CASES.remove(("colours", (64, 48), (64, 48)))  # three blocks in a matrix of 680 MB
-for long in [("cannula", (38, 38), (64, 48)), ("cannula", (64, 48), (64, 48))]:  # 10 s of rays
+for long in [  # seconds of rays, or of numbers
+    *(("cannula", *pair) for pair in PAIRS if np.prod(pair[0]) > 1000 and np.prod(pair[1]) > 200),
+    ("whole_bare_sensor", (64, 48), (64, 48)), ("colours", (38, 38), (64, 48)),
+]:  # fmt: skip
     CASES[CASES.index(long)] = pytest.param(long, marks=pytest.mark.slow)
 
 

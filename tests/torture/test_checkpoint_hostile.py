@@ -38,7 +38,7 @@ def read_mutants(child, folder: pathlib.Path, task: str, count: int) -> None:
 
 @pytest.mark.parametrize("task", tiny.TASKS)
 def test_changed_bytes_are_one_clear_error(tmp_path, child, task):
-    read_mutants(child, tmp_path, task, 150)
+    read_mutants(child, tmp_path, task, 60)
 
 
 @pytest.mark.slow

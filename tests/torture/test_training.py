@@ -165,7 +165,7 @@ def test_a_checkpoint_is_the_old_one_or_the_new_one_1000_times(tmp_path, child):
     save_and_kill(child, tmp_path, kills=1000, seed=2)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+@pytest.mark.parametrize("share", [0.0, 0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.01, 0.99))])
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, child, share):
     tiny.setting().calibration.save(tmp_path / checkpoint.CALIBRATION)
     card = {"rig": {"id": "tiny", "fingerprint": "0"}, "calibration": tiny.setting().calibration.id}

@@ -174,6 +174,7 @@ def pairs_file(collection, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_pairs_in_a_file_of_another_program_train_the_same_raw_or_calibrated(
     lensless, tiny, collection, pairs_file, tmp_path
 ):

@@ -12,7 +12,7 @@ LIGHT = 50_000.0  # electrons/s
 
 
 def changed(frames: list, at: int, by_dn: float) -> list:
-    pixels = (frames[at].pixels + round(by_dn)).clip(0, 4095).astype(np.uint16)
+    pixels = (frames[at].pixels.astype(int) + round(by_dn)).clip(0, 4095).astype(np.uint16)
     return [*frames[:at], dataclasses.replace(frames[at], pixels=pixels), *frames[at + 1 :]]
 
 
