@@ -13,7 +13,8 @@ from hardware.frame import Frame
 
 _LEAST_RISE_C = 2.0  # by which temperatures must differ before they say how dark current grows
 _ONE_TEMPERATURE_C = 1.0  # frames that differ by less were taken at one
-_DOUBLINGS_C = (1.0, 50.0)  # what a rise that doubles it can be
+_DOUBLINGS_C, _USUAL_DOUBLING_C = (1.0, 50.0), 8.0  # what a rise that doubles it can be, and is in silicon
+_TEMPERATURE_STD_C = 0.2  # of a sensor's thermometer from one time to another
 
 
 def measure_dark(frames: Iterable[Frame]) -> tuple[np.ndarray, np.ndarray]:
@@ -47,6 +48,8 @@ class DarkSignal:
             there was but one.
         variance_rate_dn2_per_s: what dark current adds to it.
         exposures_s: (shortest, longest).
+        temperature_c: at which the rate holds, mostly that of the longest exposure, whose dark current it is; None
+            where the frames do not tell.
     """
 
     bias_dn: np.ndarray
@@ -56,6 +59,7 @@ class DarkSignal:
     variance_0_dn2: Estimate
     variance_rate_dn2_per_s: float
     exposures_s: tuple[float, float]
+    temperature_c: float | None = None
 
     @classmethod
     def of(cls, stacks: Sequence[Stack], defects: np.ndarray | None = None) -> Self:
@@ -87,6 +91,7 @@ class DarkSignal:
             return cls(
                 mean, np.zeros_like(mean), _standard_error(stacks, weights), None,
                 Estimate(float(dof @ variances / dof.sum()), float(dof.sum() ** -0.5)), 0.0, (t_s[0], t_s[0]),
+                _temperature(stacks, weights),
             )  # fmt: skip
         slopes, middle_s, mean, slope_std = _lines(t_s, means, weights)
         bias = mean - slopes * middle_s
@@ -104,7 +109,7 @@ class DarkSignal:
         )
         return cls(
             bias, slopes, _standard_error(stacks, weights), rate, variance_0, float(variance_rate),
-            (float(t_s.min()), float(t_s.max())),
+            (float(t_s.min()), float(t_s.max())), _temperature(stacks, weights * (t_s - middle_s) * t_s),
         )  # fmt: skip
 
     def at(self, exposure_s: float) -> np.ndarray:
@@ -120,33 +125,40 @@ def rates_of(stacks: Sequence[Stack], defects: np.ndarray | None = None) -> list
     """Dark current at each temperature, (degrees C, DN/s), the coldest first.
 
     Args:
-        stacks: of the covered sensor; at each temperature of two exposures or more.
+        stacks: of the covered sensor; at each temperature of two exposures or more. Those that differ by less than a
+            degree are of one.
         defects: (H, W) bool; pixels that say nothing of the others.
 
     Raises:
-        CalibrationMismatch: frames that tell no temperature, or of one exposure only at some temperature.
+        CalibrationMismatch: frames that tell no temperature, or many, or of one exposure only at some temperature.
     """
-    if any(stack.temperature_c is None for stack in stacks):
-        raise CalibrationMismatch(
-            f"dark current against temperature: frames of camera {stacks[0].meta.camera_id!r} do not say how warm the "
-            "sensor was; only a camera that tells can be measured so"
-        )
+    for stack in stacks:
+        if stack.temperature_c is None:
+            raise CalibrationMismatch(
+                f"dark current against temperature: frames of camera {stack.meta.camera_id!r} do not say how warm the "
+                "sensor was; only a camera that tells can be measured so"
+            )
+        if stack.warmed_c > _ONE_TEMPERATURE_C:
+            raise CalibrationMismatch(
+                f"dark current against temperature: the frames of {stack.exposure_s:g} s at {stack.temperature_c:.1f} "
+                f"degrees C differ by {stack.warmed_c:.1f} degrees; wait until the sensor has settled, and record them "
+                "again"
+            )
     groups: list[list[Stack]] = []
     for stack in sorted(stacks, key=lambda stack: stack.temperature_c):
-        if groups and stack.temperature_c - groups[-1][0].temperature_c <= _ONE_TEMPERATURE_C:
+        if groups and stack.temperature_c - groups[-1][-1].temperature_c <= _ONE_TEMPERATURE_C:
             groups[-1].append(stack)
         else:
             groups.append([stack])
     rates = []
     for group in groups:
-        warmth_c = float(np.mean([stack.temperature_c for stack in group]))
-        rate = DarkSignal.of(group, defects).mean_rate_dn_per_s
-        if rate is None:
+        signal = DarkSignal.of(group, defects)
+        if signal.mean_rate_dn_per_s is None:
             raise CalibrationMismatch(
-                f"dark current against temperature: at {warmth_c:.1f} degrees C there are frames of "
+                f"dark current against temperature: at {signal.temperature_c:.1f} degrees C there are frames of "
                 f"{group[0].exposure_s:g} s only; record the covered sensor at a short and at a long exposure there"
             )
-        rates.append((warmth_c, rate))
+        rates.append((signal.temperature_c, signal.mean_rate_dn_per_s))
     return rates
 
 
@@ -155,26 +167,32 @@ def doubling_temperature(rates: Sequence[tuple[float, Estimate]]) -> Estimate:
 
         log2 rate = a + temperature_c / doubling_c                                   (EMVA 1288 R3.1, section 3.2)
 
+    The error counts on a thermometer that is good to 0.2 degrees, and on how far three or more rates lie off the line.
+
     Args:
         rates: (temperature_c of the sensor, dark current in any one unit).
 
     Raises:
         CalibrationMismatch: temperatures that hardly differ, or a dark current that does not grow.
     """
-    warmth = np.array([temperature_c for temperature_c, _ in rates])
-    if len(rates) < 2 or np.ptp(warmth) < _LEAST_RISE_C:
+    at_c = np.array([temperature_c for temperature_c, _ in rates])
+    if len(rates) < 2 or np.ptp(at_c) < _LEAST_RISE_C:
         raise CalibrationMismatch(
-            f"dark current against temperature: frames at {', '.join(f'{t:g}' for t in warmth)} degrees C; expected "
-            f"temperatures that differ by {_LEAST_RISE_C:g} or more"
+            f"dark current against temperature: frames at {', '.join(f'{t:.1f}' for t in at_c) or 'no'} degrees C; "
+            f"expected temperatures that differ by {_LEAST_RISE_C:g} or more"
+        )
+    if faint := [temperature_c for temperature_c, rate in rates if not stands_out(rate)]:
+        raise CalibrationMismatch(
+            f"dark current against temperature: at {faint[0]:.1f} degrees C it does not stand out of its error; take "
+            "longer exposures there, or more frames"
         )
     values, errors = (np.array([getattr(rate, name) for _, rate in rates]) for name in ("value", "std"))
-    if (values <= 2 * errors).any():
-        raise CalibrationMismatch(
-            "dark current against temperature: at some temperature it does not stand out of its error; take longer "
-            "exposures, or more frames"
-        )
-    logs, log_errors = np.log2(values), errors / values / np.log(2)
-    slope, _, _, slope_std = _lines(warmth, logs, 1 / log_errors.clip(1e-9) ** 2)
+    # Rates are often known far better than temperatures.
+    logs, log_errors = np.log2(values), np.hypot(errors / values / np.log(2), _TEMPERATURE_STD_C / _USUAL_DOUBLING_C)
+    slope, middle_c, middle, slope_std = _lines(at_c, logs, 1 / log_errors**2)
+    if len(rates) > 2:  # what lies further off the line is an error, too
+        off = (logs - middle - slope * (at_c - middle_c)) / log_errors
+        slope_std *= max(1.0, float(np.sqrt(off @ off / (len(rates) - 2))))
     if slope <= 2 * slope_std:
         raise CalibrationMismatch(
             f"dark current against temperature: it changes by {slope:+.3f} +- {slope_std:.3f} doublings per degree; "
@@ -189,6 +207,11 @@ def doubling_temperature(rates: Sequence[tuple[float, Estimate]]) -> Estimate:
     return Estimate(float(1 / slope), float(slope_std / slope**2))
 
 
+def stands_out(rate: Estimate) -> bool:
+    """Whether there is any."""
+    return rate.value > 2 * rate.std
+
+
 def _lines(x: np.ndarray, y: np.ndarray, weights: np.ndarray):
     """Weighted lines through y (k, ...) over x (k,): slopes, the middle of x, y there, standard error of a slope."""
     share = weights / weights.sum()
@@ -196,6 +219,13 @@ def _lines(x: np.ndarray, y: np.ndarray, weights: np.ndarray):
     spread = weights @ (x - middle) ** 2
     slopes = np.tensordot(weights * (x - middle), y, 1) / spread
     return slopes, middle, np.tensordot(share, y, 1), spread**-0.5
+
+
+def _temperature(stacks: Sequence[Stack], weights: np.ndarray) -> float | None:
+    """Mean temperature, by how much each stack's dark current takes part in the rate."""
+    if any(stack.temperature_c is None for stack in stacks):
+        return None
+    return float(np.average([stack.temperature_c for stack in stacks], weights=weights))
 
 
 def _standard_error(stacks: Sequence[Stack], weights: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from calibration.dark import DarkSignal, doubling_temperature, rates_of
+from calibration.dark import DarkSignal, doubling_temperature, rates_of, stands_out
 from calibration.defects import Defects, find_defects
 from calibration.estimate import Estimate
 from calibration.flat import measure_flat_of
@@ -28,7 +28,6 @@ class SensorReport:
         prnu: of the response, as a share; None without frames of an even lamp.
         flat, flat_std: response of each pixel and its standard error, (H, W); None without frames of an even lamp.
         frames: how many dark frames there were at the shortest exposure.
-        temperature_c: of the covered sensor; None where the camera does not tell.
         rates_dn_per_s: dark current at each temperature, the coldest first; none without frames at several.
         doubling_c: rise in temperature that doubles it; None without frames at several.
     """
@@ -42,7 +41,6 @@ class SensorReport:
     flat: np.ndarray | None
     flat_std: np.ndarray | None
     frames: int
-    temperature_c: float | None = None
     rates_dn_per_s: tuple[tuple[float, Estimate], ...] = ()
     doubling_c: Estimate | None = None
 
@@ -72,20 +70,27 @@ class SensorReport:
             signal, defects, transfer, measure_linearity(signal, lit, transfer.saturation_dn, bad) if varied else None,
             dark_nonuniformity(dark[0], bad) * gain,
             None if lamp is None else response_nonuniformity(lamp, signal, bad), flat, flat_std, dark[0].frames,
-            dark[0].temperature_c,
         )  # fmt: skip
 
-    def with_temperatures(self, covered: Sequence[Stack]) -> Self:
+    def with_temperatures(self, warm: Sequence[Stack]) -> Self:
         """The same, with how dark current grows.
 
         Args:
-            covered: stacks of the covered sensor at several temperatures, of two exposures or more at each.
+            warm: stacks of the covered sensor at other temperatures, of two exposures or more at each. Its own dark
+                current is one more, if it stands out.
 
         Raises:
             CalibrationMismatch: what `rates_of` and `doubling_temperature` raise.
         """
-        rates = rates_of(covered, self.defects.any)
+        rates, own = rates_of(warm, self.defects.any), self.dark.mean_rate_dn_per_s
+        if own is not None and stands_out(own) and self.temperature_c is not None:
+            rates = sorted([(self.temperature_c, own), *rates], key=lambda rate: rate[0])
         return dataclasses.replace(self, rates_dn_per_s=tuple(rates), doubling_c=doubling_temperature(rates))
+
+    @property
+    def temperature_c(self) -> float | None:
+        """Of the covered sensor; None where the camera does not tell."""
+        return self.dark.temperature_c
 
     @property
     def dark_electrons_per_s(self) -> Estimate | None:

@@ -1,6 +1,7 @@
 """Many frames of one scene, taken in one by one: what each pixel says on average, and how much it varies."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -10,9 +11,10 @@ import numpy as np
 from hardware.errors import CalibrationMismatch
 from hardware.frame import Frame, FrameMeta
 
+_COLDEST_C, _HOTTEST_C = -100.0, 150.0  # as in a rig file
 _LEAST_TO_COMPARE = 4
 _MAD_SIGMAS = 1.4826  # of a normal distribution, by its median absolute deviation
-_ODD_SIGMAS, _ODD_SHARE = 10.0, 0.005  # of the scatter of the means, of the light: beyond both a frame is odd
+_ODD_SIGMAS, _ODD_SHARE, _ODD_NOISE = 10.0, 0.005, 0.2  # of the scatter of means, of light, of a pixel's noise
 _ALIKE = ("camera_id", "bit_depth", "black_level_dn", "exposure_s", "gain_db", "region", "binning", "cfa", "raw")
 
 
@@ -26,7 +28,9 @@ class Stack:
         lowest, highest: (H, W) float64, DN.
         frame_means: (n,) mean of each frame, DN.
         meta: facts of the first frame.
-        temperature_c: of the sensor, mean over the frames; None where one of them does not tell.
+        temperature_c: of the sensor, mean over the frames; None where one of them does not tell, or nothing that a
+            sensor can have.
+        warmed_c: by how much that differs between its frames; 0 where it is not known.
     """
 
     mean: np.ndarray
@@ -36,6 +40,7 @@ class Stack:
     frame_means: np.ndarray
     meta: FrameMeta
     temperature_c: float | None = None
+    warmed_c: float = 0.0
 
     @classmethod
     def of(cls, frames: Iterable[Frame]) -> Self:
@@ -62,8 +67,11 @@ class Stack:
             raise CalibrationMismatch(
                 f"{len(means)} frames to average; expected at least 2: one frame does not show its noise"
             )
-        temperature_c = None if None in warm else float(np.mean(warm))
-        return cls(mean, squares / (len(means) - 1), lowest, highest, np.array(means), first.meta, temperature_c)
+        told = all(one is not None and _COLDEST_C <= one <= _HOTTEST_C for one in warm)
+        return cls(
+            mean, squares / (len(means) - 1), lowest, highest, np.array(means), first.meta,
+            float(np.mean(warm)) if told else None, float(np.ptp(warm)) if told else 0.0,
+        )  # fmt: skip
 
     @property
     def frames(self) -> int:
@@ -84,18 +92,21 @@ def odd_frame(frames: Sequence[Frame]) -> tuple[int, float] | None:
     """Which frame of one steady light is brighter or darker than the others, and by how many DN; None if none is.
 
     A flash, a person who walks by, a frame of another exposure. Light that flickers all the time is none of these: then
-    no frame stands out of the others. Fewer than four frames do not say which one is odd.
+    no frame stands out of the others. Fewer than four frames do not say which one is odd, and what is small beside a
+    pixel's noise does not matter.
     """
     if len(frames) < _LEAST_TO_COMPARE:
         return None
     means = np.array([frame.pixels.mean(dtype=np.float64) for frame in frames])
     off = means - np.median(means)
-    # Of a pixel's noise, from two frames: a median of few means may be very small by chance.
-    noise = np.std(frames[0].pixels.astype(np.float64) - frames[1].pixels) / math.sqrt(2 * frames[0].pixels.size)
-    scatter = max(_MAD_SIGMAS * float(np.median(np.abs(off))), float(noise))
+    # Of a pixel, from pairs: the odd frame stands in two of them at most, and does not change their median.
+    pairs = itertools.pairwise(frame.pixels.astype(np.float32) for frame in frames)
+    noise = float(np.median([np.std(after - before) for before, after in pairs])) / math.sqrt(2)
+    # A median of few means may be very small by chance.
+    scatter = max(_MAD_SIGMAS * float(np.median(np.abs(off))), noise / math.sqrt(frames[0].pixels.size))
     worst = int(np.abs(off).argmax())
     light = abs(float(np.median(means)) - frames[0].meta.black_level_dn)
-    limit = max(_ODD_SIGMAS * scatter, _ODD_SHARE * light)
+    limit = max(_ODD_SIGMAS * scatter, _ODD_SHARE * light, _ODD_NOISE * noise)
     return (worst, float(off[worst])) if abs(off[worst]) > limit else None
 
 

@@ -12,7 +12,7 @@ import typing
 _DARK_CURRENT_HOLDS_AT_C = 20.0
 
 
-def warmth(temperature_c: float, dark_doubling_c: float) -> float:
+def dark_growth(temperature_c: float, dark_doubling_c: float) -> float:
     """How many times the dark current of a sensor is that at 20 degrees C (EMVA 1288 R3.1, section 3.2)."""
     return 2 ** ((temperature_c - _DARK_CURRENT_HOLDS_AT_C) / dark_doubling_c)
 
@@ -138,7 +138,7 @@ class SensorSpec:
     @property
     def dark_electrons(self) -> float:
         """Mean of a pixel in one frame, at the sensor's temperature."""
-        return self.dark_electrons_per_s * self.exposure_s * warmth(self.temperature_c, self.dark_doubling_c)
+        return self.dark_electrons_per_s * self.exposure_s * dark_growth(self.temperature_c, self.dark_doubling_c)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

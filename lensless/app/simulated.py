@@ -42,7 +42,7 @@ def open_simulated(place: str) -> SimulatedCamera:
     name, options = options_of(place)
     rig, seed = rig_of(name, options), int(options["seed"] or 0)
     fps = float(options["fps"]) if options["fps"] else None
-    if options["covered"] == "1":
+    if is_covered(options):
         refuse_scenes(place, options, "a covered sensor sees none")
         if options["display"]:
             raise ConfigurationError(f"camera address 'simulated:{place}': covered, it sees no display; leave one out")
@@ -61,6 +61,11 @@ def open_simulated(place: str) -> SimulatedCamera:
 def rig_of(name: str, options: dict[str, str]) -> Rig:
     """The rig of an address."""
     return open_rig(name, rays=int(options["rays"]) if options["rays"] else None)
+
+
+def is_covered(options: dict[str, str]) -> bool:
+    """Whether an address puts the cap on."""
+    return bool(int(options["covered"] or 0))
 
 
 def refuse_scenes(place: str, options: dict[str, str], why: str) -> None:

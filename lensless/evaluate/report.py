@@ -45,8 +45,9 @@ table.gallery img { width: 5.2rem; height: 5.2rem; object-fit: contain; backgrou
                     display: block }
 table.gallery .wrong { color: #b91c1c; font-weight: 600 }
 .pair { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start } .pair > * { flex: 1 1 20rem }
-.figures { display: flex; flex-wrap: wrap; gap: .8rem 1.4rem; margin-bottom: 1rem }
-.figures figure { margin: 0; flex: 1 1 16rem }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: .8rem 1.4rem;
+           margin-bottom: 1rem }
+.figures figure { margin: 0 }
 .nine { display: grid; grid-template-columns: repeat(3, minmax(0, 11rem)); gap: .7rem; margin-bottom: .8rem }
 .nine figure { margin: 0 } .nine img { width: 100%; border-radius: 4px; background: #000; display: block }
 .nine figcaption { margin-top: .15rem }

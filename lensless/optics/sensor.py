@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
-from hardware.rig import warmth
+from hardware.rig import dark_growth
 from lensless.optics.checks import check_range
 
 # From this mean on the skewness of a Poisson count, 1 / sqrt(mean), is below 0.032: a rounded normal number serves.
@@ -102,7 +102,7 @@ class SensorNoise(nn.Module):
         self.white_electrons = white_electrons
         self.full_well_electrons = full_well_electrons
         self.read_noise_electrons = read_noise_electrons
-        self.dark_electrons = dark_electrons_per_s * exposure_s * warmth(temperature_c, dark_doubling_c)
+        self.dark_electrons = dark_electrons_per_s * exposure_s * dark_growth(temperature_c, dark_doubling_c)
         self.black_level_dn = black_level_dn
         self.gain_electrons_per_dn = gain_electrons_per_dn
         self.full_scale_dn = full_scale_dn

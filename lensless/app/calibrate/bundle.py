@@ -10,7 +10,7 @@ from calibration import Calibration
 from calibration.estimate import Estimate
 from calibration.sensor import SensorReport
 from hardware.frame import FrameMeta
-from hardware.rig import RigSpec, warmth
+from hardware.rig import RigSpec, dark_growth
 from lensless.app import text_file
 from lensless.app.calibrate import page
 from lensless.app.calibrate.matrix import MatrixReport
@@ -69,7 +69,7 @@ class Found:
         doubling_c = value(sensor.doubling_c, old.dark_doubling_c)
         dark_e_per_s = old.dark_electrons_per_s
         if sensor.dark_electrons_per_s is not None:  # measured at its temperature; a rig file tells it at 20 degrees C
-            dark_e_per_s = max(0.0, float(sensor.dark_electrons_per_s.value)) / warmth(temperature_c, doubling_c)
+            dark_e_per_s = max(0.0, float(sensor.dark_electrons_per_s.value)) / dark_growth(temperature_c, doubling_c)
         measured = dataclasses.replace(
             old, serial=self.meta.camera_id, white_electrons=matrix.white_dn * gain,
             full_well_electrons=value(sensor.transfer.full_well_electrons, old.full_well_electrons),

@@ -65,7 +65,7 @@ def dark_rates(sensor: SensorReport) -> str:
         return svg(figure)
 
 
-def dark_warmth(sensor: SensorReport) -> str:
+def dark_growth(sensor: SensorReport) -> str:
     """Dark current against temperature, and the line along which it doubles."""
     gain = sensor.transfer.gain_electrons_per_dn.value
     at_c = np.array([temperature_c for temperature_c, _ in sensor.rates_dn_per_s])

@@ -1,5 +1,6 @@
 """`lensless calibrate`: lead a person from a rig to a measured one."""
 
+import collections
 import contextlib
 import dataclasses
 import datetime
@@ -332,6 +333,7 @@ def sensor_report(ready: Ready, taken: Taken) -> SensorReport:
     for name, some in (("--dark", dark), ("--lamp", [] if lamp is None else [lamp]), ("--warm", warm)):
         for stack in some:
             _check_same_camera(name, stack, lit[0])
+    _check_once([*dark, *warm])
     if not any(abs(stack.exposure_s / ready.settings.exposure_s - 1) < 0.01 for stack in dark) and len(dark) < 2:
         raise CalibrationMismatch(
             f"--dark {wish.dark}: frames of {dark[0].exposure_s:g} s, the rig is used at "
@@ -339,11 +341,21 @@ def sensor_report(ready: Ready, taken: Taken) -> SensorReport:
         )
     try:
         report = SensorReport.of(dark, lit, lamp)
-    except CalibrationMismatch as error:  # what was taken would say the same again
-        raise CalibrationMismatch(
-            f"{error}; what was taken stays in '{wish.out}': when that is mended, calibrate into another folder (--out)"
+    except CalibrationMismatch as error:
+        given = " or ".join(name for name, path in (("--dark", wish.dark), ("--lamp", wish.lamp)) if path)
+        instead = f"if it is that of {given}, name another recording; if not, " if given else ""
+        raise CalibrationMismatch(  # what was taken would say the same again
+            f"{error}; {instead}what was taken stays in '{wish.out}': when that is mended, calibrate into another "
+            "folder (--out)"
         ) from error
-    return report.with_temperatures([*dark, *warm]) if warm else report
+    return report.with_temperatures(warm) if warm else report
+
+
+def _check_once(stacks: list[Stack]) -> None:
+    """Raises CalibrationMismatch if frames are there twice: they would seem to be known better than they are."""
+    first = collections.Counter((stack.meta.camera_id, stack.meta.t_host_ns, stack.meta.sequence) for stack in stacks)
+    if any(count > 1 for count in first.values()):
+        raise CalibrationMismatch("--dark, --warm: the same frames are given twice; name each recording once")
 
 
 def _check_same_camera(option: str, stack: Stack, other: Stack) -> None:

@@ -102,21 +102,26 @@ def moves_of(rig: MeasuredRig, rays: int | None = None) -> MeasuredMoves:
         raise ConfigurationError(f"rig {rig.id!r} has no cannula: nothing is traced; leave --rays out")
     if rig.spec.cannula is not None:
         return MeasuredRod(rig, rays)
-    matrix, step_px = rig.forward_model.as_matrix().numpy(), _known_step_px(rig)
+    matrix, (seen, step_px) = rig.forward_model.as_matrix().numpy(), _known_shadows(rig)
     shadows = None
-    if step_px is not None:
-        noise, shapes = rig.forward_model.noise_std.numpy().reshape(-1), (rig.spec.scene.shape, rig.spec.sensor.shape)
+    if seen:
+        noise = np.broadcast_to(rig.forward_model.noise_std.numpy().reshape(-1), len(matrix))
+        shapes = rig.spec.scene.shape, rig.spec.sensor.shape
         shadows = fit_shadows(matrix, noise, *shapes, shadow_step_px(rig.spec), step_px)
     return MeasuredShadows(rig.spec, matrix, shadows)
 
 
-def _known_step_px(rig: MeasuredRig) -> np.ndarray | None:
-    """How shadows move on a bare sensor, (2, 2), as its calibration has found it; None where it has seen none."""
+def _known_shadows(rig: MeasuredRig) -> tuple[bool, np.ndarray | None]:
+    """Whether a calibration has found shadows, and how they move, (2, 2), where it says so."""
+    measured = read_facts(rig.matrix_file.parent).get("measured")
+    said = measured.get("matrix") if isinstance(measured, dict) else None
+    if not isinstance(said, dict) or not said.get("specks"):
+        return False, None
     try:
-        step_px = np.array(read_facts(rig.matrix_file.parent)["measured"]["matrix"]["shadow_step_px"], float)
-    except (KeyError, TypeError, ValueError):
-        return None
-    return step_px if step_px.shape == (2, 2) and np.isfinite(step_px).all() else None
+        step_px = np.array(said.get("shadow_step_px"), float)
+    except (TypeError, ValueError, OverflowError):
+        return True, None
+    return True, step_px if step_px.shape == (2, 2) and np.isfinite(step_px).all() else None
 
 
 class MeasuredRod:

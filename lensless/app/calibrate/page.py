@@ -38,11 +38,15 @@ def page(found: "Found", spec: RigSpec, calibration: Calibration) -> str:
 def _table(rows: list[tuple[str, str, str]]) -> str:
     cells = "".join(
         f"<tr><td>{report.escape(name)}</td>"
-        f'<td style="white-space: nowrap">{report.escape(value.replace("+-", "±"))}</td>'
+        f'<td style="white-space: nowrap">{report.escape(_plus_minus(value))}</td>'
         f'<td class="note">{report.escape(note)}</td></tr>'
         for name, value, note in rows
     )
     return f'<div class="scroll"><table>{cells}</table></div>'
+
+
+def _plus_minus(value: str) -> str:
+    return value.replace("+-", "±")
 
 
 def _sensor(found: "Found") -> str:
@@ -61,9 +65,8 @@ def _sensor(found: "Found") -> str:
     if len(found.sensor.dark.exposures_s) and sensor.dark.mean_rate_dn_per_s is not None:
         parts.append((drawing.dark_rates(sensor), "Dark current of each pixel; hot ones lie far to the right."))
     if sensor.doubling_c is not None:
-        parts.append(
-            (drawing.dark_warmth(sensor), f"Dark current against temperature: it doubles every {sensor.doubling_c} °C.")
-        )
+        every = f"it doubles every {_plus_minus(str(sensor.doubling_c))} °C."
+        parts.append((drawing.dark_growth(sensor), f"Dark current against temperature: {every}"))
     return report.section(
         "The sensor", "EMVA 1288, from frames of a covered and of a lit sensor.", report.figures(parts)
     )

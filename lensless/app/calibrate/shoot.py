@@ -186,7 +186,7 @@ class Shooting:
         raise CalibrationMismatch(
             f"{shot.stage} sensor at {self._exposure_s:g} s: frame {frames[odd[0]].meta.sequence} is off by "
             f"{odd[1]:+.1f} DN from the others of its light, and so was one the {_ODD_TRIES - 1} times before; "
-            "expected a steady light: what flashes, or comes and goes?"
+            "expected a steady light: what flashes, or comes and goes? Given again, the command goes on from there"
         )
 
     def _configure(self, exposure_s: float) -> None:

@@ -12,7 +12,7 @@ from hardware.options import NUMBERS, Option, parse
 from hardware.serial_board.led_matrix import LedMatrix
 from hardware.surroundings import Surroundings, surround
 from lensless.app.rig import Rig
-from lensless.app.simulated import options_of, refuse_scenes, rig_of
+from lensless.app.simulated import is_covered, options_of, refuse_scenes, rig_of
 
 SIMULATED = "simulated"
 KINDS = {
@@ -102,7 +102,7 @@ def _both_simulated(address: str, place: str, rig: Rig, hidden: bool, stack: con
     of_camera = address.partition(":")[2]
     name, options = options_of(of_camera)
     refuse_scenes(of_camera, options, "--scenes says what is shown")
-    if options["covered"] == "1":
+    if is_covered(options):
         raise ConfigurationError(f"camera {address!r} is covered, and sees no display; leave covered=1 out")
     if file := options["display"]:
         raise ConfigurationError(f"camera {address!r} looks at a file: show there, with --display file:{file}")

@@ -4,6 +4,8 @@ import collections
 import contextlib
 import dataclasses
 import json
+import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from hardware.errors import (
     FrameSaturated,
     InputError,
 )
-from lensless.app.calibrate import check, job
+from lensless.app.calibrate import check, job, moves
 from lensless.app.calibrate.shoot import Shooting
 from lensless.app.calibrate.taken import Taken
 from lensless.app.collection import stand
@@ -179,9 +181,13 @@ def test_a_bare_sensor_that_has_moved_says_how_far(tmp_path):
     for name, by in (("shift_x_mm", 1.5), ("shift_y_mm", -1.0)):
         assert abs(still["moved"][name]["value"]) < 3 * still["moved"][name]["std"] + 0.1, name
         assert facts["moved"][name]["value"] == pytest.approx(by, rel=0.15), name
-    # A folder that says nothing of shadows: light and dust are told, and no movement.
+    # A folder that does not say how they move: it is found out. One that knows of none: light and dust, no movement.
     said = json.loads((out / "rig.json").read_text())
     del said["measured"]["matrix"]["shadow_step_px"]
+    (out / "rig.json").write_text(json.dumps(said))
+    again = check.check(check.Wish(str(out), f"simulated:{moved}"), Screen())
+    assert again["moved"]["shift_x_mm"]["value"] == pytest.approx(facts["moved"]["shift_x_mm"]["value"], rel=0.1)
+    said["measured"]["matrix"]["specks"] = None
     (out / "rig.json").write_text(json.dumps(said))
     unknown = check.check(check.Wish(str(out), f"simulated:{moved}"), Screen())
     assert unknown["moved"] == {} and unknown["changed"] > 0.005
@@ -374,6 +380,19 @@ def _scaled(frame, by):
     return dataclasses.replace(frame, pixels=pixels)
 
 
+@pytest.mark.parametrize("shown", [[], {}, "", 3, [[1, 0]], [["a", 0], [0, 1]], [[10**400, 0], [0, 1]]])
+def test_whatever_stands_for_the_step_of_shadows_is_a_step_or_none(monkeypatch, shown):
+    found = {"measured": {"matrix": {"specks": 2, "shadow_step_px": shown}}}
+    monkeypatch.setattr(moves, "read_facts", lambda folder: found)
+    rig = types.SimpleNamespace(matrix_file=pathlib.Path("rig/matrix"))
+    assert moves._known_shadows(rig) == (True, None)
+    found["measured"]["matrix"]["shadow_step_px"] = [[1, 0.5], [0, "1"]]
+    assert moves._known_shadows(rig)[1].tolist() == [[1, 0.5], [0, 1]]
+    for nothing in ({}, {"measured": []}, {"measured": {"matrix": None}}, {"measured": {"matrix": {"specks": 0}}}):
+        monkeypatch.setattr(moves, "read_facts", lambda folder, nothing=nothing: nothing)
+        assert moves._known_shadows(rig) == (False, None)
+
+
 def test_the_plan_is_shown_and_nothing_is_taken(wish, capsys):
     facts = job.calibrate(dataclasses.replace(wish, only_plan=True), Screen())
     assert [row["stage"] for row in facts["plan"]] == ["covered", "lit", "pattern"]
@@ -453,6 +472,8 @@ def test_how_dark_current_grows_with_temperature(wish, hidden, lensless, tmp_pat
     assert "it doubles every" in (wish.out / "calibration.html").read_text()
     with pytest.raises(CalibrationMismatch, match=r"at 36\.0 degrees C there are frames of 0\.5 s only"):
         job.calibrate(dataclasses.replace(wish, warm=(warm[1],)), Screen())
+    with pytest.raises(CalibrationMismatch, match=r"the same frames are given twice"):
+        job.calibrate(dataclasses.replace(wish, warm=(*warm, warm[0])), Screen())
 
 
 @pytest.mark.parametrize("spoil", ["rig.json", "matrix.safetensors", "calibration.npz"])

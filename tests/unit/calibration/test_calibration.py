@@ -262,6 +262,8 @@ def test_a_nominal_calibration_holds_the_facts_of_the_rig():
     calibration = Calibration.nominal(rig)
     assert (calibration.camera_id, calibration.white_dn) == ("SIM-1", 2000.0)
     assert calibration.dark_dn == np.float32(64.6)
+    warmer = dataclasses.replace(rig, sensor=dataclasses.replace(sensor, temperature_c=36.0, dark_doubling_c=8.0))
+    assert Calibration.nominal(warmer).dark_dn == np.float32(64 + 4 * 0.6)
     # The well is full at 64 + 10000 / 2.5 = 4064, below full scale: such pixels are clipped, too.
     assert 4050 < calibration.clip_dn < 4064
     pixels = np.full(SHAPE, 1064)

@@ -208,17 +208,18 @@ def test_dark_current_doubles_with_so_many_degrees():
         doubling_temperature([(20.0, Estimate(5, 0.1)), (30.0, Estimate(5 * 2**20, 0.1))])
 
 
-def test_the_dark_current_at_each_temperature_is_that_of_its_frames():
-    rates_e_per_s = {18.0: 10.0, 26.0: 20.0, 34.0: 40.0}
-    stacks = []
-    for number, (temperature_c, rate) in enumerate(rates_e_per_s.items()):
-        sensor = Planted(40 + number, dark_electrons_per_s=rate)
-        for exposure, stack in enumerate(sensor.darks((0.01, 2.0), 32)):
-            stacks.append(dataclasses.replace(stack, temperature_c=temperature_c + 0.3 * exposure))
-    gain = sensor.gain_electrons_per_dn
+@pytest.mark.parametrize("warms_up_c", [(0.0, 0.0, 0.0), (0.9, 0.1, 0.9)])
+def test_the_dark_current_at_each_temperature_is_that_of_its_frames(warms_up_c):
+    """Also where the sensor is warmer at the long exposure, whose dark current it is."""
+    gain, stacks, truths = 7.5, [], []
+    for number, (at_c, by_c) in enumerate(zip((18.0, 26.0, 34.0), warms_up_c, strict=True)):
+        truths.append((at_c + by_c, 10.0 * 2 ** ((at_c + by_c - 18) / 8)))
+        sensor = Planted(40 + number, dark_electrons_per_s=truths[-1][1], gain_electrons_per_dn=gain)
+        short, long = sensor.darks((0.01, 2.0), 32)
+        stacks += [dataclasses.replace(short, temperature_c=at_c), dataclasses.replace(long, temperature_c=at_c + by_c)]
     found = rates_of(stacks[::-1])
-    for (temperature_c, rate), (at_c, truth) in zip(found, rates_e_per_s.items(), strict=True):
-        assert temperature_c == pytest.approx(at_c + 0.15)
+    for (temperature_c, rate), (at_c, truth) in zip(found, truths, strict=True):
+        assert temperature_c == pytest.approx(at_c, abs=0.02)
         assert abs(rate.value * gain - truth) < 3 * rate.std * gain and rate.std < 0.05 * rate.value
     doubling = doubling_temperature(found)
     assert abs(doubling.value - 8) < 3 * doubling.std < 1
@@ -226,6 +227,16 @@ def test_the_dark_current_at_each_temperature_is_that_of_its_frames():
         rates_of([stacks[0], *stacks[2:]])
     with pytest.raises(CalibrationMismatch, match="do not say how warm"):
         rates_of([dataclasses.replace(stacks[0], temperature_c=None), *stacks[1:]])
+    with pytest.raises(CalibrationMismatch, match=r"differ by 6\.0 degrees; wait until the sensor has settled"):
+        rates_of([dataclasses.replace(stacks[0], warmed_c=6.0), *stacks[1:]])
+
+
+def test_temperatures_that_are_off_widen_the_error():
+    rates = [
+        (t + off, Estimate(3 * 2 ** (t / 7), 0.003)) for t, off in ((20.0, 1.0), (27.0, 0.0), (34.0, -1.0), (41.0, 0.5))
+    ]
+    found = doubling_temperature(rates)
+    assert abs(found.value - 7) < 2 * found.std and found.std > 0.1
 
 
 def test_one_exposure_gives_the_dark_frame_and_no_rate():

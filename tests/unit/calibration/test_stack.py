@@ -1,12 +1,15 @@
 """One frame that differs from the others of its light, and what does not count as one."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 from planted_sensor import Planted
+from shots import META
 
-from calibration.stack import odd_frame
+from calibration.stack import Stack, odd_frame
+from hardware import Frame
 
 LIGHT = 50_000.0  # electrons/s
 
@@ -22,6 +25,37 @@ def test_a_frame_that_differs_is_found(light, at, by_dn):
     frames = changed(list(Planted(3).frames(8, 0.1, light)), at, by_dn)
     where, off_dn = odd_frame(frames)
     assert where == at and np.sign(off_dn) == np.sign(by_dn)
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 7])
+def test_a_spot_of_light_is_found_whichever_frame_it_is_in(at):
+    frames = list(Planted(3).frames(8, 0.1))
+    pixels = frames[at].pixels.copy()
+    pixels[:6, :6] = 4095
+    frames[at] = dataclasses.replace(frames[at], pixels=pixels)
+    assert odd_frame(frames)[0] == at
+
+
+def test_steps_far_below_the_noise_of_a_pixel_do_not_matter():
+    """A black level that is clamped anew for each frame."""
+    draw = np.random.default_rng(0)
+    frames = [
+        Frame(np.rint(64 + 0.1 * (at % 6 == 0) + 2 * draw.standard_normal((300, 400))).astype(np.uint16), META)
+        for at in range(48)
+    ]
+    assert odd_frame(frames) is None
+
+
+@pytest.mark.parametrize("told", [None, math.nan, math.inf, 327.0, -273.0])
+def test_a_temperature_that_no_sensor_has_is_none(told):
+    frames = [
+        dataclasses.replace(frame, meta=dataclasses.replace(frame.meta, temperature_c=at_c))
+        for frame, at_c in zip(Planted(3).frames(2, 0.1), (20.0, told), strict=True)
+    ]
+    assert Stack.of(frames).temperature_c is None and Stack.of(frames).warmed_c == 0
+    warm = dataclasses.replace(frames[1], meta=dataclasses.replace(frames[1].meta, temperature_c=21.0))
+    stack = Stack.of([frames[0], warm])
+    assert stack.temperature_c == 20.5 and stack.warmed_c == 1.0
 
 
 @pytest.mark.parametrize("seed", range(40))
