@@ -20,10 +20,7 @@ PUBLIC = {
     "lensless.sharing": ("share", "refine", "grow", "Ensemble"),
 }
 # Announced, and not built yet. A name leaves this list when it is there, and never comes back.
-PLANNED = {
-    *("lensless.recon.truncated_svd", "lensless.recon.fista", "lensless.recon.admm"),
-    *(f"lensless.sharing.{name}" for name in PUBLIC["lensless.sharing"]),
-}
+PLANNED = {f"lensless.sharing.{name}" for name in PUBLIC["lensless.sharing"]}
 IMPORT_LIMIT_S = 0.3
 HEAVY = ("torch", "cv2", "h5py", "serial")
 

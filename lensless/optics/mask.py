@@ -83,16 +83,36 @@ class Mask(ForwardModel):
         # No buffer: `to(torch.float64)` would take the imaginary part from it.
         self._transfer = torch.fft.rfft2(self.psf, s=self._period)
 
+    @property
+    def period(self) -> tuple[int, int]:
+        """Rows and columns of the plane on which the convolution is a periodic one; the scene lies at its beginning."""
+        return self._period
+
+    @property
+    def transfer(self) -> Tensor:
+        """The PSF's transform on that plane, as `torch.fft.rfft2` gives it."""
+        return self._transfer
+
+    @property
+    def seen(self) -> tuple[slice, slice]:
+        """Rows and columns of that plane that lie on the sensor."""
+        return tuple(axis.seen for axis in self._axes)
+
+    @property
+    def lit(self) -> tuple[slice, slice]:
+        """Rows and columns of the sensor that lie on that plane, as many as `seen`; all others stay dark."""
+        return tuple(axis.lit for axis in self._axes)
+
     def A(self, x: Tensor) -> Tensor:
         self._flat(x, self.scene_shape)
         rows, columns = self._axes
         full = torch.fft.irfft2(torch.fft.rfft2(x, s=self._period) * self._transfer, s=self._period)
-        return pad(full[..., rows.seen, columns.seen], (*columns.dark, *rows.dark))
+        return pad(full[..., *self.seen], (*columns.dark, *rows.dark))
 
     def A_adjoint(self, y: Tensor) -> Tensor:
         self._flat(y, self.sensor_shape)
         rows, columns = self._axes
-        full = pad(y[..., rows.lit, columns.lit], (*columns.around, *rows.around))
+        full = pad(y[..., *self.lit], (*columns.around, *rows.around))
         x = torch.fft.irfft2(torch.fft.rfft2(full, s=self._period) * self._transfer.conj(), s=self._period)
         return x[..., : self.scene_shape[0], : self.scene_shape[1]].contiguous()
 

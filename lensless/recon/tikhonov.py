@@ -8,6 +8,9 @@ from torch import Tensor
 
 from hardware.errors import ConfigurationError
 from lensless.optics import ForwardModel
+from lensless.recon.spectral import SVD, Spectrum, check_noise, energies
+
+CHOICES = ("gcv", "l-curve", "discrepancy")
 
 
 def tikhonov(
@@ -15,7 +18,7 @@ def tikhonov(
     y: Tensor,
     weight: float | str = "gcv",
     mean: Tensor | None = None,
-    svd: tuple[Tensor, Tensor, Tensor] | None = None,
+    svd: SVD | None = None,
     noise_std: float | None = None,
 ) -> Tensor:
     """The scene that minimises |A x - y|^2 + weight |A|^2 |x - mean|^2.
@@ -25,8 +28,8 @@ def tikhonov(
         y: measurements, (B, C, H', W').
         weight: relative to |A|^2; "gcv" chooses it by generalised cross-validation (Golub, Heath and Wahba,
             Technometrics 21, 215, 1979, doi 10.1080/00401706.1979.10489751), "discrepancy" as the one that leaves the
-            misfit |A x - y|^2 = n noise_std^2 (Morozov, Soviet Math. Dokl. 7, 414, 1966). One weight for the whole
-            batch.
+            misfit |A x - y|^2 = n noise_std^2 (Morozov, Soviet Math. Dokl. 7, 414, 1966), "l-curve" by the corner of
+            misfit against size (`l_curve_weight`). One weight for the whole batch.
         mean: what the scene is pulled to, (C, H, W) or broadcastable; 0 by default.
         svd: `A.svd()`, where it is at hand; it takes seconds.
         noise_std: root mean square of the noise of the n pixels, in units of y; for "discrepancy".
@@ -37,24 +40,31 @@ def tikhonov(
     Raises:
         ConfigurationError: a shape or a weight that cannot be, or noise that no weight fits.
     """
-    U, s, Vh = A.svd() if svd is None else svd
-    offset = torch.zeros(1, device=y.device, dtype=y.dtype) if mean is None else mean
-    scene = offset.expand(*y.shape[:2], *A.scene_shape)
-    predicted = A.A(scene)
-    if y.shape != predicted.shape:  # it would be broadcast in silence
-        raise ConfigurationError(f"tikhonov: y has shape {tuple(y.shape)}; expected {tuple(predicted.shape)}")
-    residual = (y - predicted).flatten(2)
-    coefficients = residual @ U
-    if noise_std is not None and weight != "discrepancy":
-        raise ConfigurationError(f"tikhonov: noise_std = {noise_std} goes with weight 'discrepancy', not {weight!r}")
-    if weight == "gcv":
-        weight = gcv_weight(s, coefficients, residual)
-    elif weight == "discrepancy":
-        weight = discrepancy_weight(s, coefficients, residual, noise_std)
+    found = Spectrum.of("tikhonov", A, y, mean, svd)
+    check_noise("tikhonov", weight, noise_std)
+    if weight in CHOICES:
+        weight = weight_by(weight, found.s, found.coefficients, found.residual, noise_std)
     if not (isinstance(weight, float | int) and math.isfinite(weight) and weight > 0):
-        raise ConfigurationError(f"tikhonov: weight = {weight!r}; expected a number > 0 or 'gcv' or 'discrepancy'")
-    correction = (coefficients * (s / (s**2 + weight * s[0] ** 2))) @ Vh
-    return scene + correction.reshape(scene.shape)
+        choices = ", ".join(repr(choice) for choice in CHOICES)
+        raise ConfigurationError(f"tikhonov: weight = {weight!r}; expected a number > 0, or one of {choices}")
+    return found.estimate(gains(found.s, weight))
+
+
+def gains(s: Tensor, weight: float) -> Tensor:
+    """How much of each coefficient goes into the scene, (r,): what `error_bars` needs."""
+    return s / (s**2 + weight * s[0] ** 2)
+
+
+def weight_by(
+    choice: str, s: Tensor, coefficients: Tensor, residual: Tensor, noise_std: float | None = None
+) -> float:  # fmt: skip
+    """The weight that one of `CHOICES` takes; arguments as of `gcv_weight`."""
+    match choice:
+        case "gcv":
+            return gcv_weight(s, coefficients, residual)
+        case "l-curve":
+            return l_curve_weight(s, coefficients, residual)
+    return discrepancy_weight(s, coefficients, residual, noise_std)
 
 
 def gcv_weight(s: Tensor, coefficients: Tensor, residual: Tensor) -> float:
@@ -66,12 +76,35 @@ def gcv_weight(s: Tensor, coefficients: Tensor, residual: Tensor) -> float:
         residual: measurements less the mean's, (..., n); its part outside the range of U counts as noise.
     """
     n = residual.shape[-1]
-    energy, outside = _energies(coefficients, residual)
+    energy, outside = energies(coefficients, residual)
     squares = (s.double() / s[0]).square()
     weights = torch.logspace(-12, 0, 97, dtype=torch.float64, device=s.device)
     left = weights[:, None] / (squares + weights[:, None])  # what the filter leaves of each coefficient
     score = ((left.square() * energy).sum(1) + outside) / (n - len(s) + left.sum(1)).square()
     return float(weights[score.argmin()])
+
+
+def l_curve_weight(s: Tensor, coefficients: Tensor, residual: Tensor) -> float:
+    """The weight, relative to s[0]^2, at the corner of log |A x - y|^2 against log |x - mean|^2: where it bends most.
+
+    The curvature in closed form, rho and eta the two squares, ' the slope with l = sqrt(weight), as rho' = -l^2 eta':
+
+        -2 (eta rho / eta') (l^2 eta' rho + 2 l eta rho + l^4 eta eta') / (l^4 eta^2 + rho^2)^(3/2)
+
+    (Hansen, The L-curve and its use in the numerical treatment of inverse problems, 2001, section 5.) It knows nothing
+    of the noise and fails where the curve has no corner, as with scenes that are smooth to begin with.
+    """
+    energy, outside = energies(coefficients, residual)
+    squares = (s.double() / s[0]).square()
+    weights = torch.logspace(-12, 0, 193, dtype=torch.float64, device=s.device)[:, None]
+    f = squares / (squares + weights)
+    size = (f.square() * energy / squares).sum(1)
+    misfit = ((1 - f).square() * energy).sum(1) + outside
+    length = weights[:, 0].sqrt()
+    slope = -4 / length * ((1 - f) * f.square() * energy / squares).sum(1)
+    bend = length**2 * slope * misfit + 2 * length * size * misfit + length**4 * size * slope
+    curvature = -2 * (size * misfit / slope) * bend / (length**4 * size**2 + misfit**2) ** 1.5
+    return float(weights[curvature.nan_to_num(nan=-math.inf).argmax(), 0])
 
 
 def discrepancy_weight(s: Tensor, coefficients: Tensor, residual: Tensor, noise_std: float | None) -> float:
@@ -83,10 +116,9 @@ def discrepancy_weight(s: Tensor, coefficients: Tensor, residual: Tensor, noise_
     Raises:
         ConfigurationError: no such noise, or none of the weights from 1e-15 to 1e15 leaves that misfit.
     """
-    if noise_std is None or not (math.isfinite(noise_std) and noise_std > 0):
-        raise ConfigurationError(f"tikhonov: noise_std = {noise_std}; weight 'discrepancy' expects a number > 0")
+    check_noise("tikhonov", "discrepancy", noise_std)
     n = residual.shape[-1]
-    energy, outside = (part.cpu().numpy() for part in _energies(coefficients, residual))
+    energy, outside = (part.cpu().numpy() for part in energies(coefficients, residual))
     squares = (s.double() / s[0]).square().cpu().numpy()
 
     def excess(exponent: float) -> float:
@@ -100,13 +132,3 @@ def discrepancy_weight(s: Tensor, coefficients: Tensor, residual: Tensor, noise_
             "misfits (root mean square) at the least and the largest weight; choose the weight by 'gcv'"
         )
     return float(10 ** scipy.optimize.brentq(excess, -15, 15, xtol=1e-12))
-
-
-def _energies(coefficients: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean squares of each coefficient (r,), and of all that lies outside the range of U; float64."""
-    n, rank = residual.shape[-1], coefficients.shape[-1]
-    energy = coefficients.double().square().reshape(-1, rank).mean(0)
-    outside = (residual.double().square().reshape(-1, n).sum(1).mean() - energy.sum()).clamp_min(0)
-    if n == rank:
-        outside = outside * 0  # U spans all measurements: that was a rounding error, which a small weight would blow up
-    return energy, outside

@@ -65,6 +65,17 @@ def wiener_of(A: ForwardModel, noise_variance: Tensor, scenes: SceneStatistics) 
     return wiener(A.as_matrix(), noise_variance.flatten(), scenes)
 
 
+def posterior_std(matrix: Tensor, noise_variance: Tensor, scenes: SceneStatistics) -> Tensor:
+    """Error bars of `wiener`: the standard deviation of each scene pixel about its estimate, (N,), float64.
+
+    The roots of the diagonal of (A* N^-1 A + C^-1)^-1: noise, and what the measurement does not tell (Kay, section
+    12.3). Arguments as of `wiener`.
+    """
+    weighted = matrix.double() / noise_variance.double()[:, None]
+    information = weighted.T @ matrix.double() + torch.linalg.inv(scenes.regular_covariance)
+    return torch.linalg.inv(information).diagonal().clamp_min(0).sqrt()
+
+
 def expected_error(
     information: Tensor,
     scenes: SceneStatistics,

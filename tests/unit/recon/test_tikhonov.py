@@ -8,7 +8,9 @@ import torch
 from planted import draw, model_with
 
 from hardware.errors import ConfigurationError
-from lensless.recon import gcv_weight, tikhonov
+from lensless.recon import error_bars, gcv_weight, l_curve_weight, tikhonov, truncated_svd
+from lensless.recon.tikhonov import gains
+from lensless.recon.truncated_svd import truncated_gains
 
 SHAPES = [((5, 6), (9, 10)), ((9, 10), (5, 6)), ((7, 5), (5, 7))]
 
@@ -191,8 +193,87 @@ def test_noise_that_no_weight_leaves_is_refused(noise_std):
 
 
 def test_noise_without_the_choice_that_needs_it_is_refused():
-    with pytest.raises(ConfigurationError, match=r"noise_std = 0.1 goes with weight 'discrepancy', not 'gcv'"):
+    with pytest.raises(ConfigurationError, match=r"noise_std = 0.1 goes with 'discrepancy', not 'gcv'"):
         tikhonov(planted(*SHAPES[0]), draw(1, 1, 9, 10), noise_std=0.1)
+
+
+# --- the L-curve ---
+
+
+def test_the_l_curve_is_bent_most_at_its_weight():
+    """Against the definition: log misfit and log size at each weight from the estimates, the bend by differences."""
+    model, _, y = noisy((8, 8), (12, 12), 0.03)
+    U, s, _ = model.svd()
+    chosen = l_curve_weight(s, y.flatten(2) @ U, y.flatten(2))
+    exponents = np.linspace(-11, -0.5, 600)
+    points = []
+    for weight in 10**exponents:
+        estimate = tikhonov(model, y, float(weight))
+        points.append((float((model.A(estimate) - y).norm().log()), float(estimate.norm().log())))
+    (x1, y1), (x2, y2) = (np.gradient(np.gradient(points, axis=0) if n else points, axis=0).T for n in (0, 1))
+    bend = (x1 * y2 - x2 * y1) / (x1**2 + y1**2) ** 1.5
+    assert math.log10(chosen) == pytest.approx(exponents[bend.argmax()], abs=0.1)
+    assert torch.equal(tikhonov(model, y, "l-curve"), tikhonov(model, y, chosen))
+
+
+# --- error bars ---
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_error_bars_are_the_spread_of_estimates_of_one_scene(even):
+    model, x, _ = noisy((8, 8), (12, 12), 0.0)
+    variance = torch.full((12, 12), 4e-4, dtype=torch.float64) if even else 1e-3 * draw(12, 12, seed=4).square()
+    y = model.A(x[:1]) + variance.sqrt() * draw(20_000, 1, 12, 12, seed=5)
+    weight, svd = 1e-2, model.svd()
+    bars = error_bars(svd, gains(svd[1], weight), variance[0, 0].item() if even else variance, model.scene_shape)
+    spread = tikhonov(model, y, weight).std(0)[0]
+    assert torch.allclose(bars, spread, rtol=0.04)
+    bars = error_bars(svd, truncated_gains(svd[1], 9), variance, model.scene_shape)
+    assert torch.allclose(bars, truncated_svd(model, y, 9).std(0)[0], rtol=0.04)
+
+
+@pytest.mark.parametrize("variance", [-1.0, math.nan, torch.ones(5), -torch.ones(12, 12)], ids=str)
+def test_error_bars_want_a_variance(variance):
+    model = planted((8, 8), (12, 12))
+    with pytest.raises(ConfigurationError, match="noise_variance"):
+        error_bars(model.svd(), torch.ones(64), variance, (8, 8))
+
+
+# --- truncation ---
+
+
+def test_truncation_keeps_the_leading_directions_and_the_mean():
+    model = planted(*SHAPES[0])
+    U, s, Vh = model.svd()
+    y, mean = draw(3, 2, 9, 10), draw(2, 5, 6, seed=1)
+    expected = mean.flatten(1) + ((y.flatten(2) - model.A(mean[None]).flatten(2)) @ U[:, :7] / s[:7]) @ Vh[:7]
+    assert torch.allclose(truncated_svd(model, y, 7, mean).flatten(2), expected, rtol=0, atol=1e-9)
+    assert torch.allclose(truncated_svd(model, y, 30), model.A_dagger(y), rtol=0, atol=1e-9)
+
+
+def test_the_rank_is_the_one_with_the_least_score_or_the_first_with_little_misfit():
+    model, x, y = noisy((8, 8), (12, 12), 0.03)
+    ranks = range(1, 65)
+    estimates = [truncated_svd(model, y, rank) for rank in ranks]
+    misfits = [float((model.A(one) - y).square().sum((1, 2, 3)).mean()) for one in estimates]
+    scores = [misfit / (144 - rank) ** 2 for rank, misfit in zip(ranks, misfits, strict=True)]
+    assert torch.equal(truncated_svd(model, y), estimates[int(np.argmin(scores))])
+    enough = next(k for k, misfit in enumerate(misfits) if misfit <= 144 * 0.05**2)
+    assert torch.equal(truncated_svd(model, y, "discrepancy", noise_std=0.05), estimates[enough])
+    best = min(float((one - x).square().mean()) for one in estimates)
+    assert float((truncated_svd(model, y) - x).square().mean()) <= 1.5 * best
+
+
+@pytest.mark.parametrize("rank", [0, -1, 31, 2.5, "gvc", None], ids=repr)
+def test_a_rank_that_is_none_is_refused(rank):
+    with pytest.raises(ConfigurationError, match=r"truncated_svd: rank = .*; expected a whole number from 1 to 30"):
+        truncated_svd(planted(*SHAPES[0]), draw(1, 1, 9, 10), rank)
+
+
+def test_noise_that_no_rank_leaves_is_refused():
+    model, _, y = noisy((8, 8), (12, 12), 0.05)
+    with pytest.raises(ConfigurationError, match=r"expected at least .*'gcv'"):
+        truncated_svd(model, y, "discrepancy", noise_std=1e-9)
 
 
 # --- refusals ---
@@ -200,7 +281,10 @@ def test_noise_without_the_choice_that_needs_it_is_refused():
 
 @pytest.mark.parametrize("weight", [0, 0.0, -1e-3, math.nan, math.inf, "gvc", None], ids=repr)
 def test_a_weight_that_is_none_is_refused(weight):
-    with pytest.raises(ConfigurationError, match=r"tikhonov: weight = .*; expected a number > 0 or 'gcv'"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"tikhonov: weight = .*; expected a number > 0, or one of 'gcv', 'l-curve', 'discrepancy'",
+    ):
         tikhonov(planted(*SHAPES[0]), draw(1, 1, 9, 10), weight)
 
 
