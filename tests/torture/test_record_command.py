@@ -54,6 +54,7 @@ def wait_for(path, frames: int) -> None:
     pytest.fail(f"{path} did not reach {frames} frames in 20 s")
 
 
+@pytest.mark.slow
 def test_a_video_file_is_recorded_told_of_exported_and_played(tmp_path):
     pictures = noise(30, (14, 18), np.uint8)
     write_ffv1(tmp_path / "clip.mkv", pictures)

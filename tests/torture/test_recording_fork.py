@@ -56,7 +56,7 @@ def ends(children: list[int]) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
-@pytest.mark.parametrize("rotate_frames", [0, 4])
+@pytest.mark.parametrize("rotate_frames", [pytest.param(0, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize("made", [closed, killed])
 def test_four_forked_children_and_their_parent_read_at_the_same_time(tmp_path, made, rotate_frames):
     """Children of the children, too; two recordings of one file are open in each."""

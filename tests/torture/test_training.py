@@ -195,6 +195,7 @@ def test_the_newest_state_is_lost_and_the_run_ends_with_the_same_bits(tmp_path, 
     check_same(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_history_and_another_does_not(tmp_path, child, uninterrupted):
     whole, _ = uninterrupted("reconstruct")
     assert child.do("train", folder=tmp_path, task="reconstruct") == 0

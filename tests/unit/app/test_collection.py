@@ -131,7 +131,7 @@ def test_a_display_that_stalls_is_noticed_scene_by_scene(wish, monkeypatch):
         collect(wish, Screen())
 
 
-@pytest.mark.parametrize("left", [1, 2, 3, 6])
+@pytest.mark.parametrize("left", [1, 6, *(pytest.param(left, marks=pytest.mark.slow) for left in (2, 3))])
 def test_a_display_that_stands_still_near_the_end_leaves_no_wrong_pair(wish, rig, monkeypatch, left):
     def stall(camera, source):
         source.show = after(LOOK + SCENES - left, source.show, lambda picture: None)

@@ -100,6 +100,7 @@ def test_row_i_depends_on_seed_epoch_and_i_only():
         assert torch.allclose(torch.cat(parts), whole, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_other_processes_draw_the_same_numbers():
     code = "from lensless.data import sample_randoms; print(sample_randoms(3, 2, 5).double().sum(1).tolist())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
