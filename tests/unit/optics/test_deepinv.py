@@ -1,5 +1,6 @@
 """Our forward models in the hands of DeepInverse; without it (extra `deepinv`) only the refusal is tested."""
 
+import math
 import sys
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from hardware.errors import ConfigurationError
 from lensless.optics import BareSensor, Cannula, Channels, Mask, to_deepinv
 from lensless.optics import deepinv as bridge
-from lensless.recon import tikhonov
+from lensless.recon import admm, fista, tikhonov, total_variation
+from lensless.recon.total_variation import nearest_with_less
 
 SCENE = (16, 16)
 
@@ -116,6 +118,35 @@ def test_plug_and_play_on_a_cannula_beats_what_knows_the_model_alone(deepinv):
         found = solver(y, physics, init=tikhonov(model, y))
     plain, inverse = psnr_db(tikhonov(model, y), x), psnr_db(model.A_dagger(y), x)
     assert psnr_db(found, x) > max(plain, inverse) + 0.7
+
+
+def test_total_variation_and_its_denoiser_are_deepinverses(deepinv):
+    x = torch.rand(2, 1, 12, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(total_variation(x), deepinv.optim.prior.TVPrior().fn(x))
+    expected = deepinv.models.TVDenoiser(n_it_max=20_000, crit=1e-12)(x, ths=0.1)
+    dual = torch.zeros(2, *x.shape, dtype=torch.float64)
+    found, _ = nearest_with_less(x, 0.1, (-math.inf, math.inf), dual, 4000)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_least_objective_is_deepinverses_and_reached_sooner(deepinv):
+    """Without a box, as its proximal gradient has none."""
+    model, weight = Mask(np.random.default_rng(0).random((9, 7)) ** 4, (12, 10), (14, 9)).double(), 1e-3
+    draw = torch.Generator().manual_seed(1)
+    y = model.A(torch.rand(1, 1, 12, 10, dtype=torch.float64, generator=draw))
+    y = y + 0.01 * torch.randn(y.shape, dtype=torch.float64, generator=draw)
+    prior = deepinv.optim.prior.TVPrior(def_crit=1e-10, n_it_max=2000)
+    descent = deepinv.optim.PGD(
+        data_fidelity=deepinv.optim.L2(), prior=prior, lambda_reg=weight, stepsize=1 / model.norm() ** 2, max_iter=2000
+    )
+    with torch.no_grad():
+        theirs = descent(y, to_deepinv(model), init=torch.zeros(1, 1, 12, 10, dtype=torch.float64))
+    least = float((model.A(theirs) - y).square().sum() / 2 + weight * prior.fn(theirs))
+    for solver in (admm, fista):
+        found = solver(model, y, weight, iterations=500, tolerance=1e-9, box=(-math.inf, math.inf))
+        assert float(found.objective) == pytest.approx(least, rel=1e-6), solver
+        assert (found.x - theirs).abs().max() < 1e-2, solver
 
 
 def test_without_deepinverse_the_extra_is_named(monkeypatch):
