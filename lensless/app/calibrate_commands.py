@@ -101,8 +101,8 @@ def calibrate(
     from lensless.app.calibrate import job
     from lensless.app.rig_file import file_name
 
-    if checkpoint is not None:
-        raise ConfigurationError("--checkpoint goes with --check; a calibration knows no network yet")
+    if checkpoint is not None or data is not None:
+        raise ConfigurationError("--checkpoint and --data go with --check; a calibration knows no network yet")
     screen = Screen(json, lasting=True)
     folder = pathlib.Path(f"{file_name(pathlib.Path(rig).stem)}-measured") if out is None else out
     wish = job.Wish(

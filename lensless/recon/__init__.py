@@ -5,9 +5,9 @@ from lensless.recon.fista import fista
 from lensless.recon.projection import leading_directions, leading_pixels
 from lensless.recon.solution import Solution
 from lensless.recon.spectral import error_bars
-from lensless.recon.tikhonov import discrepancy_weight, gcv_weight, l_curve_weight, tikhonov
+from lensless.recon.tikhonov import discrepancy_weight, gcv_weight, l_curve_weight, tikhonov, tikhonov_gains
 from lensless.recon.total_variation import total_variation
-from lensless.recon.truncated_svd import truncated_svd
+from lensless.recon.truncated_svd import truncated_gains, truncated_svd
 from lensless.recon.wiener import (
     LinearEstimate,
     SceneStatistics,
@@ -32,7 +32,9 @@ __all__ = [
     "leading_pixels",
     "posterior_std",
     "tikhonov",
+    "tikhonov_gains",
     "total_variation",
+    "truncated_gains",
     "truncated_svd",
     "wiener",
     "wiener_of",

@@ -13,6 +13,7 @@ section 3.4.1).
   period is wider than the scene: beyond it u is 0 and z free, and the total variation is that of the scene alone.
 """
 
+import abc
 import math
 
 import torch
@@ -21,7 +22,6 @@ from torch import Tensor
 from hardware.errors import ConfigurationError
 from lensless.optics import Channels, ForwardModel, Mask
 from lensless.recon.checks import Box, check_problem
-from lensless.recon.fista import ended
 from lensless.recon.solution import Solution
 from lensless.recon.total_variation import gradient, gradient_adjoint, shrink
 
@@ -66,7 +66,7 @@ def admm(
             for k, (m, w) in enumerate(masks)
         ]
         change, done = max(s.change for s in one), max(s.iterations for s in one)
-        return ended(A, y, weight, torch.cat([s.x for s in one], 1), change, done, all(s.converged for s in one))
+        return Solution.of(A, y, weight, torch.cat([s.x for s in one], 1), change, done, tolerance)
     split = _Dense(A, y, weight, box, penalty) if masks is None else _Fourier(masks, y, weight, box, penalty)
     change, done = math.inf, 0
     while done < iterations:
@@ -80,7 +80,7 @@ def admm(
             break
         if done < iterations / 2:
             split.balance(*residuals)
-    return ended(A, y, weight, split.x, change, done, change < tolerance)
+    return Solution.of(A, y, weight, split.x, change, done, tolerance)
 
 
 def _masks_of(A: ForwardModel, channels: int) -> list[tuple[Mask, float]] | None:
@@ -92,14 +92,35 @@ def _masks_of(A: ForwardModel, channels: int) -> list[tuple[Mask, float]] | None
     return None
 
 
-class _Dense:
-    """Iterates of a model of which A* A is at hand.
+class _Split(abc.ABC):
+    """Iterates: z and x are what D x and x are split into, a and b their scaled multipliers."""
 
-    z, u are what D x and x are split into, a, b their scaled multipliers.
-    """
+    x: Tensor
+    _a: Tensor
+    _b: Tensor
+    _penalty: float
+
+    @abc.abstractmethod
+    def step(self, looked: bool) -> tuple[float, float] | None:
+        """One iteration; the primal and the dual residual, relative, where they are looked at."""
+
+    @abc.abstractmethod
+    def _set_penalty(self, penalty: float) -> None:
+        """Compute what depends on the penalty."""
+
+    def balance(self, primal: float, dual: float) -> None:
+        """Another penalty, where one residual is far above the other."""
+        by = _BALANCED_BY if primal > _UNBALANCED * dual else 1 / _BALANCED_BY if dual > _UNBALANCED * primal else 1.0
+        if by != 1:
+            self._set_penalty(self._penalty * by)
+            self._a, self._b = self._a / by, self._b / by
+
+
+class _Dense(_Split):
+    """Of a model of which A* A is at hand."""
 
     def __init__(self, A: ForwardModel, y: Tensor, weight: float, box: Box, penalty: float | None):
-        self._weight, self._box, self._shape = weight, box, A.scene_shape
+        self._weight, self._box, self._dtype = weight, box, y.dtype
         points = math.prod(A.scene_shape)
         if points > _MOST_POINTS:
             raise ConfigurationError(
@@ -111,20 +132,19 @@ class _Dense:
         each = torch.eye(points, dtype=torch.float64, device=y.device).reshape(points, 1, *A.scene_shape)
         self._smooth = each.flatten(1) + gradient_adjoint(gradient(each)).flatten(1)
         norm2 = float(torch.linalg.matrix_norm(self._gram, 2).max())
-        self._set_penalty(max(_PENALTY * norm2, 10 * weight) if penalty is None else penalty, y.dtype)
-        self._seen = A.A_adjoint(y)
-        self.x = y.new_zeros(self._seen.shape).clamp_(*box)
+        self._set_penalty(max(_PENALTY * norm2, 10 * weight) if penalty is None else penalty)
+        self._adjoint = A.A_adjoint(y)
+        self.x = y.new_zeros(self._adjoint.shape).clamp_(*box)
         self._z = y.new_zeros(2, *self.x.shape)
         self._a, self._b = torch.zeros_like(self._z), torch.zeros_like(self.x)
 
-    def _set_penalty(self, penalty: float, dtype: torch.dtype) -> None:
-        self._penalty = penalty
-        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(self._gram + penalty * self._smooth)).to(dtype)
+    def _set_penalty(self, penalty: float) -> None:
+        factor = torch.linalg.cholesky(self._gram + penalty * self._smooth)
+        self._penalty, self._inverse = penalty, torch.cholesky_inverse(factor).to(self._dtype)
 
     def step(self, looked: bool) -> tuple[float, float] | None:
-        """One iteration; the primal and the dual residual, relative, where they are looked at."""
         pulled = gradient_adjoint(self._z - self._a) + self.x - self._b
-        right = self._seen + self._penalty * pulled
+        right = self._adjoint + self._penalty * pulled
         x = (right.flatten(2).transpose(0, 1) @ self._inverse).transpose(0, 1).reshape(right.shape)
         slopes, z_before, u_before = gradient(x), self._z, self.x
         a, b = self._a + torch.lerp(z_before, slopes, _RELAX), self._b + torch.lerp(u_before, x, _RELAX)
@@ -137,16 +157,9 @@ class _Dense:
         dual = _norm(moved) / max(_norm(gradient_adjoint(self._a) + self._b), 1e-30)
         return primal, dual
 
-    def balance(self, primal: float, dual: float) -> None:
-        """Another penalty, where one residual is far above the other."""
-        by = _BALANCED_BY if primal > _UNBALANCED * dual else 1 / _BALANCED_BY if dual > _UNBALANCED * primal else 1.0
-        if by != 1:
-            self._set_penalty(self._penalty * by, self.x.dtype)
-            self._a, self._b = self._a / by, self._b / by
 
-
-class _Fourier:
-    """Iterates of masks. Beside z and u there is v, which H x is split into; c is its multiplier.
+class _Fourier(_Split):
+    """Of masks. Beside z and x there is v, which H x is split into; c is its multiplier.
 
     All live on the period. Where nothing is asked of a split, it is what it splits, and its multiplier is 0: outside of
     the scene for z, outside of the sensor for v. Only what differs from that is computed in the plane, the rest in
@@ -179,7 +192,6 @@ class _Fourier:
         self._of_before = (penalty * self._smooth + _SENSOR * self._power) * inverse
 
     def step(self, looked: bool) -> tuple[float, float] | None:
-        """One iteration; the primal and the dual residual, relative, where they are looked at."""
         plane = self._b.neg()
         in_scene = plane[..., *self._scene]
         in_scene += self.x
@@ -206,13 +218,6 @@ class _Fourier:
         size = max(_norm(*here), 1e-30)
         primal = _norm(self._slopes - self._z, x, self._Hx - self._v) / size
         return primal, _norm(*(new - old for new, old in zip(here, before, strict=True))) / size
-
-    def balance(self, primal: float, dual: float) -> None:
-        """Another penalty, where one residual is far above the other."""
-        by = _BALANCED_BY if primal > _UNBALANCED * dual else 1 / _BALANCED_BY if dual > _UNBALANCED * primal else 1.0
-        if by != 1:
-            self._set_penalty(self._penalty * by)
-            self._a, self._b = self._a / by, self._b / by
 
 
 def _laplacian(period: tuple[int, int], like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from lensless.optics import ForwardModel
 from lensless.recon.checks import Box, check_problem
 from lensless.recon.solution import Solution
-from lensless.recon.total_variation import nearest_with_less, total_variation
+from lensless.recon.total_variation import nearest_with_less
 
 _INNER = 20  # iterations of the denoising step, which goes on from the one before
 
@@ -66,13 +66,4 @@ def fista(
         ahead = new + torch.where(turned, 0.0, (momentum - 1) / faster) * by
         x, momentum = new, faster
         change = float(by.norm() / x.norm().clamp_min(torch.finfo(x.dtype).tiny))
-    return ended(A, y, weight, x, change, done, change < tolerance)
-
-
-def ended(
-    A: ForwardModel, y: Tensor, weight: float, x: Tensor, change: float, iterations: int, converged: bool
-) -> Solution:
-    """The solution, with what is to be known of it."""
-    squares = (A.A(x) - y).square().flatten(1)
-    objective = squares.sum(1) / 2 + weight * total_variation(x)
-    return Solution(x, objective, squares.mean(1).sqrt(), change, iterations, converged)
+    return Solution.of(A, y, weight, x, change, done, tolerance)

@@ -1,8 +1,12 @@
 """What an iterative solver returns."""
 
 import dataclasses
+from typing import Self
 
 from torch import Tensor
+
+from lensless.optics import ForwardModel
+from lensless.recon.total_variation import total_variation
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,6 +29,15 @@ class Solution:
     change: float
     iterations: int
     converged: bool
+
+    @classmethod
+    def of(
+        cls, A: ForwardModel, y: Tensor, weight: float, x: Tensor, change: float, iterations: int, tolerance: float
+    ) -> Self:
+        """Scenes that an iteration has come to, with what is to be known of them."""
+        squares = (A.A(x) - y).square().flatten(1)
+        objective = squares.sum(1) / 2 + weight * total_variation(x)
+        return cls(x, objective, squares.mean(1).sqrt(), change, iterations, change < tolerance)
 
     def __str__(self) -> str:
         end = "converged" if self.converged else "stopped"

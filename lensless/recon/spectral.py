@@ -56,7 +56,8 @@ def error_bars(svd: SVD, gains: Tensor, noise_variance: Tensor | float, scene_sh
     What is lost by weighing is not in it: that is an error of another kind, which depends on the scene.
 
     Args:
-        svd: of the model. gains: (r,), as the solver weighs.
+        svd: of the model.
+        gains: (r,), how the solver weighs: `tikhonov_gains`, `truncated_gains`.
         noise_variance: (H', W'), or one number for all pixels; in units of y squared.
 
     Raises:

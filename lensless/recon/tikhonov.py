@@ -47,17 +47,15 @@ def tikhonov(
     if not (isinstance(weight, float | int) and math.isfinite(weight) and weight > 0):
         choices = ", ".join(repr(choice) for choice in CHOICES)
         raise ConfigurationError(f"tikhonov: weight = {weight!r}; expected a number > 0, or one of {choices}")
-    return found.estimate(gains(found.s, weight))
+    return found.estimate(tikhonov_gains(found.s, weight))
 
 
-def gains(s: Tensor, weight: float) -> Tensor:
+def tikhonov_gains(s: Tensor, weight: float) -> Tensor:
     """How much of each coefficient goes into the scene, (r,): what `error_bars` needs."""
     return s / (s**2 + weight * s[0] ** 2)
 
 
-def weight_by(
-    choice: str, s: Tensor, coefficients: Tensor, residual: Tensor, noise_std: float | None = None
-) -> float:  # fmt: skip
+def weight_by(choice: str, s: Tensor, coefficients: Tensor, residual: Tensor, noise_std: float | None = None) -> float:
     """The weight that one of `CHOICES` takes; arguments as of `gcv_weight`."""
     match choice:
         case "gcv":

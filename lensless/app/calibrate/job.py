@@ -377,9 +377,7 @@ def measure(ready: Ready, screen: Screen) -> dict:
         if design.cannula is None:
             with screen.working("transfer matrix, and what throws shadows in it"):
                 step_px = shadow_step_px(design)
-                matrix = measure_matrix(
-                    ready.plan, taken, sensor, flat, ready.bright, shadow_step_px=step_px
-                )  # fmt: skip
+                matrix = measure_matrix(ready.plan, taken, sensor, flat, ready.bright, shadow_step_px=step_px)
         else:
             with screen.following("transfer matrix, and where the rod stands", _PLACES, "places tried") as watch:
                 matrix = measure_matrix(

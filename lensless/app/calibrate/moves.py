@@ -25,6 +25,7 @@ DISTANCE = "distance"
 _WIDE = 10.0  # a rig may have moved by so many times what is usual, or be built so
 _KEPT = 4  # matrices in memory
 _HARDLY_LIT = 1e-4  # of the mean light of a pixel: their response is taken for the mean
+_LEAST_RESPONSE = 0.05  # of the median pixel's
 _SHADE = 1e-4  # of a pixel's light, over all points, that shadows take where they reach
 _SHADOW_STEP = 2.0  # of what is usual, which is a fraction of a pixel
 
@@ -161,7 +162,8 @@ class MeasuredShadows:
         usual_mm, names = _pointing_mm(spec), () if shadows is None else ("shift_x_mm", "shift_y_mm")
         self.unknowns = {name: Unknown("mm", usual_mm, _WIDE * usual_mm, _SHADOW_STEP) for name in names}
         if shadows is not None:
-            self._response = shadows.response.clip(1e-9)
+            # What hardly sees anything must not be divided by: the shift would spread it.
+            self._response = shadows.response.clip(_LEAST_RESPONSE * float(np.median(shadows.response)))
             left = shadows.matrix.sum(1).reshape(self._response.shape) / self._response
             reached = np.abs(left / np.median(left) - 1) > _SHADE
             self._reached = ndimage.binary_dilation(reached, np.ones((3, 3)), iterations=3)

@@ -62,7 +62,7 @@ def _sensor(found: "Found") -> str:
         parts.append(
             (drawing.linearity(sensor.linearity), "Linearity: how far the signal lies off a straight line in exposure.")
         )
-    if len(found.sensor.dark.exposures_s) and sensor.dark.mean_rate_dn_per_s is not None:
+    if sensor.dark.mean_rate_dn_per_s is not None:
         parts.append((drawing.dark_rates(sensor), "Dark current of each pixel; hot ones lie far to the right."))
     if sensor.doubling_c is not None:
         every = f"it doubles every {_plus_minus(str(sensor.doubling_c))} °C."

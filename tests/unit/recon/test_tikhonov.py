@@ -8,9 +8,15 @@ import torch
 from planted import draw, model_with
 
 from hardware.errors import ConfigurationError
-from lensless.recon import error_bars, gcv_weight, l_curve_weight, tikhonov, truncated_svd
-from lensless.recon.tikhonov import gains
-from lensless.recon.truncated_svd import truncated_gains
+from lensless.recon import (
+    error_bars,
+    gcv_weight,
+    l_curve_weight,
+    tikhonov,
+    tikhonov_gains,
+    truncated_gains,
+    truncated_svd,
+)
 
 SHAPES = [((5, 6), (9, 10)), ((9, 10), (5, 6)), ((7, 5), (5, 7))]
 
@@ -225,7 +231,8 @@ def test_error_bars_are_the_spread_of_estimates_of_one_scene(even):
     variance = torch.full((12, 12), 4e-4, dtype=torch.float64) if even else 1e-3 * draw(12, 12, seed=4).square()
     y = model.A(x[:1]) + variance.sqrt() * draw(20_000, 1, 12, 12, seed=5)
     weight, svd = 1e-2, model.svd()
-    bars = error_bars(svd, gains(svd[1], weight), variance[0, 0].item() if even else variance, model.scene_shape)
+    gains, noise = tikhonov_gains(svd[1], weight), variance[0, 0].item() if even else variance
+    bars = error_bars(svd, gains, noise, model.scene_shape)
     spread = tikhonov(model, y, weight).std(0)[0]
     assert torch.allclose(bars, spread, rtol=0.04)
     bars = error_bars(svd, truncated_gains(svd[1], 9), variance, model.scene_shape)
