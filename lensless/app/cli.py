@@ -316,6 +316,16 @@ def bench_calibration(
     screen.result(calibration.run(wish, screen))
 
 
+@bench.command("apply")
+@guarded
+def bench_apply(json: o.Json = None) -> None:
+    """How many frames per second a calibration corrects on one core, beside the bare arithmetic (10 seconds)."""
+    from lensless.app.bench import apply
+
+    screen = Screen(json)
+    screen.result(apply.run(screen))
+
+
 @bench.command("record")
 @guarded
 def bench_record(
