@@ -22,7 +22,7 @@ from hardware.errors import (
     FrameSaturated,
     InputError,
 )
-from lensless.app.calibrate import check, job, moves
+from lensless.app.calibrate import check, job, moves, ready
 from lensless.app.calibrate.shoot import Shooting
 from lensless.app.calibrate.taken import Taken
 from lensless.app.collection import stand
@@ -66,7 +66,7 @@ def change_stand(monkeypatch, change):
             change(opened)
             yield opened
 
-    monkeypatch.setattr(job, "open_stand", changed)
+    monkeypatch.setattr(ready, "open_stand", changed)
 
 
 def change_at_patterns(monkeypatch, change):
