@@ -82,6 +82,7 @@ class PairsFile:
         return self.frames.dtype.kind == "u"
 
     def calibration(self) -> Calibration:
+        """The one that lies beside the file. Raises InputError if there is none."""
         beside = self.path.with_suffix(".calibration.npz")
         if beside.is_file():
             return Calibration.load(beside)
@@ -96,6 +97,14 @@ class PairsFile:
         return True
 
     def scenes(self, split: str, calibration: Calibration | None, track: Track) -> MeasuredScenes:
+        """The pictures that fall into a split, with their measurements; those that are overexposed are left out.
+
+        Args:
+            calibration: for raw frames; None where the file holds measurements.
+
+        Raises:
+            InputError: none is left.
+        """
         pictures, labels = self._pictures(), self._labels()
         classes = tuple(map(str, range(int(labels.max()) + 1)))
         groups = content_groups(list(pictures))

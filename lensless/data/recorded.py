@@ -88,6 +88,7 @@ class Collection:
         return Origin(facts.rig_id, facts.fingerprint, facts.rays, facts.frames)
 
     def calibration(self) -> Calibration:
+        """The one that lies beside the frames. Raises InputError if there is none."""
         if self.path.is_dir():
             beside = [self.path / "calibration.npz", self.path.with_name(f"{self.path.name}.calibration.npz")]
         else:
@@ -108,6 +109,11 @@ class Collection:
         return Scenes(self._pictures(at), self._labels(at), self.facts.classes, name, ids, self._torn_note(split))
 
     def scenes(self, split: str, calibration: Calibration, track: Track) -> MeasuredScenes:
+        """The pictures of a split with their measurements; those that are overexposed are left out, and counted.
+
+        Raises:
+            FrameSaturated: all of them are.
+        """
         at, values = self._of_split(split), self._values(calibration, track)
         usable = np.array([not np.isnan(values[position, 0, 0]) for position in at], bool)
         refused, at = int((~usable).sum()), at[usable]
