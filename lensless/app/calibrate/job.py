@@ -25,7 +25,6 @@ from hardware.errors import (
 )
 from hardware.lock import WriterLock
 from hardware.recording.process import RecordingProcess
-from hardware.recording.vetting import vet
 from hardware.surroundings import Surroundings
 from lensless.app.calibrate.bundle import Found, write
 from lensless.app.calibrate.matrix import measure_matrix, pattern_shots
@@ -59,7 +58,7 @@ def calibrate(wish: Wish, screen: Screen) -> dict:
         raise ConfigurationError(f"--patterns {wish.patterns!r}; expected {AUTO} or one of {', '.join(KINDS)}")
     _check_place(wish.out)
     for recording in filter(None, (wish.dark, wish.lamp, *wish.warm)):
-        vet(recording)  # now, and not when all else has been taken
+        stacks_of(recording)  # too few frames, or a damaged one: said now, and not when all else has been taken
     # A simulated camera has milliseconds for its small matrices; see `collect`.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

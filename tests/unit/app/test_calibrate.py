@@ -443,6 +443,15 @@ def test_dark_frames_may_be_recorded_before(wish, hidden, lensless, tmp_path):
         job.calibrate(dataclasses.replace(wish, out=wish.out.with_name("o"), dark=tmp_path / "other.h5"), Screen())
 
 
+@pytest.mark.parametrize("option", ["dark", "lamp", "warm"])
+def test_a_recording_of_too_few_frames_is_refused_before_anything_is_taken(wish, hidden, lensless, tmp_path, option):
+    few = tmp_path / "few.h5"
+    lensless("record", f"simulated:{hidden}?covered=1", "--frames", "1", "--out", str(few))
+    with pytest.raises(InputError, match="fewer than 2 frames of some exposure; record more"):
+        job.calibrate(dataclasses.replace(wish, **{option: (few,) if option == "warm" else few}), Screen())
+    assert not wish.out.exists()
+
+
 @pytest.mark.slow
 def test_how_dark_current_grows_with_temperature(wish, hidden, lensless, tmp_path):
     """From recordings of the covered sensor; what the rig keeps of it is what holds at 20 degrees."""
