@@ -131,6 +131,7 @@ class Calibration:
             dark_dn=sensor.black_level_dn + sensor.dark_electrons / gain_e_per_dn,
             white_dn=sensor.white_electrons / gain_e_per_dn,
             clip_dn=min(full_well_dn, 2**sensor.bit_depth - 1),
+            cfa=sensor.mosaic,
         )
 
     def apply(self, frame: Frame) -> Measurement:

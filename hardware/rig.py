@@ -29,7 +29,8 @@ class SceneSpec:
     Its size is given by `width_mm` or by the full angle `fov_deg` that its width fills; exactly one of them.
     A picture p in [0, 1] is shown as the radiance x = dark_level + (1 - dark_level) p, white = 1.
     Its light has the wavelength `wavelength_nm`, spread evenly over `bandwidth_nm` around it, and the radiance
-    falls with the angle from the normal as cos(angle)^emission_exponent; 0 is Lambert's law.
+    falls with the angle from the normal as cos(angle)^emission_exponent; 0 is Lambert's law. A display in colours has
+    `colours_nm` in place of `wavelength_nm`: red, green and blue.
     """
 
     shape: tuple[int, int]
@@ -40,6 +41,22 @@ class SceneSpec:
     wavelength_nm: float = _later(550.0)
     bandwidth_nm: float = _later(0.0)
     emission_exponent: float = _later(0.0)
+    colours_nm: tuple[float, float, float] | None = _later(None)
+
+    @property
+    def channels(self) -> int:
+        """Of a picture: 1 of a grey display, 3 of one in colours."""
+        return 1 if self.colours_nm is None else len(self.colours_nm)
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """Colours, rows and columns of a picture."""
+        return self.channels, *self.shape
+
+    @property
+    def planes_shape(self) -> tuple[int, int]:
+        """Rows and columns of a picture with its colours one above the other: how displays and recordings hold it."""
+        return self.channels * self.shape[0], self.shape[1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,6 +128,7 @@ class SensorSpec:
     Pixels respond to light at the angle t from their preferred direction as exp(-t^2 / (2 acceptance_deg^2)), None: as
     a flat surface; the preferred direction leans outwards by `chief_ray_deg_per_mm`; each pixel's response changes
     with the angle by a gradient of its own, of the standard deviation `acceptance_gradient_per_rad`.
+    `mosaic` names the colour filters of the top left four pixels, row by row, such as "RGGB".
     """
 
     serial: str
@@ -134,6 +152,7 @@ class SensorSpec:
     acceptance_deg: float | None = _later(None)
     chief_ray_deg_per_mm: float = _later(0.0)
     acceptance_gradient_per_rad: float = _later(0.0)
+    mosaic: str | None = _later(None)
 
     @property
     def dark_electrons(self) -> float:

@@ -26,6 +26,7 @@ class SimulatedCamera(Closing):
         exposure_s, gain_db: settings at the start.
         exposure_range_s: what the device can do; `configure` applies the nearest.
         pixel_format: "Mono" and the bit depth, unless told otherwise.
+        cfa: colour filters of the top left four pixels, row by row, e.g. "RGGB"; None of a grey sensor.
         temperature_c: of the sensor, which its frames tell; None for one that does not know.
         frames_per_second: of a camera that goes on by itself, as a live one does, and keeps the last few frames; None
             for one that exposes when it is asked to.
@@ -43,6 +44,7 @@ class SimulatedCamera(Closing):
         gain_db: float = 0.0,
         exposure_range_s: tuple[float, float] = (1e-6, 60.0),
         pixel_format: str | None = None,
+        cfa: str | None = None,
         temperature_c: float | None = None,
         frames_per_second: float | None = None,
     ):
@@ -52,7 +54,7 @@ class SimulatedCamera(Closing):
         self._bit_depth = bit_depth
         self._black_level_dn = black_level_dn
         self._exposure_range_s = exposure_range_s
-        self._temperature_c = temperature_c
+        self._temperature_c, self._cfa = temperature_c, cfa
         self._settings = CameraSettings(
             exposure_s=exposure_s,
             gain_db=gain_db,
@@ -131,6 +133,7 @@ class SimulatedCamera(Closing):
             bit_depth=self._bit_depth,
             black_level_dn=self._black_level_dn,
             pixel_format=self._settings.pixel_format,
+            cfa=self._cfa,
             region=self._settings.region,
             camera_id=self._camera_id,
             settings_id=self._settings.id,

@@ -6,7 +6,7 @@ import pathlib
 import torch
 import torch.nn.functional as F
 
-from lensless.app.new_tasks import new_classify, new_reconstruct
+from lensless.app.new_tasks import new_classify, new_learned, new_reconstruct
 from lensless.app.rig import Rig
 from lensless.app.rig_file import check_spec
 from lensless.app.setting import Setting
@@ -14,7 +14,15 @@ from lensless.app.training import train
 from lensless.data.augment import Augmentation
 from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.scenes import Scenes
-from lensless.tasks import Classify, ClassifyPicture, ClassifyReconstruction, Reconstruct, Task
+from lensless.tasks import (
+    Classify,
+    ClassifyPicture,
+    ClassifyReconstruction,
+    Reconstruct,
+    ReconstructCycle,
+    ReconstructLearned,
+    Task,
+)
 from lensless.train.recipe import Recipe
 
 CLASSES = ("top left", "top right", "bottom left", "bottom right")
@@ -38,6 +46,17 @@ def facts(scene: tuple[int, int] = (8, 8), sensor: tuple[int, int] = (12, 12), *
 
 def rig(*shapes: tuple[int, int], **sensor_changes) -> Rig:
     return Rig(check_spec(facts(*shapes, **sensor_changes), "tiny"))
+
+
+def colour_facts(*shapes: tuple[int, int]) -> dict:
+    """The same before a display in colours, under a mosaic."""
+    told = facts(*shapes, mosaic="RGGB")
+    return told | {"id": "tiny-colour", "scene": told["scene"] | {"colours_nm": (630.0, 530.0, 460.0)}}
+
+
+@functools.cache
+def colour_setting(*shapes: tuple[int, int]) -> Setting:
+    return Setting.of(Rig(check_spec(colour_facts(*shapes), "tiny-colour")))
 
 
 @functools.cache
@@ -71,6 +90,29 @@ def reconstruct(*shapes: tuple[int, int]) -> Reconstruct:
     return new_reconstruct(setting(*shapes), scenes(shape=(shapes or [(8, 8)])[0]), 2, 8, 8)
 
 
+def shared_stages(*shapes: tuple[int, int]) -> Reconstruct:
+    some = scenes(shape=(shapes or [(8, 8)])[0])
+    return new_reconstruct(setting(*shapes), some, 3, 8, 8, shared=True, loss="l1+l2")
+
+
+def learned(*shapes: tuple[int, int]) -> ReconstructLearned:
+    return new_learned(setting(*shapes), scenes(shape=(shapes or [(8, 8)])[0]), 12, 8, 8)
+
+
+def cycle(*shapes: tuple[int, int]) -> ReconstructCycle:
+    """With planes that are larger than scene and sensor: it takes none so small."""
+    scene, sensor = shapes or [(8, 8), (12, 12)]
+    torch.manual_seed(0)
+    task = ReconstructCycle(scene, sensor, 24, 4)
+    task.fit(setting(*shapes).simulator()(scenes(shape=scene).pictures / 255))
+    return task
+
+
+def colours(*shapes: tuple[int, int]) -> Reconstruct:
+    """Of a display in colours and a sensor under a mosaic."""
+    return new_reconstruct(colour_setting(*shapes), scenes(shape=(shapes or [(8, 8)])[0]), 2, 8, 8)
+
+
 def classify(*shapes: tuple[int, int]) -> Classify:
     torch.manual_seed(0)
     task = new_classify(setting(*shapes), scenes(shape=(shapes or [(8, 8)])[0]), 20, (24, 12))
@@ -87,11 +129,20 @@ def classify_picture(*shapes: tuple[int, int]) -> ClassifyPicture:
     return ClassifyPicture((shapes or [(8, 8)])[0], CLASSES, (4, 4, 4))
 
 
-TASKS = {make.__name__: make for make in (reconstruct, classify, classify_reconstruction)}
+TASKS = {
+    make.__name__: make
+    for make in (reconstruct, shared_stages, learned, cycle, colours, classify, classify_reconstruction)
+}
+
+
+def setting_of(task: Task) -> Setting:
+    """What it is trained for."""
+    return setting() if task.colours == 1 else colour_setting()
 
 
 def run(folder: pathlib.Path, task: Task | None = None, recipe: Recipe = RECIPE, **options):
     """A whole training in `folder`, or the rest of one."""
     validation = scenes(20, seed=9)
     chosen = options.pop("scenes", None) or scenes()
-    return train(task or reconstruct(), setting(), chosen, validation, recipe, folder, **options)
+    task = task or reconstruct()
+    return train(task, setting_of(task), chosen, validation, recipe, folder, **options)

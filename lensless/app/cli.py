@@ -104,6 +104,26 @@ def train(
             metavar="FILE.npz",
         ),
     ] = None,
+    network: Annotated[
+        o.Network | None,
+        typer.Option(
+            help="Of a reconstruction. unrolled: Wiener's estimate, then stages of a small network with steps back to "
+            "the measurement (default). learned: a first layer of stated rank that is learned, too. cycle: the "
+            "self-consistent network, which knows no physics and takes long."
+        ),
+    ] = None,
+    stages: Annotated[int | None, typer.Option(help="Stages of an unrolled network.", min=1, max=32)] = None,
+    shared: Annotated[
+        bool | None, typer.Option("--shared/--no-shared", help="One network for all stages.", show_default=False)
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="Of a learned first layer.", min=1, max=4096)] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Channels of the network of a reconstruction.", min=1, max=4096)
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="Of a reconstruction: log-mse, l1, l2, ssim, cross-entropy; several with + between."),
+    ] = None,
     hidden: o.Hidden = None,
     perturbed: Annotated[
         int,
@@ -136,11 +156,12 @@ def train(
 ) -> None:
     """Train a network for a rig; a run that was interrupted goes on.
 
-    reconstruct: Wiener's estimate of the picture, then a compact network that corrects it.
+    reconstruct: Wiener's estimate of the picture, then a compact network that corrects it; or see --network.
 
     classify: a label from at most 128 sums of the frame; with --after, from a reconstructed picture.
     """
     from lensless.app import train_job as job
+    from lensless.app.network_wish import NetworkWish, widths
 
     if after is not None and task is not o.Train.classify:
         raise ConfigurationError("--after goes with `lensless train classify` only")
@@ -148,20 +169,23 @@ def train(
         raise ConfigurationError(
             f"--frames, --rays and --calibration are those of the reconstruction --after {after}; leave them out"
         )
-    if hidden is not None and (after is not None or task is not o.Train.classify):
-        raise ConfigurationError("--hidden goes with `lensless train classify` without --after only")
     if strength != 1 and not perturbed:
         raise ConfigurationError("--strength says how far perturbed rigs drift; say with --perturbed how many")
     if perturbed and after is not None:
         raise ConfigurationError("--perturbed goes with the training of the reconstruction, not with --after")
+    if network is not None and task is not o.Train.reconstruct:
+        raise ConfigurationError("--network goes with `lensless train reconstruct` only")
     kind = task.value if after is None else "classify-reconstruction"
+    kind += "" if network in (None, o.Network.unrolled) else f"-{network.value}"
+    shape = NetworkWish(stages, shared, rank, width, loss, widths(hidden))
+    shape.check(kind)
     recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision, augment)
     if after is None:
         wish = job.Wish(
             rig, scenes, frames, rays, seed, device, count, data, download, calibration, perturbed,
             strength,
         )  # fmt: skip
-        job.train_front(kind, wish, recipe, out, workers, Screen(json), job.widths(hidden))
+        job.train_front(kind, wish, recipe, out, workers, Screen(json), shape)
     else:
         wish = job.Wish(rig, scenes, None, None, seed, device, count, data, download)
         job.train_after(after, wish, recipe, out, workers, Screen(json))

@@ -21,7 +21,7 @@ from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.scenes import Scenes, load_scenes
 from lensless.evaluate.evaluation import Evaluation
 from lensless.evaluate.figures import HEADS, shown
-from lensless.tasks import Reconstruct, Task
+from lensless.tasks import PictureTask, Task
 from lensless.train import checkpoint
 from lensless.train.devices import fabric_precision
 from lensless.train.recipe import Recipe
@@ -111,9 +111,9 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     recipe = recipe_of(found.card)
     training, validation, test = _scene_sets(wish, found.card, recipe.seed, folder, setting, screen)
     task, twin = found.task.to(setting.device), None
-    for scenes in () if isinstance(task, Reconstruct) else (training, validation, test):
+    for scenes in () if isinstance(task, PictureTask) else (training, validation, test):
         check_classes(task, scenes, folder)
-    if wish.sharp and not isinstance(task, Reconstruct):
+    if wish.sharp and not isinstance(task, PictureTask):
         # One for each set of scenes and precision: an evaluation with others makes its own.
         precision = fabric_precision(recipe.precision, setting.device)
         out = folder / "sharp" / f"{training.fingerprint()[:8]}-{precision}"
@@ -126,7 +126,7 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
         evaluation = dataclasses.replace(evaluation, lines=evaluation.lines + lines)
     show(evaluation, screen)
     if wish.page:
-        some = next(batches(test.spread(AT_ONCE), task.scene_shape, setting.device))[0]
+        some = next(batches(test.spread(AT_ONCE), task.picture_shape, setting.device))[0]
         recorded = isinstance(test, MeasuredScenes)  # of those, what is too bright was left out before
         share = 0.0 if recorded else setting.saturated_share(some)
         if beware := pages.saturation(setting, share):

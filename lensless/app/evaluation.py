@@ -6,7 +6,7 @@ from lensless.app import judge_labels, judge_pictures
 from lensless.app.setting import Setting
 from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import Evaluation
-from lensless.tasks import Reconstruct, Task
+from lensless.tasks import PictureTask, Task
 
 FITTED_SCENES = 20_000  # training scenes that the baselines are fitted on
 
@@ -25,6 +25,6 @@ def evaluate(
     task = task.eval()
     training = training.spread(FITTED_SCENES)
     with torch.no_grad():
-        if isinstance(task, Reconstruct):
+        if isinstance(task, PictureTask):
             return judge_pictures.judge(task, setting, training, test)
         return judge_labels.judge(task, setting, training, validation, test, sharp)

@@ -14,9 +14,10 @@ from lensless.app.perturbation import drift_of
 from lensless.app.rig_file import read_spec
 from lensless.app.screen import Screen
 from lensless.app.sources import Refused, Seen, measurements, rigs_of
+from lensless.evaluate.evaluation import drawn
 from lensless.evaluate.figures import HEADS, shown
-from lensless.tasks import Reconstruct, Task
-from lensless.tasks.reconstruct import psnr_db
+from lensless.tasks import PictureTask, Task
+from lensless.tasks.picture import psnr_db
 from lensless.train import checkpoint
 
 SHEET = 8  # pictures on the sheet
@@ -33,7 +34,7 @@ def reconstruct(
 ) -> None:
     """Write a picture of every measurement, and a sheet of frames beside pictures."""
     task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=True)
-    if not isinstance(task, Reconstruct):
+    if not isinstance(task, PictureTask):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives labels; use: lensless classify"
         )
@@ -43,11 +44,11 @@ def reconstruct(
     for at, one in enumerate(seen):
         with torch.no_grad():
             picture = task(one.y.to(device_of(task))).clamp(0, 1)
-        grey = picture[0, 0].cpu().numpy()
-        _write(out, f"{at:06d}.png", _as_image(grey))
+        drawing = drawn(picture[0]).numpy()
+        _write(out, f"{at:06d}.png", _as_image(drawing))
         if at < SHEET:
-            first.append((one, grey))
-        comparable = one.scene is not None and one.scene.shape == task.scene_shape
+            first.append((one, drawing))
+        comparable = one.scene is not None and one.scene.shape == task.picture_shape
         figure = float(psnr_db(picture, _scene(one, task))[0]) if comparable else None
         results.append({"file": f"{at:06d}.png", "from": one.name, "psnr_db": figure})
     _write(out, "sheet.png", _sheet(first))
@@ -67,7 +68,7 @@ def classify(
 ) -> None:
     """Name every measurement, with the probability that the network gives its answer."""
     task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=False)
-    if isinstance(task, Reconstruct):
+    if isinstance(task, PictureTask):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives pictures; use: lensless reconstruct"
         )
@@ -163,7 +164,7 @@ def _usable(everything: Iterator[Seen | Refused], refused: list[Refused], source
 
 
 def _scene(one: Seen, task: Task) -> torch.Tensor:
-    scene = torch.from_numpy(one.scene.astype(np.float32) / 255)[None, None]
+    scene = torch.from_numpy(one.scene.astype(np.float32) / 255)[None]
     return scene.to(device_of(task))
 
 
@@ -175,11 +176,11 @@ def _write(out: pathlib.Path, name: str, image) -> None:
         raise StorageError(f"cannot write {out / name}: {error}; name another folder with --out") from error
 
 
-def _as_image(grey: np.ndarray):
-    """A picture in [0, 1] as eight bits."""
+def _as_image(picture: np.ndarray):
+    """A picture in [0, 1], (h, w) or (h, w, 3), as eight bits."""
     from PIL import Image
 
-    return Image.fromarray((grey * 255).round().astype(np.uint8))
+    return Image.fromarray((picture * 255).round().astype(np.uint8))
 
 
 def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 192, margin: int = 104):
@@ -188,11 +189,12 @@ def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 192, margin: int
 
     rows = {"raw frame": [one.y[0, 0].numpy() for one, _ in pictures], "picture": [picture for _, picture in pictures]}
     if all(one.scene is not None for one, _ in pictures):
-        rows = {"scene": [one.scene / 255 for one, _ in pictures], **rows}
-    sheet = Image.new("L", (margin + len(pictures) * (side + 8), len(rows) * (side + 8) + 8), 255)
+        rows = {"scene": [drawn(torch.from_numpy(one.scene)).numpy() / 255 for one, _ in pictures], **rows}
+    size = (margin + len(pictures) * (side + 8), len(rows) * (side + 8) + 8)
+    sheet = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
     for at_row, (name, row) in enumerate(rows.items()):
-        draw.text((margin - 8, 8 + at_row * (side + 8) + side // 2), name, fill=0, font=font, anchor="rm")
+        draw.text((margin - 8, 8 + at_row * (side + 8) + side // 2), name, fill="black", font=font, anchor="rm")
         for at_column, picture in enumerate(row):
             # A frame is drawn from its darkest to its brightest pixel.
             low, high = np.percentile(picture, [0.5, 99.5]) if name == "raw frame" else (0, 1)

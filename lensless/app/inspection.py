@@ -83,7 +83,7 @@ def inspect(
 def look(setting: Setting, training: Scenes, test: Scenes, screen: Screen) -> Inspection:
     """Everything there is to say of a rig; moments of the scenes are those of `training`."""
     model = setting.rig.forward_model
-    pictures = statistics_of(training, model.scene_shape, setting.device)
+    pictures = statistics_of(training, model.picture_shape, setting.device)
     dark = setting.rig.spec.scene.dark_level
     with screen.working("what stands above the noise"):
         gram = model.gram()

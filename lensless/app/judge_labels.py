@@ -20,10 +20,10 @@ from lensless.app.setting import (
 from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.scenes import Scenes
 from lensless.evaluate.baselines import RidgeClassifier, TotalLight, chance
-from lensless.evaluate.evaluation import Evaluation, Examples, Line
+from lensless.evaluate.evaluation import Evaluation, Examples, Line, drawn
 from lensless.evaluate.metrics import accuracy, confusion, picture_scores
 from lensless.recon.wiener import wiener
-from lensless.tasks import Classify, ClassifyReconstruction, Task
+from lensless.tasks import Classify, ClassifyReconstruction, Reconstruct, Task
 
 FIT_STREAM = 103  # noise of the training frames that baselines are fitted on
 NAMES = {"classify": "without reconstruction", "classify-reconstruction": "after reconstruction"}
@@ -64,13 +64,13 @@ def _examples(task: Task, setting: Setting, test: Scenes, picture_of: Callable |
     """A few whole frames with what became of them."""
     pictures, labels, y = example_frames(setting, test)
     inputs = task.prepare(y)
-    shown = {"scene": pictures[:, 0], "raw frame": y[:, 0]}
+    shown = {"scene": pictures, "raw frame": y}
     if picture_of is None:
-        shown["reconstruction"] = inputs[:, 0]
+        shown["reconstruction"] = inputs
     else:
-        shown["best picture\nfrom its numbers"] = picture_of(inputs)[:, 0]
+        shown["best picture\nfrom its numbers"] = picture_of(inputs)
     names = {"truth": test.names(labels), "label": test.names(predict(task, inputs))}
-    return Examples({name: tensor.cpu() for name, tensor in shown.items()}, names)
+    return Examples({name: drawn(tensor) for name, tensor in shown.items()}, names)
 
 
 def predict(task: Task, inputs: Tensor, at_once: int = 500) -> Tensor:
@@ -95,7 +95,7 @@ def _linear_rule(task: Task, setting: Setting, training: Scenes, validation: Sce
     known, classes = features(training, FIT_STREAM)
     ridge = RidgeClassifier(known, classes, features(validation, VALIDATION_STREAM))
     inputs, labels = features(test, TEST_STREAM)
-    what = f"the same {known.shape[1]} numbers" if isinstance(task, Classify) else "Wiener's estimate"
+    what = "Wiener's estimate" if isinstance(seen, Reconstruct) else f"the same {known.shape[1]:,} numbers"
     note = f"least squares on {what}, {len(training):,} training scenes, ridge weight {ridge.weight:.0e}"
     return Line("linear rule", {"accuracy": accuracy(ridge(inputs), labels)}, note)
 
@@ -104,7 +104,7 @@ def _total_light(setting: Setting, training: Scenes, test: Scenes) -> Line:
     """One number of each frame, the sum of all its pixels."""
     cells = math.prod(setting.rig.forward_model.sensor_shape)
     mean = torch.full((1, cells), 1 / cells, device=setting.device)
-    shape = setting.rig.forward_model.scene_shape
+    shape = setting.rig.forward_model.picture_shape
 
     recorded = isinstance(training, MeasuredScenes) and isinstance(test, MeasuredScenes)
     simulator = None if recorded else setting.projected(mean, training)
@@ -121,20 +121,20 @@ def _total_light(setting: Setting, training: Scenes, test: Scenes) -> Line:
 
 
 def _best_linear_picture(task: Classify, setting: Setting, training: Scenes) -> Callable[[Tensor], Tensor]:
-    """The best linear estimate of the picture from the sums that the classifier sees: (B, count) -> (B, 1, H, W)."""
-    statistics = statistics_of(training, task.scene_shape, setting.device)
+    """The best linear estimate of the picture from the sums that the classifier sees: (B, count) -> (B, C, H, W)."""
+    statistics = statistics_of(training, task.picture_shape, setting.device)
     dark = setting.rig.spec.scene.dark_level
     reads, projection = task.reads, task.projection.matrix.double()
     response = projection @ setting.rig.forward_model.rows(reads).double()
     variance = projection.square() @ setting.noise_variance(statistics).flatten()[reads].double()
     estimate = wiener((1 - dark) * response, variance, statistics)
     black = dark * response.sum(1).float()
-    return lambda sums: estimate(sums - black).reshape(-1, 1, *task.scene_shape).clamp(0, 1)
+    return lambda sums: estimate(sums - black).reshape(-1, *task.picture_shape).clamp(0, 1)
 
 
 def _what_the_numbers_show(task: Classify, picture_of: Callable, test: Scenes, sums: Tensor) -> Line:
     """How good a picture somebody could make of the numbers that leave the first step."""
-    pictures = test.fit(task.scene_shape).to(sums.device).float() / 255
+    pictures = test.fit(task.picture_shape).to(sums.device).float() / 255
     scores = picture_scores(picture_of(sums), pictures)
     note = f"the best linear picture from those {sums.shape[1]} numbers; a network would make a better one"
     return Line("what the numbers would show", {"psnr_db": scores.psnr_db, "ssim": scores.ssim}, note)

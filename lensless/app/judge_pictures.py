@@ -7,18 +7,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lensless.app.new_tasks import new_reconstruct
 from lensless.app.setting import TEST_STREAM, Setting, example_frames, measured, statistics_of
 from lensless.data.scenes import Scenes
-from lensless.evaluate.evaluation import Evaluation, Examples, Line
+from lensless.evaluate.evaluation import Evaluation, Examples, Line, drawn
 from lensless.evaluate.metrics import picture_scores
 from lensless.recon import tikhonov
 from lensless.recon.tikhonov import gcv_weight
-from lensless.tasks import Reconstruct
+from lensless.tasks import PictureTask, Reconstruct
 
 WEIGHT_STREAM = 105  # noise of the training frames that Tikhonov's weight is chosen on
 
 
-def judge(task: Reconstruct, setting: Setting, training: Scenes, test: Scenes) -> Evaluation:
+def judge(task: PictureTask, setting: Setting, training: Scenes, test: Scenes) -> Evaluation:
     """Figures of a trained reconstruction on test scenes, beside the classical ones on the same frames."""
     ways = _ways_to_a_picture(task, setting, training)
     pictures, estimates = estimates_of({name: way for name, (way, _) in ways.items()}, setting, test)
@@ -28,22 +29,26 @@ def judge(task: Reconstruct, setting: Setting, training: Scenes, test: Scenes) -
     ]
     scenes, labels, y = example_frames(setting, test)
     shown = {"scene": scenes, "raw frame": y} | {name: way(y).clamp(0, 1) for name, (way, _) in ways.items()}
-    examples = Examples({name: tensor[:, 0].cpu() for name, tensor in shown.items()}, {"truth": test.names(labels)})
+    examples = Examples({name: drawn(tensor) for name, tensor in shown.items()}, {"truth": test.names(labels)})
     return Evaluation(
         task.kind, task.metric_name, test.name, len(test), lines, task.numbers(), examples, task.resident_bytes()
     )
 
 
-def _ways_to_a_picture(task: Reconstruct, setting: Setting, training: Scenes) -> dict[str, tuple[Callable, str]]:
+def _ways_to_a_picture(task: PictureTask, setting: Setting, training: Scenes) -> dict[str, tuple[Callable, str]]:
     """Name -> measurement to pictures, and a note."""
     dark, model = setting.rig.spec.scene.dark_level, setting.rig.forward_model
-    mean = statistics_of(training, task.scene_shape, setting.device).mean.float().reshape(1, *task.scene_shape)
+    mean = statistics_of(training, task.picture_shape, setting.device).mean.float().reshape(task.picture_shape)
     mean = dark + (1 - dark) * mean
     svd = model.svd()
     weight = _weight(setting, training, mean, svd)
+    linear = task if isinstance(task, Reconstruct) else new_reconstruct(setting, training, 1)
     return {
         "network": (task, f"{task.numbers().trainable:,} trainable parameters"),
-        "Wiener": (task.prepare, f"the best linear estimate from {_reads(task)}; mean and covariance fitted on scenes"),
+        "Wiener": (
+            linear.prepare,
+            f"the best linear estimate from {_reads(linear)}; mean and covariance fitted on scenes",
+        ),
         "Tikhonov": (
             lambda y: (tikhonov(model, y, weight, mean, svd) - dark) / (1 - dark),
             f"about the mean scene, weight {weight:.1e} |A|^2 by generalised cross-validation on training frames",
@@ -59,7 +64,7 @@ def _reads(task: Reconstruct) -> str:
 def _weight(setting: Setting, training: Scenes, mean: Tensor, svd: tuple[Tensor, Tensor, Tensor]) -> float:
     """The GCV weight for a few hundred training frames."""
     model = setting.rig.forward_model
-    _, _, y = next(measured(setting, training, model.scene_shape, WEIGHT_STREAM))
+    _, _, y = next(measured(setting, training, model.picture_shape, WEIGHT_STREAM))
     U, s, _ = svd
     residual = (y - model.A(mean[None])).flatten(2)
     return gcv_weight(s, residual @ U, residual)
@@ -70,7 +75,7 @@ def estimates_of(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """All test pictures, and the estimates of each way."""
     pictures, estimates = [], {name: [] for name in ways}
-    for some, _, y in measured(setting, test, setting.rig.forward_model.scene_shape, TEST_STREAM):
+    for some, _, y in measured(setting, test, setting.rig.forward_model.picture_shape, TEST_STREAM):
         pictures.append(some)
         for name, way in ways.items():
             estimates[name].append(way(y).float())

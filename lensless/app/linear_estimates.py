@@ -10,10 +10,10 @@ from hardware.errors import ConfigurationError
 from lensless.app.setting import TEST_STREAM, Setting, batches
 from lensless.data.measured_sensor import uncertainty
 from lensless.data.scenes import Scenes
-from lensless.evaluate.evaluation import Examples, example_indices
+from lensless.evaluate.evaluation import Examples, drawn, example_indices
 from lensless.optics import ForwardModel, analysis
 from lensless.recon import SceneStatistics, discrepancy_weight, expected_error, gcv_weight
-from lensless.tasks.reconstruct import psnr_db
+from lensless.tasks.picture import psnr_db
 
 MEASURED_VALUES, MEASURED_MOST = 2**26, 2000  # of the simulated test frames together; test frames
 TIKHONOV_FRAMES = 100  # on which the weights are chosen and compared
@@ -85,18 +85,18 @@ def linear_estimates(
     some = test.spread(max(TIKHONOV_FRAMES, min(MEASURED_MOST, MEASURED_VALUES // math.prod(model.sensor_shape))))
     few = torch.arange(len(some))[:: max(1, len(some) // TIKHONOV_FRAMES)]  # evenly spread
     generator = torch.Generator(setting.device).manual_seed(TEST_STREAM)
-    truth = torch.cat([batch for batch, _ in batches(some, model.scene_shape, setting.device)])
+    truth = torch.cat([batch for batch, _ in batches(some, model.picture_shape, setting.device)])
     y = torch.cat([simulator(part, generator) for part in truth.split(50)])
     shown = few[example_indices(len(few))]
     frames = y[shown, 0].cpu()
     mean = simulator.radiance(pictures.mean)
-    y -= model.A(mean.float().reshape(1, 1, *model.scene_shape))
+    y -= model.A(mean.float().reshape(1, *model.picture_shape))
     posterior = torch.linalg.inv(noise.information + torch.linalg.inv(pictures.regular_covariance))
     matched = noise.contrast * analysis.matched_filter(model, noise.told, y.flatten(1).T)
     wiener = (pictures.mean + matched.T @ posterior).float().reshape(truth.shape)
     choices, chosen = _tikhonov(setting, y[few], truth[few], mean, noise.told, gram)
     views = {"scene": truth[shown], "Tikhonov (GCV)": chosen[example_indices(len(few))], "Wiener": wiener[shown]}
-    views = {name: view[:, 0].cpu() for name, view in views.items()}
+    views = {name: drawn(view) for name, view in views.items()}
     return Estimates(
         decibel(noise.expected_error(pictures)), decibel(float((wiener - truth).double().square().mean())),
         float(psnr_db(wiener, truth).double().mean()), len(truth),

@@ -22,6 +22,12 @@ class Train(StrEnum):
     classify = "classify"
 
 
+class Network(StrEnum):
+    unrolled = "unrolled"
+    learned = "learned"
+    cycle = "cycle"
+
+
 class Split(StrEnum):
     train = "train"
     val = "val"

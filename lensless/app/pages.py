@@ -17,12 +17,22 @@ from lensless.optics.analysis import SCENE_RMS, information, modes_above_samplin
 
 TITLES = {
     "reconstruct": "A picture from the frame",
+    "reconstruct-learned": "A picture from the frame, by a learned first layer",
+    "reconstruct-cycle": "A picture from the frame, by a self-consistent network",
     "classify": "A label without a picture",
     "classify-reconstruction": "A label from the reconstructed picture",
 }
 TEXTS = {
     "reconstruct": (
         "Wiener's filter, the best linear estimate, undoes what it can; a small network corrects the rest. "
+        "Test scenes were seen by nothing that was trained or fitted."
+    ),
+    "reconstruct-learned": (
+        "A learned matrix of low rank makes a first picture of the whole frame; a small network corrects it. Test "
+        "scenes were seen by nothing that was trained or fitted."
+    ),
+    "reconstruct-cycle": (
+        "A network to pictures and one back to frames learned to undo each other. They know nothing of the physics. "
         "Test scenes were seen by nothing that was trained or fitted."
     ),
     "classify": (
@@ -170,7 +180,7 @@ def inspect(setting: Setting, J: Tensor | None = None, gram: Tensor | None = Non
 def half_light(setting: Setting) -> Tensor:
     """What an evenly grey scene sends to each pixel, (H' W')."""
     model = setting.rig.forward_model
-    return model.A(torch.full((1, 1, *model.scene_shape), 0.5, device=setting.device)).flatten()
+    return model.A(torch.full((1, *model.picture_shape), 0.5, device=setting.device)).flatten()
 
 
 def made_from(setting: Setting, cards: list[dict], scenes: str, more: dict[str, str]) -> str:

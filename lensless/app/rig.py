@@ -15,7 +15,7 @@ from hardware.surroundings import Surroundings
 from lensless.app.field import check_field
 from lensless.app.rig_file import in_keys, read_spec
 from lensless.data.pairs import FrameSimulator
-from lensless.optics import BareSensor, Cannula, ForwardModel, SensorNoise
+from lensless.optics import BareSensor, Cannula, ForwardModel, Mosaicked, SensorNoise
 from lensless.optics.cannula import RAYS
 
 CALIBRATION_FRAMES = 64
@@ -72,6 +72,13 @@ class Rig:
         return model
 
     def _forward_model(self) -> ForwardModel:
+        scene, mosaic = self.spec.scene, self.spec.sensor.mosaic
+        if scene.colours_nm is None:
+            return self._model_at(scene.wavelength_nm)
+        return Mosaicked([self._model_at(wavelength_nm) for wavelength_nm in scene.colours_nm], mosaic)
+
+    def _model_at(self, wavelength_nm: float) -> ForwardModel:
+        """The map of light of one wavelength."""
         spec, scene, sensor = self.spec, self.spec.scene, self.spec.sensor
         if spec.cannula is None:
             check_field(spec)
@@ -79,21 +86,24 @@ class Rig:
             return BareSensor(
                 scene.shape, sensor.shape, distance_mm=scene.distance_mm, scene_width_mm=scene.width_mm,
                 pitch_um=sensor.pitch_um, cover_glass_height_mm=glass.pop("height_mm"), device=self.device,
-                wavelength_nm=scene.wavelength_nm, bandwidth_nm=scene.bandwidth_nm,
+                wavelength_nm=wavelength_nm, bandwidth_nm=scene.bandwidth_nm,
                 emission_exponent=scene.emission_exponent, acceptance_deg=sensor.acceptance_deg,
                 chief_ray_deg_per_mm=sensor.chief_ray_deg_per_mm, serial=sensor.serial,
                 acceptance_gradient_per_rad=sensor.acceptance_gradient_per_rad, alignment=spec.alignment, **glass,
             )  # fmt: skip
-        return self.cannula()
+        return self.cannula(wavelength_nm=wavelength_nm)
 
-    def cannula(self, white: float | None = None, estimate_error: bool = True) -> Cannula:
-        """The rod of a rig that has one; see `Cannula` for both."""
+    def cannula(
+        self, white: float | None = None, estimate_error: bool = True, wavelength_nm: float | None = None
+    ) -> Cannula:
+        """The rod of a rig that has one, in light of the scene's wavelength unless told otherwise; see `Cannula`."""
         spec, scene, sensor = self.spec, self.spec.scene, self.spec.sensor
         rod, relay = dataclasses.asdict(spec.cannula), spec.relay
         return Cannula(
             scene.shape, sensor.shape, distance_mm=scene.distance_mm, fov_deg=scene.fov_deg,
             magnification=relay.magnification, relay_numerical_aperture=relay.numerical_aperture,
-            pupil_distance_mm=relay.pupil_distance_mm, pitch_um=sensor.pitch_um, wavelength_nm=scene.wavelength_nm,
+            pupil_distance_mm=relay.pupil_distance_mm, pitch_um=sensor.pitch_um,
+            wavelength_nm=scene.wavelength_nm if wavelength_nm is None else wavelength_nm,
             bandwidth_nm=scene.bandwidth_nm, emission_exponent=scene.emission_exponent, alignment=spec.alignment,
             rays=self.rays, white=white, estimate_error=estimate_error, device=self.device, **rod,
         )  # fmt: skip
@@ -114,7 +124,9 @@ class Rig:
         rig file's gain holds at 0 dB.
         """
         facts = dataclasses.asdict(self.spec.sensor)
-        for name in ("pitch_um", "frames", "acceptance_deg", "chief_ray_deg_per_mm", "acceptance_gradient_per_rad"):
+        for name in (
+            "pitch_um", "frames", "acceptance_deg", "chief_ray_deg_per_mm", "acceptance_gradient_per_rad", "mosaic",
+        ):  # fmt: skip
             del facts[name]
         if exposure_s is not None:
             facts["white_electrons"] *= exposure_s / facts["exposure_s"]
@@ -137,6 +149,7 @@ class Rig:
         return SimulatedCamera(
             expose, camera_id=sensor.serial, shape=sensor.shape, bit_depth=sensor.bit_depth,
             black_level_dn=sensor.black_level_dn, exposure_s=sensor.exposure_s, temperature_c=sensor.temperature_c,
+            pixel_format=_pixel_format(sensor), cfa=sensor.mosaic,
             frames_per_second=frames_per_second,
         )  # fmt: skip
 
@@ -148,12 +161,13 @@ class Rig:
         around: typing.Callable[[], Surroundings] = lambda: Surroundings.SCENE,
     ) -> SimulatedCamera:
         """A camera that looks through the forward model at what `seen(start_ns, stop_ns)` says: the mean radiance of a
-        display (H, W), black = 0, white = 1, while a frame is exposed. Unless it is covered, or before a lamp.
+        display, as its `planes_shape` has it, black = 0, white = 1, while a frame is exposed. Unless it is covered, or
+        before a lamp.
         """
 
         @functools.lru_cache(maxsize=1)
         def light_of(shown: bytes) -> torch.Tensor:
-            picture = torch.frombuffer(bytearray(shown), dtype=torch.float32).reshape(1, 1, *self.spec.scene.shape)
+            picture = torch.frombuffer(bytearray(shown), dtype=torch.float32).reshape(1, -1, *self.spec.scene.shape)
             dark = self.spec.scene.dark_level
             # Where a speck hides all that is lit, a structured model may leave a rounding error below 0.
             return self.forward_model.A((dark + (1 - dark) * picture).to(self.device))[0, 0].clamp_min(0)
@@ -171,7 +185,7 @@ class Rig:
 
     def camera_at_display(self, seed: int) -> tuple[SimulatedCamera, SimulatedDisplay]:
         """A display in front of the rig, and the camera that looks at it."""
-        display = SimulatedDisplay(self.spec.scene.shape)
+        display = SimulatedDisplay(self.spec.scene.planes_shape)
         return self.camera_at(display.light, seed), display
 
     def calibrate(self, seed: int = 0, frames: int = CALIBRATION_FRAMES) -> Calibration:
@@ -231,6 +245,11 @@ def open_rig(source: str | pathlib.Path, device: str = "cpu", rays: int | None =
             raise ConfigurationError(f"rig '{source}' was measured: its matrix takes no rays; leave --rays out")
         return measured_rig.open_measured(source, device)
     return Rig(read_spec(source), device, rays)
+
+
+def _pixel_format(sensor: rig.SensorSpec) -> str:
+    """As GenICam names it: a mosaic by the first row's filters."""
+    return f"{'Mono' if sensor.mosaic is None else 'Bayer' + sensor.mosaic[:2]}{sensor.bit_depth}"
 
 
 def _electrons_at_full_scale(sensor: rig.SensorSpec) -> float:

@@ -13,6 +13,7 @@ import typing
 
 import pydantic
 
+from calibration.mosaic import PATTERNS
 from hardware import rig
 from hardware.errors import ConfigurationError
 from lensless.app.perturbation import perturb, split_name
@@ -62,6 +63,7 @@ RANGES: dict[str, dict] = {
     **{key: {"ge": -1000, "le": 1000} for key in ("shift_x_mm", "shift_y_mm")},
     **{f"{part}_shift_{axis}_um": {"ge": -1e5, "le": 1e5} for part in ("relay", "sensor") for axis in "xy"},
     "defocus_um": {"ge": -1e5, "le": 1e5},
+    "mosaic": {"pattern": f"^({'|'.join(PATTERNS)})$"},
 }
 LARGEST_FILE_BYTES, LONGEST_NAME = 2**20, 4096
 _MOST_PROBLEMS, _MOST_SHOWN = 10, 100
@@ -152,6 +154,9 @@ def _model(spec: type) -> type[pydantic.BaseModel]:
         if field.name == "shape":
             side = typing.Annotated[int, pydantic.Field(ge=1, le=LONGEST_SIDE)]
             annotation = typing.Annotated[tuple[side, side], pydantic.Strict(False)]  # TOML and JSON have lists only
+        if field.name == "colours_nm":
+            colour = typing.Annotated[float, pydantic.Field(**RANGES["wavelength_nm"])]
+            annotation = typing.Annotated[tuple[colour, colour, colour], pydantic.Strict(False)] | None
         fields[field.name] = (_as_model(annotation), pydantic.Field(default, **limits))
     config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
     return pydantic.create_model(spec.__name__, __config__=config, **fields)
@@ -190,6 +195,15 @@ def _check_together(spec: rig.RigSpec, where: str) -> None:
     expect(
         getattr(spec.scene, wanted) is not None and getattr(spec.scene, other) is None,
         f"[scene] of this kind of rig states its size as {wanted}, and not as {other}",
+    )
+    expect(
+        (spec.scene.colours_nm is None) == (spec.sensor.mosaic is None),
+        "scene.colours_nm and sensor.mosaic belong together: a display in colours, and a sensor that tells them apart",
+    )
+    rows, columns = spec.sensor.shape
+    expect(
+        spec.sensor.mosaic is None or rows % 2 == columns % 2 == 0,
+        f"sensor.shape = [{rows}, {columns}]; expected even numbers of rows and columns under sensor.mosaic",
     )
     full_scale_dn = 2**spec.sensor.bit_depth - 1
     expect(

@@ -11,7 +11,7 @@ from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import Line
 from lensless.evaluate.figures import shown
 from lensless.evaluate.metrics import accuracy, picture_scores
-from lensless.tasks import Reconstruct, Task
+from lensless.tasks import PictureTask, Reconstruct, Task
 
 FIRST_SEED = 1_000_000  # far from those of training, which begin at 0
 
@@ -27,8 +27,9 @@ def perturbed_lines(task: Task, setting: Setting, test: Scenes, copies: Iterable
 
 def _figures(task: Task, setting: Setting, test: Scenes) -> dict[str, dict[str, float]]:
     """Name of the way -> figures on the test scenes."""
-    if isinstance(task, Reconstruct):
-        pictures, estimates = estimates_of({"network": task, "Wiener": task.prepare}, setting, test)
+    if isinstance(task, PictureTask):
+        linear = {"Wiener": task.prepare} if isinstance(task, Reconstruct) else {}
+        pictures, estimates = estimates_of({"network": task, **linear}, setting, test)
         scores = {name: picture_scores(estimate, pictures) for name, estimate in estimates.items()}
         return {name: {"psnr_db": one.psnr_db, "ssim": one.ssim} for name, one in scores.items()}
     inputs, labels = prepared(task, setting, test, TEST_STREAM)

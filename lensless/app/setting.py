@@ -27,7 +27,7 @@ STATISTICS_SCENES = 20_000  # pictures whose mean and covariance Wiener's filter
 VALIDATION_STREAM, TEST_STREAM, EXAMPLE_STREAM = 101, 102, 106  # noise of each, never shared with training
 AT_ONCE = 500
 
-# From pictures (B, 1, H, W) in [0, 1] of the scenes at positions (B,) to what is made of them: what is simulated looks
+# From pictures (B, C, H, W) in [0, 1] of the scenes at positions (B,) to what is made of them: what is simulated looks
 # at the pictures, moved or not, and what was recorded is found by the position.
 FromScenes = Callable[[Tensor, Tensor], Tensor]
 
@@ -101,7 +101,7 @@ class Setting:
         dark = self.rig.spec.scene.dark_level
         mean = dark + (1 - dark) * pictures.mean.float().to(self.device)
         model = self.rig.forward_model
-        light = model.A(mean.reshape(1, 1, *model.scene_shape)).flatten()
+        light = model.A(mean.reshape(1, -1, *model.scene_shape)).flatten()
         variance = self.sensor.variance(light, self.frames)
         dark_std_dn, flat_std = uncertainty(self.rig.spec, self.calibration)
         for std, scale in ((dark_std_dn, 1 / self.calibration.white_dn), (flat_std, light)):
@@ -110,7 +110,7 @@ class Setting:
         return variance
 
     def saturated_share(self, pictures: Tensor) -> float:
-        """Share of the pictures (B, 1, H, W) that bring the sensor near saturation in some pixel."""
+        """Share of the pictures (B, C, H, W) that bring the sensor near saturation in some pixel."""
         model, radiance = self.rig.forward_model, self.simulator().radiance
         brightest = torch.cat([model.A(radiance(some)).amax((1, 2, 3)) for some in pictures.split(50)])
         return float((brightest > self.sensor.linear_up_to).double().mean())
@@ -136,7 +136,7 @@ class Setting:
 
     def projected(self, projection: Tensor, scenes: Scenes, reads: Tensor | None = None) -> ProjectedSimulator:
         """Fixed sums of the frame, drawn at once; the mean of the scenes sets the shape of their noise."""
-        some = scenes.spread(STATISTICS_SCENES).fit(self.rig.spec.scene.shape)
+        some = scenes.spread(STATISTICS_SCENES).fit(self.rig.spec.scene.picture_shape)
         return ProjectedSimulator(self.simulator(reads), projection, (some.float().mean(0) / 255).to(self.device))
 
     def measure(self, scenes: Scenes, reads: Tensor | None, generator: torch.Generator) -> FromScenes:
@@ -219,7 +219,7 @@ class SharpPictures:
         return {"rig": None, "frames": None}
 
 
-def statistics_of(scenes: Scenes, shape: tuple[int, int], device: torch.device) -> SceneStatistics:
+def statistics_of(scenes: Scenes, shape: tuple[int, ...], device: torch.device) -> SceneStatistics:
     """Moments of the pictures, fitted to the rig's scene."""
     some = scenes.spread(STATISTICS_SCENES).fit(shape)
     return SceneStatistics.of(some.to(device).float() / 255)
@@ -229,31 +229,31 @@ def prepared(task: Task, source: Source, scenes: Scenes, seed: int) -> tuple[Ten
     """Network inputs from whole noisy frames of all scenes, and targets: for validation, test and baselines."""
     inputs, targets = [], []
     with torch.no_grad():
-        for pictures, labels, y in measured(source, scenes, task.scene_shape, seed, task.reads):
+        for pictures, labels, y in measured(source, scenes, task.picture_shape, seed, task.reads):
             inputs.append(task.prepare(y))
             targets.append(task.target(pictures, labels))
     return torch.cat(inputs), torch.cat(targets)
 
 
 def measured(
-    source: Source, scenes: Scenes, shape: tuple[int, int], seed: int, reads: Tensor | None = None
+    source: Source, scenes: Scenes, shape: tuple[int, ...], seed: int, reads: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """All scenes in order, a few hundred at once: pictures (B, 1, H, W), labels (B,), and what is measured of them."""
+    """All scenes in order, a few hundred at once: pictures (B, *shape), labels (B,), and what is measured of them."""
     measure, done = source.measure(scenes, reads, torch.Generator(source.device).manual_seed(seed)), 0
     for pictures, labels in batches(scenes, shape, source.device):
         yield pictures, labels, measure(pictures, torch.arange(done, done + len(pictures)))
         done += len(pictures)
 
 
-def batches(scenes: Scenes, shape: tuple[int, int], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """All scenes in order, a few hundred at once: pictures (B, 1, H, W) in [0, 1] and labels (B,), on the device."""
+def batches(scenes: Scenes, shape: tuple[int, ...], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """All scenes in order, a few hundred at once: pictures (B, *shape) in [0, 1] and labels (B,), on the device."""
     for pictures, labels in zip(scenes.fit(shape).split(AT_ONCE), scenes.labels.split(AT_ONCE), strict=True):
         yield pictures.to(device).float() / 255, labels.to(device)
 
 
 def example_frames(setting: Setting, test: Scenes) -> tuple[Tensor, Tensor, Tensor]:
-    """A few test scenes (n, 1, H, W), their labels, and whole measurements of them (n, 1, H', W'); few, because a bare
+    """A few test scenes (n, C, H, W), their labels, and whole measurements of them (n, 1, H', W'); few, because a bare
     sensor's are large. Every task of a rig is shown the same ones.
     """
     some = test.subset(example_indices(len(test)))
-    return next(measured(setting, some, setting.rig.forward_model.scene_shape, EXAMPLE_STREAM))
+    return next(measured(setting, some, setting.rig.forward_model.picture_shape, EXAMPLE_STREAM))

@@ -50,7 +50,7 @@ def open_simulated(place: str) -> SimulatedCamera:
         return rig.camera(lambda: darkness, seed, fps)
     if file := options["display"]:
         refuse_scenes(place, options, f"scenes are what '{file}' shows")
-        shape = rig.spec.scene.shape
+        shape = rig.spec.scene.planes_shape
         shown_in(file, shape)  # said now, and not with the first frame
         return rig.camera_at(lambda start_ns, stop_ns: shown_in(file, shape), seed, fps, lambda: surroundings_of(file))
     frames = int(options["frames"] or rig.spec.sensor.frames)
@@ -111,7 +111,7 @@ def _scenes(options: dict[str, str], seed: int) -> Scenes:
 def light_of_scenes(rig: Rig, scenes: Scenes, frames: int) -> Iterator[torch.Tensor]:
     """Illuminance on the sensor, (H', W'), `frames` times for each scene; then from the first scene again."""
     dark, model = rig.spec.scene.dark_level, rig.forward_model
-    pictures = scenes.fit(rig.spec.scene.shape)
+    pictures = scenes.fit(rig.spec.scene.picture_shape)
     while True:
         for picture in pictures:
             radiance = dark + (1 - dark) * picture.float().div(255).to(rig.device)

@@ -33,7 +33,7 @@ def record(rig: Rig, scenes: Scenes, split: str, out: pathlib.Path, frames: int,
         calibration = rig.calibrate()
         camera, display = rig.camera_at_display(seed)
         rig.forward_model  # noqa: B018 (it is computed here, and kept)
-    plan = Plan.of({split: scenes}, rig.spec.scene.shape, frames, seed)
+    plan = Plan.of({split: scenes}, rig.spec.scene.picture_shape, frames, seed)
     provenance = plan.provenance() | {
         "rig": {"id": rig.spec.id, "fingerprint": rig.spec.fingerprint}, "rays": rig.rays,
         "calibration": calibration.id, "code": code_version(),
@@ -42,7 +42,7 @@ def record(rig: Rig, scenes: Scenes, split: str, out: pathlib.Path, frames: int,
         display.show(plan.radiance(0))
         first = camera.snap(1)[0]
         _check_room(out, len(plan) * frames * first.pixels.nbytes)
-        with Recording.create(out, first, provenance, rig.spec.scene.shape) as writer:
+        with Recording.create(out, first, provenance, rig.spec.scene.planes_shape) as writer:
             calibration.save(beside)
             ids = screen.track(range(len(plan)), f"recording, {counted(frames, 'frame')} each", len(plan))
             for scene_id in ids:

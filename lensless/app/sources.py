@@ -19,6 +19,7 @@ from hardware.recording.schema import NO_SCENE
 from hardware.replay import SUFFIX, recordings_at
 from lensless.app.rig_file import read_spec
 from lensless.app.simulated import options_of
+from lensless.data.collection_facts import channels_of, in_channels
 
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 FRAME_FILES = (".npy", ".png", ".tif", ".tiff")
@@ -29,7 +30,7 @@ PIXEL_LIMIT = 64_000_000
 class Seen:
     """One measurement.
 
-    `y` (1, 1, H', W'), white = 1; `label`, the name `truth` of its class and `scene` (h, w) uint8 where the source
+    `y` (1, 1, H', W'), white = 1; `label`, the name `truth` of its class and `scene` (C, h, w) uint8 where the source
     knows them, else -1 and None; `name` for people.
     """
 
@@ -129,11 +130,12 @@ def _recorded(path: pathlib.Path, scenes: bool) -> Iterator[_Shot]:
             named = recording.provenance.get("classes")
             classes = named if isinstance(named, list) else []
             ids = recording.scene_ids
+            channels = channels_of(recording.provenance, str(file))
             looks = (ids == NO_SCENE) & (ids >= 0).any()  # at black and white, between scenes
             for index, label in enumerate(recording.labels.tolist()):
                 if looks[index]:
                     continue
-                scene = recording.scene(index) if scenes and recording.has_scenes else None
+                scene = in_channels(recording.scene(index), channels) if scenes and recording.has_scenes else None
                 truth = str(classes[label]) if 0 <= label < len(classes) else None
                 yield _Shot(recording[index], f"{file.name}#{index}", label, recording.scene_key(index), scene, truth)
 

@@ -7,7 +7,8 @@ from calibration import Calibration
 from hardware.errors import ConfigurationError
 from lensless.app import pairs
 from lensless.app.load import open_device, setting_of
-from lensless.app.new_tasks import new_after_reconstruction, new_classify, new_reconstruct
+from lensless.app.network_wish import NetworkWish
+from lensless.app.new_tasks import new_after_reconstruction
 from lensless.app.options import DEFAULT_RIG
 from lensless.app.results import check_out
 from lensless.app.rig import Rig, open_rig
@@ -18,8 +19,7 @@ from lensless.app.training import RECIPES, check_scenes, train
 from lensless.data.measured_scenes import MeasuredScenes, PairSource
 from lensless.data.scenes import Scenes, load_scenes, picked
 from lensless.evaluate.figures import HEADS, shown
-from lensless.tasks import Reconstruct, Task
-from lensless.tasks.task import WIDEST
+from lensless.tasks import PictureTask, Task
 from lensless.train import checkpoint
 from lensless.train.recipe import Recipe
 
@@ -115,25 +115,11 @@ def recipe(
     return asked_for if augment else dataclasses.replace(asked_for, augmentation=None)
 
 
-def widths(text: str | None) -> tuple[int, ...] | None:
-    """Whole numbers with commas between them.
-
-    Raises:
-        ConfigurationError: something else.
-    """
-    if text is None:
-        return None
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and 1 <= int(part) <= WIDEST for part in parts):
-        raise ConfigurationError(f"--hidden {text!r}; expected whole numbers from 1 to {WIDEST}, such as 160,160")
-    return tuple(int(part) for part in parts)
-
-
 def train_front(
     kind: str, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen,
-    hidden: tuple[int, ...] | None = None,
+    network: NetworkWish | None = None,
 ) -> None:  # fmt: skip
-    """Train a task that takes frames; `hidden` of a private classifier, see `Classify`."""
+    """Train a task that takes frames."""
     recorded = pairs.source_of(wish.scenes, screen)
     device = str(open_device(wish.device))
     rig = wish.open_rig() if recorded is None else pairs.rig_of(recorded, wish.rig, device, wish.rays)
@@ -147,10 +133,8 @@ def train_front(
         setting = pairs.setting_of(recorded, rig, wish.frames, wish.calibration, screen)
         training, validation = wish.recorded_sets(recorded, setting, screen)
         check_scenes(kind, training, chosen)
-    if kind == "reconstruct":
-        task = new_reconstruct(setting, training, seed=chosen.seed)
-    else:
-        task = new_classify(setting, training, seed=chosen.seed, **({} if hidden is None else {"hidden": hidden}))
+    with screen.working(f"what of {kind} is fixed"):
+        task = (network or NetworkWish()).make(kind, setting, training, chosen.seed)
     _run(task, wish.source(setting, screen), training, validation, chosen, out, workers, screen)
 
 
@@ -159,7 +143,7 @@ def train_after(
 ) -> None:
     """Train a classifier of the pictures that a trained reconstruction gives."""
     found = checkpoint.load(reconstruction)
-    if not isinstance(found.task, Reconstruct):
+    if not isinstance(found.task, PictureTask):
         raise ConfigurationError(
             f"--after {reconstruction}: a {found.task.kind!r} checkpoint; expected one of `lensless train reconstruct`"
         )

@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009) as grey scenes, from its binary version or from the one that torchvision reads.
+"""CIFAR-10 (Krizhevsky 2009), from its binary version or from the one that torchvision reads.
 
 The binary version is one byte of label and 3072 of colours a picture. The Python version, torchvision's, is a pickle,
 which runs code when it is read: it is opened only if each of its files is the published one by size and MD5, before
@@ -36,11 +36,10 @@ _REMEDY = (
     "into the data folder that OPTICS_FREE_DATA names"
 )
 _MOST_PICKLED_BYTES = 32 * 2**20  # its batches have 31 MB
-_AT_ONCE = 5000
 
 
 def cifar10_scenes(root: pathlib.Path, split: str, download: bool = False) -> Scenes:
-    """CIFAR-10 in grey (Rec. 601 luma), (N, 1, 32, 32), of one split; the binary version where both are there.
+    """CIFAR-10 in colours, (N, 3, 32, 32), of one split; the binary version where both are there.
 
     Args:
         root: the data folder.
@@ -62,23 +61,13 @@ def cifar10_scenes(root: pathlib.Path, split: str, download: bool = False) -> Sc
     return split_off(pictures, labels, CLASSES, "cifar10", split)
 
 
-def grey(colours: np.ndarray) -> Tensor:
-    """Luma of pictures (N, 3, H, W) uint8 as (N, 1, H, W) uint8, rounded as Pillow's mode L."""
-    weights = np.array([19595, 38470, 7471], np.uint32)  # Rec. 601: 0.299, 0.587, 0.114
-    blocks = [
-        (np.einsum("nchw,c->nhw", colours[at : at + _AT_ONCE].astype(np.uint32), weights) + 0x8000) >> 16
-        for at in range(0, len(colours), _AT_ONCE)
-    ]
-    return torch.from_numpy(np.concatenate(blocks).astype(np.uint8)).unsqueeze(1)
-
-
 def _binary(folder: pathlib.Path, names: list[str]) -> tuple[Tensor, Tensor]:
     pictures, labels = [], []
     for name in names:
         content = files.pinned_content(folder / name, BINARY_PINS[name], _REMEDY)
         records = np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
         labels.append(torch.from_numpy(records[:, 0].astype(np.int64)))
-        pictures.append(grey(records[:, 1:].reshape(-1, 3, 32, 32)))
+        pictures.append(torch.from_numpy(records[:, 1:].reshape(-1, 3, 32, 32).copy()))
     return torch.cat(pictures), torch.cat(labels)
 
 
@@ -95,4 +84,4 @@ def _pickled(root: pathlib.Path, part: str) -> tuple[Tensor, Tensor]:
                 f"run code, and was not opened; {_REMEDY}"
             )
     found = CIFAR10(root, train=part == "train")
-    return grey(found.data.transpose(0, 3, 1, 2)), torch.tensor(found.targets)
+    return torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(found.targets)

@@ -4,6 +4,8 @@ import itertools
 import pathlib
 from dataclasses import asdict, dataclass, fields
 
+import numpy as np
+
 from hardware import Recording
 from hardware.errors import InputError
 from lensless.data.scene_set import SPLITS
@@ -16,7 +18,8 @@ class CollectionFacts:
     """What all recordings of one collection agree in.
 
     `scenes` names the set of scenes; `frames` of each scene; `splits` are ranges [first, end) of scene ids; `camera`
-    the facts of the camera; `looks` whether black and white were looked at between scenes.
+    the facts of the camera; `looks` whether black and white were looked at between scenes; `channels` of the pictures,
+    which stand one above the other.
     """
 
     rig_id: str
@@ -29,6 +32,7 @@ class CollectionFacts:
     camera: dict
     shape: tuple[int, ...]
     looks: bool
+    channels: int
 
     def check_same(self, other: "CollectionFacts", own: pathlib.Path, path: pathlib.Path) -> None:
         """Refuse a recording of another collection.
@@ -80,8 +84,21 @@ def facts_of(recording: Recording, path: pathlib.Path) -> CollectionFacts:
         raise InputError(f"'{path}': label {top}, but {len(classes)} classes are named; record again")
     return CollectionFacts(
         rig["id"], rig["fingerprint"], told.get("rays"), told["scenes"], tuple(classes), frames, ranges,
-        asdict(recording.facts), recording.shape, "display" in told,
+        asdict(recording.facts), recording.shape, "display" in told, channels_of(told, str(path)),
     )  # fmt: skip
+
+
+def channels_of(provenance: dict, where: str) -> int:
+    """Of the pictures in a recording: 1, or 3 of a display in colours. Raises InputError for anything else."""
+    channels = provenance.get("channels", 1)
+    if channels not in (1, 3):
+        raise InputError(f"'{where}': pictures of {channels!r:.50} channels; expected 1 or 3: record again")
+    return channels
+
+
+def in_channels(planes: np.ndarray, channels: int) -> np.ndarray:
+    """Pictures with their colours one above the other, (..., C h, w), as (..., C, h, w)."""
+    return planes.reshape(*planes.shape[:-2], channels, -1, planes.shape[-1])
 
 
 def _expect(name: str, holds: bool) -> None:

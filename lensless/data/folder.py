@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hardware.errors import InputError
@@ -14,12 +15,13 @@ from lensless.data.scene_set import Scenes, content_groups, fall_into
 
 _PICTURE_LIMIT_PX = 64_000_000
 _MOST_SCANS = 200  # a progressive JPEG has about 10; each costs time for all pixels, and only a few bytes
-_PICTURE_SIDE_PX = 64
+_PICTURE_SIDE_PX = 128
 _PICTURE_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 
 
 def folder_scenes(path: str | os.PathLike, split: str) -> Scenes:
-    """The user's own pictures as grey squares of at most 64 x 64; a subfolder is a class, pictures beside it have none.
+    """The user's own pictures as squares of at most 128 x 128, in colours if any of them has some; a subfolder is a
+    class, pictures beside it have none.
 
     The content of a picture decides its split (80 : 10 : 10), so that it never moves when others are added, and copies
     stay together. Smaller pictures are not enlarged: they get black around them, up to the largest one.
@@ -40,7 +42,8 @@ def folder_scenes(path: str | os.PathLike, split: str) -> Scenes:
     side = max(picture.shape[0] for picture in thumbnails)
     classes = tuple(sorted({label for _, label in listed} - {""}))
     labels = torch.tensor([classes.index(listed[at][1]) if listed[at][1] else -1 for at in chosen])
-    pictures = torch.stack([_centred(thumbnails[at], side) for at in chosen]).unsqueeze(1)
+    channels = 3 if any(picture.ndim == 3 for picture in thumbnails) else 1
+    pictures = torch.stack([_centred(thumbnails[at], side, channels) for at in chosen])
     return Scenes(pictures, labels, classes, f"folder:{root.resolve().name}/{split}", torch.from_numpy(groups[chosen]))
 
 
@@ -79,7 +82,7 @@ def _visible(folder: pathlib.Path, root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _thumbnail(path: pathlib.Path) -> np.ndarray:
-    """The central square of a picture in grey, (s, s) uint8 with s at most 64; transparent becomes black."""
+    """The central square of a picture, (s, s) uint8 with s at most 128, or (s, s, 3); transparent becomes black."""
     from PIL import Image
 
     try:
@@ -90,7 +93,7 @@ def _thumbnail(path: pathlib.Path) -> np.ndarray:
             with Image.open(path, formats=(_PICTURE_KINDS[path.suffix.lower()],)) as image:
                 width, height = image.size  # from the header: nothing is decoded yet
                 if width * height <= _PICTURE_LIMIT_PX:
-                    return _grey_square(image)
+                    return _square(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         width = height = None
     except Exception as error:  # decoders raise nearly anything on damaged files; whatever it is, this file is at fault
@@ -108,8 +111,8 @@ def _scans(path: pathlib.Path) -> int:
     return count
 
 
-def _grey_square(image) -> np.ndarray:
-    from PIL import Image, ImageChops, ImageOps
+def _square(image) -> np.ndarray:
+    from PIL import Image, ImageOps
 
     if image.mode.startswith("I;16"):  # Pillow clips these to white instead of scaling them
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -117,15 +120,20 @@ def _grey_square(image) -> np.ndarray:
         raise ValueError(f"pixels of type {image.mode}, expected 8 or 16 bits without sign")
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
-        image = ImageChops.multiply(*image.convert("RGBA").convert("LA").split())
-    image = image.convert("L")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
+    image = image.convert("RGB")
+    red, green, blue = image.split()
+    if red.tobytes() == green.tobytes() == blue.tobytes():
+        image = red
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     small = min(side, _PICTURE_SIDE_PX)
     return np.asarray(image.resize((small, small), Image.Resampling.BOX, (left, top, left + side, top + side)))
 
 
-def _centred(picture: np.ndarray, side: int) -> Tensor:
+def _centred(picture: np.ndarray, side: int, channels: int) -> Tensor:
+    """(channels, side, side), with black around it."""
     before = (side - len(picture)) // 2
     after = side - len(picture) - before
-    return torch.from_numpy(np.pad(picture, (before, after)))
+    planes = torch.from_numpy(np.atleast_3d(picture)).movedim(-1, 0)
+    return F.pad(planes, (before, after, before, after)).expand(channels, -1, -1)

@@ -1,4 +1,4 @@
-"""OCR letters of Kassel and Taskar, in the text file `letter.data` that everybody passes on.
+"""OCR letters of Kassel and Taskar, in the text file `letter.data` that everybody passes on, or packed into an .npz.
 
 52,152 handwritten lower-case letters of 16 x 8 black and white pixels, one a line, tab separated: id, letter, next_id,
 word_id, position, fold, and the pixels row by row, ink 1; a tab ends the line. They are not EMNIST, and harder than
@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import pathlib
 import re
+import zipfile
 import zlib
 from dataclasses import replace
 
@@ -25,13 +26,14 @@ from lensless.data.scene_set import Scenes
 
 CLASSES = tuple("abcdefghijklmnopqrstuvwxyz")
 ROWS, COLUMNS, SCALE = 16, 8, 2  # a pixel is shown as 2 x 2: a letter then fills a display of 32 x 32
-NAMES = ("letter.data", "letter.data.gz")
+NAMES = ("letter.data", "letter.data.gz", "ocr_letters_16x8.npz")
 HOME = "http://ai.stanford.edu/~btaskar/ocr/"  # of the authors
 
 _PIXELS = ROWS * COLUMNS
 _HEAD = re.compile(rb"(\d{1,9})\t([a-z])\t(-1|\d{1,9})\t(\d{1,9})\t(\d{1,3})\t([0-9])\t")
 _MOST_BYTES = 64 * 2**20  # the original has 14 MB
 _TAIL_BYTES = 2 * _PIXELS - 1
+_PACKED = {"images_packed": (ROWS,), "labels": (), "word": (), "fold": ()}  # arrays of the .npz, and a letter's shape
 _FORM = "id, letter, next_id, word_id, position, fold and 128 pixels of 0 or 1, with tabs between them"
 
 
@@ -39,13 +41,14 @@ def letter_scenes(path: str | pathlib.Path, split: str) -> Scenes:
     """White letters on black, (N, 1, 32, 16), of one split; `groups` are the words.
 
     Args:
-        path: of letter.data or letter.data.gz, or the folder that holds one of them.
+        path: of letter.data, letter.data.gz, or an .npz of the arrays `images_packed` (N, 16) uint8, eight pixels a
+            byte, `labels`, `word` and `fold` (N,); or the folder that holds one of them by the names of `NAMES`.
 
     Raises:
         InputError: missing, or a line that is no letter.
     """
     file = _found(pathlib.Path(path).expanduser())
-    bits, labels, words, folds = _parsed(_content(file), file)
+    bits, labels, words, folds = _unpacked(file) if file.suffix == ".npz" else _parsed(_content(file), file)
     splits = _splits(words, folds)
     chosen, copies = splits == split, np.zeros(len(splits), bool)
     if split == "train":
@@ -82,6 +85,24 @@ def _found(path: pathlib.Path) -> pathlib.Path:
         f"OCR letters: no file '{candidates[0]}'; expected letter.data or letter.data.gz, with {_FORM}: fetch it from "
         f"{HOME}, and put it there or name it: letters:PATH"
     )
+
+
+def _unpacked(file: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """As `_parsed`, of an .npz."""
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in _PACKED}
+        count = len(arrays["labels"])
+        for name, rest in _PACKED.items():
+            kinds = "u" if rest else "ui"
+            if arrays[name].dtype.kind not in kinds or arrays[name].shape != (count, *rest):
+                raise ValueError(f"{name} is {arrays[name].dtype} {arrays[name].shape}")
+        labels, words, folds = (arrays[name].astype(np.int64) for name in ("labels", "word", "fold"))
+        if not count or labels.min() < 0 or labels.max() >= len(CLASSES):
+            raise ValueError(f"{count} labels, expected each from 0 to {len(CLASSES) - 1}")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"'{file}' holds no packed letters: {error}; take another copy") from error
+    return np.unpackbits(arrays["images_packed"].astype(np.uint8), axis=1), labels, words, folds
 
 
 def _content(file: pathlib.Path) -> bytes:

@@ -46,13 +46,13 @@ class FrameSimulator:
 
     @functools.cached_property
     def matrix(self) -> Tensor:
-        """From the scene to the pixels that are read, (n, H W); that of a whole bare sensor is large."""
+        """From the scene to the pixels that are read, (n, C H W); that of a whole bare sensor is large."""
         return self.forward_model.as_matrix() if self.reads is None else self.forward_model.rows(self.reads)
 
     def light(self, radiance: Tensor) -> Tensor:
         """Illuminance of the pixels that are read, (B, C, H', W') or (B, C, n)."""
         if self.reads is not None:
-            return radiance.flatten(2) @ self.matrix.T
+            return self.forward_model.vectors(radiance) @ self.matrix.T
         # Where a speck hides all that is lit, a structured model may leave a rounding error below 0.
         return self.forward_model.A(radiance).clamp_min(0)
 
@@ -119,7 +119,7 @@ class ProjectedSimulator:
         self.shot_root = _root_of_covariance(projection, shot * per_electron2)
 
     def __call__(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """(B, k) projected measurements of pictures (B, 1, H, W)."""
+        """(B, k) projected measurements of pictures (B, C, H, W)."""
         radiance = self.simulator.radiance(pictures).flatten(1)
         values = radiance @ self.response.T + self.offset
         values += self._noise(radiance, generator)

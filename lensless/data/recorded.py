@@ -23,7 +23,7 @@ from hardware.recording.schema import ROW
 from hardware.recording.vetting import vet
 from hardware.replay import recordings_at
 from lensless.data import array_cache
-from lensless.data.collection_facts import CollectionFacts, facts_of
+from lensless.data.collection_facts import CollectionFacts, facts_of, in_channels
 from lensless.data.measured_scenes import MeasuredScenes, Origin, Track
 from lensless.data.scene_set import SPLITS, Scenes
 from lensless.data.whole_scenes import whole_scenes
@@ -33,7 +33,7 @@ _HELD_OUT = 10  # where no scenes were recorded for validation, one in ten of th
 
 
 def shown_scenes(path: str | pathlib.Path, split: str) -> Scenes:
-    """The pictures that recordings show, (N, 1, h, w), without their frames.
+    """The pictures that recordings show, (N, C, h, w), without their frames.
 
     Raises:
         InputError: no recording of scenes, or none of this split.
@@ -167,7 +167,7 @@ class Collection:
     def _pictures(self, at: np.ndarray) -> torch.Tensor:
         with self._opened() as recordings:
             pictures = [recordings[self.run[one]].scene(int(self.members[one, 0])) for one in at]
-        return torch.from_numpy(np.stack(pictures)).unsqueeze(1)
+        return torch.from_numpy(in_channels(np.stack(pictures), self.facts.channels))
 
     def _key(self, calibration: Calibration) -> str:
         """Of the measurements: the checksums in the rows stand for the pixels."""

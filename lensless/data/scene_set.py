@@ -41,15 +41,20 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def fit(self, shape: tuple[int, int]) -> Tensor:
-        """The pictures (N, C, *shape) uint8: shrunk by area if too large, never enlarged, with black around them."""
+    def fit(self, shape: tuple[int, ...]) -> Tensor:
+        """The pictures as a display of `shape` shows them, (N, *shape) uint8: (C, H, W), or (H, W) for a grey one.
+
+        Shrunk by area if too large, never enlarged, with black around them. Colours become grey by Rec. 601's luma, and
+        grey pictures have three colours alike.
+        """
+        *channels, rows, columns = shape
+        pictures = _in_channels(self.pictures, *channels or [1])
         height, width = self.pictures.shape[-2:]
-        shrink = max(1.0, height / shape[0], width / shape[1])
-        pictures = self.pictures
+        shrink = max(1.0, height / rows, width / columns)
         if shrink > 1:
             inner = (max(1, round(height / shrink)), max(1, round(width / shrink)))
             pictures = _area_resampled(pictures, inner)
-        down, right = shape[0] - pictures.shape[-2], shape[1] - pictures.shape[-1]
+        down, right = rows - pictures.shape[-2], columns - pictures.shape[-1]
         return F.pad(pictures, (right // 2, right - right // 2, down // 2, down - down // 2))
 
     def names(self, labels: Tensor) -> list[str]:
@@ -85,6 +90,19 @@ def stratified(labels: Tensor, count: int, seeds: tuple[int, ...]) -> Tensor:
     place = np.empty(len(labels))
     place[by_class] = (np.arange(len(labels)) - starts + 0.5) / np.repeat(sizes, sizes)  # in (0, 1) within its class
     return torch.from_numpy(np.sort(shuffled[np.argsort(place, kind="stable")[:count]]))
+
+
+def grey(colours: Tensor) -> Tensor:
+    """Luma of pictures (N, 3, H, W) uint8 as (N, 1, H, W) uint8, rounded as Pillow's mode L."""
+    weights = torch.tensor([19595, 38470, 7471], dtype=torch.int32)[:, None, None]  # Rec. 601: 0.299, 0.587, 0.114
+    blocks = [((block.int() * weights).sum(1, keepdim=True) + 0x8000) >> 16 for block in colours.split(4096)]
+    return torch.cat(blocks).to(torch.uint8)
+
+
+def _in_channels(pictures: Tensor, channels: int) -> Tensor:
+    if pictures.shape[1] == channels:
+        return pictures
+    return grey(pictures) if channels == 1 else pictures.expand(-1, channels, -1, -1)
 
 
 def _area_resampled(pictures: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -3,7 +3,9 @@
     mnist                   MNIST, read from the data folder
     emnist-SPLIT            EMNIST: byclass, bymerge, balanced, letters, digits, mnist
     letters                 OCR letters of Kassel and Taskar, from letters/letter.data; letters:PATH names the file
-    cifar10                 CIFAR-10 in grey
+    cifar10                 CIFAR-10
+    cifar10-jpeg            JPEG copies of a part of it, from natural/
+    bsds-32, -64, -128      squares of the photographs of BSDS500, from natural/
     glyphs                  printed characters in random pose; nothing to download
     folder:PATH             pictures of the user's own
     shown:PATH              the pictures that recordings show, without their frames
@@ -28,11 +30,13 @@ from lensless.data import glyphs
 from lensless.data.cifar import cifar10_scenes
 from lensless.data.folder import folder_scenes
 from lensless.data.letters import letter_scenes
+from lensless.data.natural import SIDES, bsds_squares, cifar10_copies
 from lensless.data.official import EMNIST_SPLITS, official_scenes
 from lensless.data.recorded import shown_scenes
 from lensless.data.scene_set import SPLITS, Scenes, stratified
 
-NAMES = ("mnist", *(f"emnist-{split}" for split in EMNIST_SPLITS), "letters", "cifar10", "glyphs")
+_EMNIST, _BSDS = (f"emnist-{split}" for split in EMNIST_SPLITS), (f"bsds-{side}" for side in SIDES)
+NAMES = ("mnist", *_EMNIST, "letters", "cifar10", "cifar10-jpeg", *_BSDS, "glyphs")
 WITH_PATH = {"letters": letter_scenes, "folder": folder_scenes, "shown": shown_scenes}
 MEASURED = ("recorded", "pairs")  # kinds of scenes that come with their measurements
 _PATHS = (*(f"{kind}:PATH" for kind in (*WITH_PATH, *MEASURED)),)
@@ -89,6 +93,10 @@ def _of_data_folder(name: str, split: str, data_root: str | os.PathLike | None, 
         return letter_scenes(root / "letters", split)
     if name == "cifar10":
         return cifar10_scenes(root, split, download)
+    if name == "cifar10-jpeg":
+        return cifar10_copies(root, split)
+    if name.startswith("bsds-"):
+        return bsds_squares(root, int(name.removeprefix("bsds-")), split)
     return official_scenes(name, split, root, download)
 
 

@@ -22,12 +22,12 @@ STYLE = {
 
 
 def picture_uri(picture: np.ndarray, low: float = 0.0, high: float = 1.0) -> str:
-    """A grey picture (h, w) as a PNG data address; `low` is black, `high` white."""
+    """A picture (h, w), or (h, w, 3) in colours, as a PNG data address; `low` is black, `high` white."""
     from PIL import Image
 
     span = max(high - low, 1e-12)
-    grey = np.clip((np.asarray(picture, dtype=np.float64) - low) / span, 0, 1)
-    return _png(Image.fromarray((grey * 255).round().astype(np.uint8)))
+    shares = np.clip((np.asarray(picture, dtype=np.float64) - low) / span, 0, 1)
+    return _png(Image.fromarray((shares * 255).round().astype(np.uint8)))
 
 
 def frame_uri(frame: np.ndarray, longest: int = 320) -> str:

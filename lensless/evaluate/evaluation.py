@@ -15,6 +15,12 @@ def example_indices(count: int) -> list[int]:
     return [at * count // shown for at in range(shown)]
 
 
+def drawn(pictures: Tensor) -> Tensor:
+    """Pictures (..., C, h, w) as they are drawn: (..., h, w), or (..., h, w, 3) in colours; on the CPU."""
+    pictures = pictures.cpu()
+    return pictures.squeeze(-3) if pictures.shape[-3] == 1 else pictures.movedim(-3, -1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Line:
     """One line of the table of figures: a way to the result, what it reached, and what it is made of."""
@@ -26,7 +32,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """A few test scenes and what became of them: pictures (n, h, w) by name, and labels by name."""
+    """A few test scenes and what became of them: pictures by name, as `drawn` gives them, and labels by name."""
 
     pictures: dict[str, Tensor]
     labels: dict[str, list[str]]

@@ -5,7 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from lensless.tasks.reconstruct import psnr_db
+from lensless.tasks.picture import psnr_db
 
 
 @dataclasses.dataclass(frozen=True)

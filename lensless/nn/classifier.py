@@ -56,14 +56,15 @@ class PictureClassifier(nn.Module):
     Args:
         classes: logits that go out, (B, classes).
         widths: channels of the three scales.
+        colours: of the pictures, (B, colours, H, W).
     """
 
-    def __init__(self, classes: int, widths: tuple[int, int, int] = (16, 28, 48)):
+    def __init__(self, classes: int, widths: tuple[int, int, int] = (16, 28, 48), colours: int = 1):
         super().__init__()
         first, second, third = widths
         self.layers = nn.Sequential(
-            nn.PixelUnshuffle(2),  # (B, 4, H/2, W/2)
-            *_convolution(4, first),
+            nn.PixelUnshuffle(2),  # (B, 4 colours, H/2, W/2)
+            *_convolution(4 * colours, first),
             *_convolution(first, first),
             nn.MaxPool2d(2),
             *_convolution(first, second),

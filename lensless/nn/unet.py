@@ -23,12 +23,13 @@ class UNet(nn.Module):
     layer begins at zero: an untrained network adds nothing.
 
     Args:
-        channels: estimates of the picture that come in; one correction goes out.
+        channels: that come in: estimates of the picture, each with all of its colours.
+        colours: of the correction that goes out.
         width: channels at half scale.
         deep_width: channels at a quarter of the scale.
     """
 
-    def __init__(self, channels: int, width: int, deep_width: int):
+    def __init__(self, channels: int, width: int, deep_width: int, colours: int = 1):
         super().__init__()
         self.enter = nn.Conv2d(4 * channels, width, 3, padding=1)
         self.down_block = ResidualBlock(width)
@@ -36,7 +37,7 @@ class UNet(nn.Module):
         self.deep = ResidualBlock(deep_width)
         self.up = nn.Conv2d(deep_width, 4 * width, 1)
         self.up_block = ResidualBlock(width)
-        self.leave = nn.Conv2d(width, 4, 3, padding=1)
+        self.leave = nn.Conv2d(width, 4 * colours, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
@@ -44,4 +45,4 @@ class UNet(nn.Module):
         wide = self.down_block(self.enter(F.pixel_unshuffle(x, 2)))  # (B, width, H/2, W/2)
         deep = self.deep(self.down(wide))  # (B, deep_width, H/4, W/4)
         wide = self.up_block(wide + F.pixel_shuffle(self.up(deep), 2))
-        return F.pixel_shuffle(self.leave(wide), 2)  # (B, 1, H, W)
+        return F.pixel_shuffle(self.leave(wide), 2)  # (B, colours, H, W)

@@ -32,7 +32,7 @@ class Consistency(nn.Module):
         self.mean.copy_(mean)
 
     def forward(self, guess: Tensor, wiener: Tensor) -> Tensor:
-        """Guess and Wiener estimate (B, 1, H, W) -> (B, 1, H, W), in float32 also under autocast."""
+        """Guess and Wiener estimate (B, C, H, W) -> (B, C, H, W), in float32 also under autocast."""
         with torch.autocast(guess.device.type, enabled=False):
             guess = guess.float()
             pull = (wiener.flatten(1) - self.mean) @ self.from_wiener.T
@@ -44,12 +44,12 @@ class Unrolled(nn.Module):
     """Stages that each correct an estimate, with a consistency step before every one but the first.
 
     Args:
-        stages: networks to (B, 1, H, W); the first sees the Wiener estimate alone (B, 1, H, W), each later one the
-            consistent estimate, the one before it, and Wiener's (B, 3, H, W).
-        consistency: see `Consistency`.
+        stages: networks to (B, C, H, W); the first sees the Wiener estimate alone (B, C, H, W), each later one the
+            consistent estimate, the one before it, and Wiener's (B, 3 C, H, W).
+        consistency: see `Consistency`; None where there is one stage.
     """
 
-    def __init__(self, stages: Sequence[nn.Module], consistency: nn.Module):
+    def __init__(self, stages: Sequence[nn.Module], consistency: nn.Module | None):
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.consistency = consistency
@@ -59,4 +59,26 @@ class Unrolled(nn.Module):
         for stage in self.stages[1:]:
             consistent = self.consistency(estimate, wiener)
             estimate = consistent + stage(torch.cat([consistent, estimate.float(), wiener], 1))
+        return estimate.float()
+
+
+class SharedStages(nn.Module):
+    """The same with one network for all stages: a solver with a learned step, which costs one network's numbers.
+
+    Args:
+        stage: network from (B, 3 C, H, W) to (B, C, H, W); in the first stage all three estimates are Wiener's.
+        count: of stages.
+        consistency: see `Consistency`; None where there is one stage.
+    """
+
+    def __init__(self, stage: nn.Module, count: int, consistency: nn.Module | None):
+        super().__init__()
+        self.stage, self.count, self.consistency = stage, count, consistency
+
+    def forward(self, wiener: Tensor) -> Tensor:
+        estimate = consistent = wiener
+        for at in range(self.count):
+            if at:
+                consistent = self.consistency(estimate, wiener)
+            estimate = consistent + self.stage(torch.cat([consistent, estimate.float(), wiener], 1))
         return estimate.float()

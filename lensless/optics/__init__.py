@@ -6,6 +6,7 @@ from lensless.optics.channels import Channels
 from lensless.optics.deepinv import to_deepinv
 from lensless.optics.mask import Mask, coded_aperture_psf, fresnel_number, psf_from_picture
 from lensless.optics.mosaic import from_planes, to_mosaic, to_mosaic_adjoint, to_planes
+from lensless.optics.mosaicked import Mosaicked
 from lensless.optics.operator import ForwardModel
 from lensless.optics.sensor import SensorNoise
 from lensless.optics.transfer import TransferMatrix
@@ -16,6 +17,7 @@ __all__ = [
     "Channels",
     "ForwardModel",
     "Mask",
+    "Mosaicked",
     "SensorNoise",
     "TransferMatrix",
     "coded_aperture_psf",

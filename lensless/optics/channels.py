@@ -49,19 +49,19 @@ class Channels(ForwardModel):
             self.sampling_spectrum = torch.cat(scaled).sort(descending=True).values
 
     def A(self, x: Tensor) -> Tensor:
-        self._flat(x, self.scene_shape)
+        self._flat_scene(x)
         return torch.cat([w * model.A(x[:, k : k + 1]) for k, model, w in self._each()], 1)
 
     def A_adjoint(self, y: Tensor) -> Tensor:
-        self._flat(y, self.sensor_shape)
+        self._flat_measurement(y)
         return torch.cat([w * model.A_adjoint(y[:, k : k + 1]) for k, model, w in self._each()], 1)
 
     def normal(self, x: Tensor) -> Tensor:
-        self._flat(x, self.scene_shape)
+        self._flat_scene(x)
         return torch.cat([w * w * model.normal(x[:, k : k + 1]) for k, model, w in self._each()], 1)
 
     def A_dagger(self, y: Tensor) -> Tensor:
-        self._flat(y, self.sensor_shape)
+        self._flat_measurement(y)
         return torch.cat([model.A_dagger(y[:, k : k + 1]) / w for k, model, w in self._each()], 1)
 
     def as_matrix(self) -> Tensor:

@@ -104,13 +104,13 @@ class Mask(ForwardModel):
         return tuple(axis.lit for axis in self._axes)
 
     def A(self, x: Tensor) -> Tensor:
-        self._flat(x, self.scene_shape)
+        self._flat_scene(x)
         rows, columns = self._axes
         full = torch.fft.irfft2(torch.fft.rfft2(x, s=self._period) * self._transfer, s=self._period)
         return pad(full[..., *self.seen], (*columns.dark, *rows.dark))
 
     def A_adjoint(self, y: Tensor) -> Tensor:
-        self._flat(y, self.sensor_shape)
+        self._flat_measurement(y)
         rows, columns = self._axes
         full = pad(y[..., *self.lit], (*columns.around, *rows.around))
         x = torch.fft.irfft2(torch.fft.rfft2(full, s=self._period) * self._transfer.conj(), s=self._period)

@@ -20,7 +20,8 @@ class ForwardModel(nn.Module, abc.ABC):
     """A linear, noiseless map y = A x from scene radiance to sensor illuminance.
 
     Scene `x` is (B, C, H, W), linear radiance, white = 1. Measurement `y` is (B, C, H', W'); y = 1 is the brightest
-    pixel of an all-white scene. Every channel passes the same map, unless `channels` says how many there are.
+    pixel of an all-white scene. Every channel passes the same map, unless `channels` says how many there are; a colour
+    mosaic makes one channel of them, which `measured_channels` says.
 
     `sampling_error` is the relative Frobenius error of a model built by sampling, as estimated from two
     independent halves of its samples; 0 for a model in closed form. `sampling_spectrum` holds the singular values of
@@ -28,6 +29,7 @@ class ForwardModel(nn.Module, abc.ABC):
     """
 
     channels: int | None = None  # None: any number, all alike; else C, and matrix and vectors go channel first
+    measured_channels: int | None = None  # of a measurement, where they are not as many as the scene's
 
     def __init__(
         self,
@@ -52,6 +54,11 @@ class ForwardModel(nn.Module, abc.ABC):
     @abc.abstractmethod
     def as_matrix(self) -> Tensor:
         """The map as a dense matrix, (H' W', H W), row-major in both planes."""
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one scene; C is 1 where any number will do."""
+        return self.channels or 1, *self.scene_shape
 
     def forward(self, x: Tensor) -> Tensor:
         return self.A(x)
@@ -93,17 +100,22 @@ class ForwardModel(nn.Module, abc.ABC):
     def A_dagger(self, y: Tensor) -> Tensor:
         """The pseudo-inverse: the shortest x of those with the smallest |A x - y|."""
         U, s, Vh = self.svd()
-        x = (self._flat(y, self.sensor_shape) @ U) / s @ Vh
-        return x.reshape(*y.shape[:2], *self.scene_shape)
+        x = (self._flat_measurement(y) @ U) / s @ Vh
+        return x.reshape(len(y), -1, *self.scene_shape)
 
-    def _flat(self, image: Tensor, shape: tuple[int, int]) -> Tensor:
-        fits = image.ndim == 4 and tuple(image.shape[-2:]) == shape
-        if not fits or self.channels not in (None, image.shape[1]):
-            raise ConfigurationError(
-                f"forward model: got an array of shape {tuple(image.shape)}, "
-                f"expected (batch, {self.channels or 'channels'}, {shape[0]}, {shape[1]})"
-            )
-        return image.flatten(2)
+    def vectors(self, x: Tensor) -> Tensor:
+        """Scenes (B, C, H, W) as the matrix takes them: (B, C, H W), or (B, 1, C H W) where it mixes channels."""
+        return x.flatten(2) if self.channels is None else x.flatten(1).unsqueeze(1)
+
+    def scene_channels(self, y: Tensor) -> int:
+        """How many channels the scenes of measurements (B, C, H', W') have."""
+        return y.shape[1] if self.channels is None else self.channels
+
+    def _flat_scene(self, x: Tensor) -> Tensor:
+        return _flat(x, self.scene_shape, self.channels)
+
+    def _flat_measurement(self, y: Tensor) -> Tensor:
+        return _flat(y, self.sensor_shape, self.measured_channels or self.channels)
 
 
 class DenseModel(ForwardModel):
@@ -122,15 +134,25 @@ class DenseModel(ForwardModel):
         self.register_buffer("matrix", matrix, persistent=False)
 
     def A(self, x: Tensor) -> Tensor:
-        y = self._flat(x, self.scene_shape) @ self.matrix.T
+        y = self._flat_scene(x) @ self.matrix.T
         return y.reshape(*x.shape[:2], *self.sensor_shape)
 
     def A_adjoint(self, y: Tensor) -> Tensor:
-        x = self._flat(y, self.sensor_shape) @ self.matrix
+        x = self._flat_measurement(y) @ self.matrix
         return x.reshape(*y.shape[:2], *self.scene_shape)
 
     def as_matrix(self) -> Tensor:
         return self.matrix
+
+
+def _flat(image: Tensor, shape: tuple[int, int], channels: int | None) -> Tensor:
+    fits = image.ndim == 4 and tuple(image.shape[-2:]) == shape
+    if not fits or channels not in (None, image.shape[1]):
+        raise ConfigurationError(
+            f"forward model: got an array of shape {tuple(image.shape)}, "
+            f"expected (batch, {channels or 'channels'}, {shape[0]}, {shape[1]})"
+        )
+    return image.flatten(2)
 
 
 def checked_shapes(scene_shape, sensor_shape) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -203,9 +225,11 @@ def roots(J: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(J).flip(0).clamp_min(0).sqrt()
 
 
-def leading_svd(matrix: Tensor, rank: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """`ForwardModel.svd` of any dense matrix."""
-    if matrix.shape[0] < matrix.shape[1]:
+def leading_svd(
+    matrix: Tensor, rank: int | None = None, exact_right: bool | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`ForwardModel.svd` of any dense matrix; `exact_right` says that Vh is orthonormal to rounding, else U is."""
+    if not (matrix.shape[0] >= matrix.shape[1] if exact_right is None else exact_right):
         U, s, Vh = _svd_of_tall(matrix.T, rank)
         return Vh.T.contiguous(), s, U.T.contiguous()
     return _svd_of_tall(matrix, rank)

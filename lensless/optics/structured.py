@@ -82,7 +82,7 @@ class StructuredModel(ForwardModel):
         return self.U.numel() + self.V.numel() + sum(block.products for block in self.blocks)
 
     def A(self, x: Tensor) -> Tensor:
-        flat = self._flat(x, self.scene_shape).flatten(0, 1)
+        flat = self._flat_scene(x).flatten(0, 1)
         y = _product(flat @ self.V.T, self.U.T)
         planes, scenes = y.unflatten(1, self.sensor_shape), flat.unflatten(1, self.scene_shape)
         for block in self.blocks:
@@ -90,7 +90,7 @@ class StructuredModel(ForwardModel):
         return y.reshape(*x.shape[:2], *self.sensor_shape)
 
     def A_adjoint(self, y: Tensor) -> Tensor:
-        flat = self._flat(y, self.sensor_shape).flatten(0, 1)
+        flat = self._flat_measurement(y).flatten(0, 1)
         x = (flat @ self.U) @ self.V
         planes, scenes = flat.unflatten(1, self.sensor_shape), x.unflatten(1, self.scene_shape)
         for block in self.blocks:

@@ -80,12 +80,12 @@ class TransferMatrix(ForwardModel):
         return None if self.right is None else len(self.right)
 
     def A(self, x: Tensor) -> Tensor:
-        x_flat = self._flat(x, self.scene_shape)
+        x_flat = self._flat_scene(x)
         inner = x_flat if self.right is None else x_flat @ self.right.T
         return (inner @ self.left.T).reshape(*x.shape[:2], *self.sensor_shape)
 
     def A_adjoint(self, y: Tensor) -> Tensor:
-        inner = self._flat(y, self.sensor_shape) @ self.left
+        inner = self._flat_measurement(y) @ self.left
         flat = inner if self.right is None else inner @ self.right
         return flat.reshape(*y.shape[:2], *self.scene_shape)
 

@@ -127,8 +127,8 @@ class _Dense(_Split):
                 f"admm: scenes of {points} pixels, limit {_MOST_POINTS} for a model that is no mask, as it inverts a "
                 "matrix of that size; use fista"
             )
-        blocks = zip(A.models, A.weights, strict=True) if isinstance(A, Channels) else [(A, 1.0)]
-        self._gram = torch.stack([w * w * model.gram() for model, w in blocks])
+        gram = A.gram()  # of channels, a block for each
+        self._gram = torch.stack([gram[at : at + points, at : at + points] for at in range(0, len(gram), points)])
         each = torch.eye(points, dtype=torch.float64, device=y.device).reshape(points, 1, *A.scene_shape)
         self._smooth = each.flatten(1) + gradient_adjoint(gradient(each)).flatten(1)
         norm2 = float(torch.linalg.matrix_norm(self._gram, 2).max())

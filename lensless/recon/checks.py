@@ -14,10 +14,11 @@ def check_problem(
     who: str, A: ForwardModel, y: Tensor, weight: float, box: Box, iterations: int, tolerance: float
 ) -> None:
     """Raises ConfigurationError for measurements, a weight, a box or a stopping rule that cannot be."""
-    fits = y.ndim == 4 and tuple(y.shape[-2:]) == A.sensor_shape and A.channels in (None, y.shape[1])
+    channels = A.measured_channels or A.channels
+    fits = y.ndim == 4 and tuple(y.shape[-2:]) == A.sensor_shape and channels in (None, y.shape[1])
     if not fits:
         raise ConfigurationError(
-            f"{who}: y has shape {tuple(y.shape)}; expected (batch, {A.channels or 'channels'}, "
+            f"{who}: y has shape {tuple(y.shape)}; expected (batch, {channels or 'channels'}, "
             f"{A.sensor_shape[0]}, {A.sensor_shape[1]})"
         )
     if not y.is_floating_point() or not bool(y.isfinite().all()):

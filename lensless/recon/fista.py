@@ -46,7 +46,7 @@ def fista(
     """
     check_problem("fista", A, y, weight, box, iterations, tolerance)
     step = 1 / (A.norm() if norm is None else norm) ** 2
-    shape = (*y.shape[:2], *A.scene_shape)
+    shape = (len(y), A.scene_channels(y), *A.scene_shape)
     x = (y.new_zeros(shape) if start is None else start.to(y).expand(shape)).clamp(*box)
     dual = y.new_zeros(2, *shape)
     ahead, momentum = x, y.new_ones(len(y), 1, 1, 1)

@@ -35,7 +35,7 @@ class Spectrum:
         """Raises ConfigurationError for measurements of another shape."""
         U, s, Vh = A.svd() if svd is None else svd
         offset = torch.zeros(1, device=y.device, dtype=y.dtype) if mean is None else mean
-        scene = offset.expand(*y.shape[:2], *A.scene_shape)
+        scene = offset.expand(len(y), A.scene_channels(y), *A.scene_shape)
         predicted = A.A(scene)
         if y.shape != predicted.shape:  # it would be broadcast in silence
             raise ConfigurationError(f"{who}: y has shape {tuple(y.shape)}; expected {tuple(predicted.shape)}")

@@ -22,11 +22,56 @@ class SceneStatistics:
 
     @classmethod
     def of(cls, scenes: Tensor) -> "SceneStatistics":
-        """Moments of scenes (B, ...) of any one shape."""
+        """Moments of scenes (B, C, H, W), drawn to what is the same everywhere in a scene where there are few of them.
+
+        A sample's covariance knows no more directions than it has scenes, and a filter made with it sees nothing else.
+        It is mixed with the covariance of the scenes if they were stationary, by the share that is nearest to the true
+        one in the mean (Ledoit and Wolf 2004, doi 10.1016/S0047-259X(03)00096-4): of 20,000 digits about a thousandth,
+        of 300 photographs most of it.
+        """
         flat = scenes.flatten(1).double()
         mean = flat.mean(0)
         centred = flat - mean
-        return cls(mean, centred.T @ centred / len(flat))
+        sample = centred.T @ centred / len(flat)
+        even = stationary(centred.reshape(scenes.shape))
+        distance = float((sample - even).square().sum())
+        doubt = (float(centred.square().sum(1).square().mean()) - float(sample.square().sum())) / len(flat)
+        share = 1.0 if distance <= doubt else max(0.0, doubt) / distance
+        return cls(mean, sample.lerp_(even, share))
+
+
+def stationary(centred: Tensor) -> Tensor:
+    """The covariance of scenes (B, C, H, W) about their mean if it hung on the distance of two pixels alone, (N, N).
+
+    The mean product of all pairs at each distance. Those at far distances are few: what they know only by chance is
+    drawn to 0 by a normal curve as wide as the scene. Negative power in the spectrum is cut off, so that it is a
+    covariance.
+    """
+    count, channels, rows, columns = centred.shape
+    period = (2 * rows, 2 * columns)  # black around a scene, so that no pair is taken across its rim
+    power = sum(_power(block, period) for block in centred.split(256)) / count
+    weights = [_weights(side, centred) for side in (rows, columns)]
+    lags = torch.fft.irfft2(power, period) * weights[0][:, None] * weights[1]
+    spectrum = torch.fft.rfft2(lags).permute(2, 3, 0, 1)  # (2 H, W + 1, C, C), Hermitian
+    values, vectors = torch.linalg.eigh((spectrum + spectrum.mH) / 2)
+    spectrum = (vectors * values.clamp_min(0).unsqueeze(-2)) @ vectors.mH
+    lags = torch.fft.irfft2(spectrum.permute(2, 3, 0, 1), period)  # (C, C, 2 H, 2 W)
+    down = (torch.arange(rows)[:, None] - torch.arange(rows)) % period[0]
+    right = (torch.arange(columns)[:, None] - torch.arange(columns)) % period[1]
+    by_row = lags[:, :, down]  # (C, C, H, H, 2 W)
+    return by_row[..., right].permute(0, 2, 4, 1, 3, 5).reshape(channels * rows * columns, -1)
+
+
+def _power(block: Tensor, period: tuple[int, int]) -> Tensor:
+    spectrum = torch.fft.rfft2(block, period)
+    return torch.einsum("bchw,bdhw->cdhw", spectrum, spectrum.conj())
+
+
+def _weights(side: int, like: Tensor) -> Tensor:
+    """Of each lag on a period of twice the side: one over how many pairs have it, times the normal curve, (2 side,)."""
+    lag = torch.fft.fftfreq(2 * side, 1 / (2 * side), dtype=like.dtype, device=like.device).abs()
+    pairs = side - lag
+    return torch.where(pairs > 0, torch.exp(-0.5 * (lag / side).square()) / pairs.clamp_min(1), 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +98,10 @@ def wiener(matrix: Tensor, noise_variance: Tensor, scenes: SceneStatistics) -> L
         noise_variance: (n,), of independent noise, in the units of y squared.
         scenes: mean m and covariance C.
     """
+    if len(matrix) < matrix.shape[1]:  # the same, by inverting what is smaller: x = m + C A* (A C A* + N)^-1 (y - A m)
+        seen = scenes.regular_covariance @ matrix.double().T
+        estimate = torch.linalg.solve(matrix.double() @ seen + noise_variance.double().diag(), seen.T).T
+        return LinearEstimate(estimate.float(), (scenes.mean - estimate @ (matrix.double() @ scenes.mean)).float())
     weighted = (matrix.double() / noise_variance.double()[:, None]).T  # A* N^-1
     information = weighted @ matrix.double() + torch.linalg.inv(scenes.regular_covariance)
     estimate = torch.linalg.solve(information, weighted)

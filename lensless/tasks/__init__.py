@@ -2,12 +2,27 @@
 
 from hardware.errors import ConfigurationError, InputError
 from lensless.tasks.classify import Classify, ClassifyPicture, ClassifyReconstruction
+from lensless.tasks.cycle import ReconstructCycle
+from lensless.tasks.learned import ReconstructLearned
+from lensless.tasks.picture import PictureTask
 from lensless.tasks.reconstruct import Reconstruct
 from lensless.tasks.task import Numbers, Task
 
-__all__ = ["Classify", "ClassifyPicture", "ClassifyReconstruction", "Numbers", "Reconstruct", "Task", "build"]
+__all__ = [
+    "Classify",
+    "ClassifyPicture",
+    "ClassifyReconstruction",
+    "Numbers",
+    "PictureTask",
+    "Reconstruct",
+    "ReconstructCycle",
+    "ReconstructLearned",
+    "Task",
+    "build",
+]
 
-KINDS = tuple(task.kind for task in (Reconstruct, Classify, ClassifyPicture, ClassifyReconstruction))
+_PLAIN = {task.kind: task for task in (Reconstruct, ReconstructLearned, ReconstructCycle, Classify, ClassifyPicture)}
+KINDS = (*_PLAIN, ClassifyReconstruction.kind)
 
 
 def build(config: dict) -> Task:
@@ -20,15 +35,10 @@ def build(config: dict) -> Task:
     try:
         arguments = dict(config)
         kind = arguments.pop("kind", None)
-        match kind:
-            case "reconstruct":
-                return Reconstruct(**arguments)
-            case "classify":
-                return Classify(**arguments)
-            case "classify-picture":
-                return ClassifyPicture(**arguments)
-            case "classify-reconstruction":
-                return ClassifyReconstruction(build(arguments.pop("reconstruct")), **arguments)
+        if kind == ClassifyReconstruction.kind:
+            return ClassifyReconstruction(build(arguments.pop("reconstruct")), **arguments)
+        if kind in _PLAIN:
+            return _PLAIN[kind](**arguments)
     # RuntimeError: torch's, of sizes that no tensor can have, and Python's, of a description within descriptions.
     except (ConfigurationError, TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {str(error)[:300]}"

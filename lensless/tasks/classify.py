@@ -10,8 +10,8 @@ from torch import Tensor
 from hardware.errors import ConfigurationError
 from lensless.nn.classifier import NumbersClassifier, PictureClassifier
 from lensless.nn.projection import Projection
-from lensless.tasks.reconstruct import Reconstruct
-from lensless.tasks.task import WIDEST, Numbers, Task, sides, trainable, whole_number
+from lensless.tasks.picture import PictureTask
+from lensless.tasks.task import WIDEST, Numbers, Task, checked_colours, in_colours, sides, trainable, whole_number
 
 MOST_NUMBERS = 128  # more than that per frame is not called "without reconstruction"
 MOST_CLASSES, MOST_LAYERS = 10_000, 16
@@ -23,8 +23,11 @@ class _Classify(Task):
 
     metric_name = "accuracy"
 
-    def __init__(self, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], classes: tuple[str, ...]):
+    def __init__(
+        self, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], classes: tuple[str, ...], colours: int = 1
+    ):
         super().__init__()
+        self.colours = checked_colours(self.kind, colours)
         self.scene_shape = sides(self.kind, "scene_shape", scene_shape)
         self.sensor_shape = sides(self.kind, "sensor_shape", sensor_shape)
         self.classes = tuple(classes)
@@ -53,6 +56,7 @@ class Classify(_Classify):
         reads: pixels of the frame that are read.
         hidden: inner widths of the residual blocks of the network.
         dropout: share of each inner layer that is left out while training.
+        colours: of the scenes.
 
     Raises:
         ConfigurationError: more sums than that, or another size that cannot be.
@@ -69,8 +73,9 @@ class Classify(_Classify):
         reads: int,
         hidden: tuple[int, ...] = (80,),
         dropout: float = 0.0,
+        colours: int = 1,
     ):
-        super().__init__(scene_shape, sensor_shape, classes)
+        super().__init__(scene_shape, sensor_shape, classes, colours)
         whole_number(self.kind, "numbers per frame", count, 1, MOST_NUMBERS)
         whole_number(self.kind, "pixels that are read", reads, 1, math.prod(self.sensor_shape))
         self.hidden, self.dropout = _widths(self.kind, "hidden", hidden), dropout
@@ -90,7 +95,7 @@ class Classify(_Classify):
         return {
             "kind": self.kind, "scene_shape": list(self.scene_shape), "sensor_shape": list(self.sensor_shape),
             "classes": list(self.classes), "count": count, "reads": reads, "hidden": list(self.hidden),
-            "dropout": self.dropout,
+            "dropout": self.dropout, **in_colours(self.colours),
         }  # fmt: skip
 
     def numbers(self) -> Numbers:
@@ -105,16 +110,18 @@ class ClassifyPicture(_Classify):
         scene_shape: of the pictures.
         classes: names, in the order of the labels.
         widths: channels of the three scales of the network.
+        colours: of the pictures.
     """
 
     kind = "classify-picture"
 
     def __init__(
-        self, scene_shape: tuple[int, int], classes: tuple[str, ...], widths: tuple[int, int, int] = (16, 28, 48)
-    ):
-        super().__init__(scene_shape, scene_shape, classes)
+        self, scene_shape: tuple[int, int], classes: tuple[str, ...], widths: tuple[int, int, int] = (16, 28, 48),
+        colours: int = 1,
+    ):  # fmt: skip
+        super().__init__(scene_shape, scene_shape, classes, colours)
         self.widths = _widths(self.kind, "widths", widths)
-        self.network = PictureClassifier(len(self.classes), self.widths)
+        self.network = PictureClassifier(len(self.classes), self.widths, colours)
 
     def prepare(self, y: Tensor) -> Tensor:
         """The picture, (B, 1, H, W)."""
@@ -123,7 +130,7 @@ class ClassifyPicture(_Classify):
     def config(self) -> dict:
         return {
             "kind": self.kind, "scene_shape": list(self.scene_shape), "classes": list(self.classes),
-            "widths": list(self.widths),
+            "widths": list(self.widths), **in_colours(self.colours),
         }  # fmt: skip
 
     def numbers(self) -> Numbers:
@@ -141,15 +148,15 @@ class ClassifyReconstruction(_Classify):
 
     kind = "classify-reconstruction"
 
-    def __init__(self, reconstruct: Reconstruct, classes: tuple[str, ...], widths: tuple[int, int, int] = (16, 28, 48)):
-        if not isinstance(reconstruct, Reconstruct):
+    def __init__(self, reconstruct: PictureTask, classes: tuple[str, ...], widths: tuple[int, int, int] = (16, 28, 48)):
+        if not isinstance(reconstruct, PictureTask):
             raise ConfigurationError(
                 f"task {self.kind!r}: got a task {reconstruct.kind!r} to look at, expected 'reconstruct'"
             )
-        super().__init__(reconstruct.scene_shape, reconstruct.sensor_shape, classes)
+        super().__init__(reconstruct.scene_shape, reconstruct.sensor_shape, classes, reconstruct.colours)
         self.widths = _widths(self.kind, "widths", widths)
         self.reconstruct = reconstruct.requires_grad_(False).eval()
-        self.network = PictureClassifier(len(self.classes), self.widths)
+        self.network = PictureClassifier(len(self.classes), self.widths, self.colours)
 
     def train(self, mode: bool = True) -> "ClassifyReconstruction":
         super().train(mode)

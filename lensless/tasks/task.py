@@ -39,7 +39,13 @@ class Task(nn.Module, abc.ABC):
     metric_name: str
     scene_shape: tuple[int, int]
     sensor_shape: tuple[int, int]
+    colours: int = 1  # of a scene
     network: nn.Module
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """Colours, rows and columns of a scene."""
+        return self.colours, *self.scene_shape
 
     @property
     def reads(self) -> Tensor | None:
@@ -60,11 +66,19 @@ class Task(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def target(self, pictures: Tensor, labels: Tensor) -> Tensor:
-        """What the output is compared with: pictures (B, 1, H, W) in [0, 1], or labels (B,)."""
+        """What the output is compared with: pictures (B, C, H, W) in [0, 1], or labels (B,)."""
 
     @abc.abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """What training lowers; a scalar."""
+
+    def training_loss(self, network: nn.Module, inputs: Tensor, target: Tensor) -> Tensor:
+        """`loss` of what the network, as the trainer has wrapped it, makes of prepared inputs."""
+        return self.loss(network(inputs), target)
+
+    def parameter_groups(self) -> list[dict]:
+        """Of the optimiser, in the order of `network.parameters()`; with `rate_share` of the learning rate."""
+        return [{"params": list(self.network.parameters())}]
 
     @abc.abstractmethod
     def metric(self, output: Tensor, target: Tensor) -> Tensor:
@@ -105,6 +119,18 @@ def whole_number(kind: str, name: str, value: int, low: int, high: int) -> int:
     if not (isinstance(value, int) and low <= value <= high):
         raise ConfigurationError(f"task {kind!r}: {name} = {value!r}; expected a whole number from {low} to {high}")
     return value
+
+
+def checked_colours(kind: str, colours: int) -> int:
+    """Raises ConfigurationError unless a scene is grey or has three colours."""
+    if colours not in (1, 3):
+        raise ConfigurationError(f"task {kind!r}: colours = {colours!r}; expected 1 or 3")
+    return colours
+
+
+def in_colours(colours: int) -> dict:
+    """What the description of a task says of colours: nothing where its scenes are grey."""
+    return {} if colours == 1 else {"colours": colours}
 
 
 def sides(kind: str, name: str, shape: tuple[int, int], multiple: int = 1) -> tuple[int, int]:

@@ -84,10 +84,10 @@ class Trainer:
     ):
         self.task, self.inputs_of, self.validation, self.recipe = task, inputs_of, validation, recipe
         self.save, self.folder, self.fabric, self.workers, self.watch = save, folder, fabric, workers, watch
-        self.batches = SceneBatches(scenes.fit(task.scene_shape), scenes.labels, recipe)
+        self.batches = SceneBatches(scenes.fit(task.picture_shape), scenes.labels, recipe)
         self.origin = {"scenes": f"{scenes.name} {scenes.fingerprint()}", **(origin or {})}
-        parameters = task.network.parameters()
-        optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        groups = task.parameter_groups()
+        optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         self.network, self.optimizer = fabric.setup(task.network, optimizer)
         average = _moving_average(recipe.average_decay)
         self.averaged = AveragedModel(task.network, multi_avg_fn=average, use_buffers=True)
@@ -129,11 +129,12 @@ class Trainer:
         position = epoch * self.batches.steps_per_epoch + step
         torch.manual_seed(derived_seed(self.recipe.seed, epoch, step))  # noise and dropout of this step
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * learning_rate_share(position, steps)
+            rate = self.recipe.learning_rate * group.get("rate_share", 1.0)
+            group["lr"] = rate * learning_rate_share(position, steps)
         pictures, labels, scenes = self.fabric.to_device(tuple(batch))
         with torch.no_grad():
             inputs = self.inputs_of(pictures, scenes)
-        loss = self.task.loss(self.network(inputs), self.task.target(pictures, labels))
+        loss = self.task.training_loss(self.network, inputs, self.task.target(pictures, labels))
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingDiverged(self._divergence(epoch, step, f"the loss is {value}"))

@@ -97,7 +97,7 @@ def collect(wish: Wish, screen: Screen) -> dict:
     """
     rig, asked = open_rig(wish.rig, rays=wish.rays), wish.asked
     sets = scene_sets(asked.scenes, asked.split, asked.count, asked.seed, asked.data, asked.download)
-    plan = Plan.of(sets, rig.spec.scene.shape, wish.frames or rig.spec.sensor.frames, asked.seed)
+    plan = Plan.of(sets, rig.spec.scene.picture_shape, wish.frames or rig.spec.sensor.frames, asked.seed)
     _check_place(wish.out)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
@@ -119,7 +119,7 @@ def collect(wish: Wish, screen: Screen) -> dict:
         _keep_calibration(wish.out, ready.calibration)
         signals.begun = True
         open_writer = functools.partial(
-            RecordingProcess, runs.next_path, ready.prepared.like, facts | ready.provenance, rig.spec.scene.shape
+            RecordingProcess, runs.next_path, ready.prepared.like, facts | ready.provenance, rig.spec.scene.planes_shape
         )
         loop = Collecting(plan, ready.prepared, ready.ceiling, open_writer, Limits(drift=wish.max_drift), runs)
         return _run(loop, todo, signals, wish, facts, screen)

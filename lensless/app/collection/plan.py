@@ -18,11 +18,12 @@ class Plan:
 
     Args:
         name: of the set of scenes.
-        pictures: (N, h, w) uint8, as the display shows them.
+        pictures: (N, h, w) uint8, as the display shows them; colours one above the other.
         labels: (N,), -1 unknown; classes: what they mean.
         splits: name -> (first id, id behind the last).
         frames: of each scene.
         seed: of the order, and of which scenes were picked.
+        channels: of the pictures.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Plan:
     splits: dict[str, tuple[int, int]]
     frames: int
     seed: int
+    channels: int = 1
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -53,20 +55,21 @@ class Plan:
             "scenes": self.name, "classes": list(self.classes), "frames": self.frames, "seed": self.seed,
             "splits": {name: list(ends) for name, ends in self.splits.items()},
             "scenes_fingerprint": digest.hexdigest()[:16],
+            **({} if self.channels == 1 else {"channels": self.channels}),
         }  # fmt: skip
 
     @classmethod
-    def of(cls, sets: dict[str, Scenes], shape: tuple[int, int], frames: int, seed: int) -> "Plan":
-        """The scenes of some splits, fitted to the shape of a display."""
+    def of(cls, sets: dict[str, Scenes], shape: tuple[int, int, int], frames: int, seed: int) -> "Plan":
+        """The scenes of some splits, fitted to a display of this shape: colours, rows, columns."""
         splits, first = {}, 0
         for split, scenes in sets.items():
             splits[split] = (first, first + len(scenes))
             first += len(scenes)
-        pictures = np.concatenate([scenes.fit(shape)[:, 0].numpy() for scenes in sets.values()])
+        pictures = np.concatenate([scenes.fit(shape).flatten(1, 2).numpy() for scenes in sets.values()])
         labels = np.concatenate([scenes.labels.numpy() for scenes in sets.values()])
         some = next(iter(sets.values()))
         name = some.name.partition("/")[0]
-        return cls(name, pictures, labels, some.classes, splits, frames, seed)
+        return cls(name, pictures, labels, some.classes, splits, frames, seed, shape[0])
 
 
 def scene_sets(

@@ -71,10 +71,11 @@ def open_stand(camera: str, display: str | None, rig: Rig, hidden: bool = False)
         opened = stack.enter_context(open_camera(camera))
         source = _source(kind, place, display, camera, opened, rig, stack)
         around = functools.partial(surround, place) if kind == "file" else None
-        if tuple(source.shape) != tuple(rig.spec.scene.shape):
+        planes = rig.spec.scene.planes_shape
+        if tuple(source.shape) != planes:
             raise ConfigurationError(
                 f"--display {display} has {source.shape[0]} x {source.shape[1]} points, the scene of rig {rig.id!r} "
-                f"{rig.spec.scene.shape[0]} x {rig.spec.scene.shape[1]}; write a rig file with that shape"
+                f"{planes[0]} x {planes[1]}; write a rig file with that shape"
             )
         yield Stand(opened, source, around)
 
@@ -83,7 +84,12 @@ def _source(
     kind: str, place: str, display: str, address: str, camera: Camera, rig: Rig, stack: contextlib.ExitStack
 ) -> PatternSource:
     if kind == "file" and place:
-        return FileDisplay(place, rig.spec.scene.shape)
+        return FileDisplay(place, rig.spec.scene.planes_shape)
+    if rig.spec.scene.channels > 1:
+        raise ConfigurationError(
+            f"--display {display}: shows grey only so far, and the display of rig {rig.id!r} has colours; collect with "
+            "a grey rig file, or before a display of the kinds simulated and file"
+        )
     if kind == "window" and place:
         from hardware.window import open_window
 
@@ -109,13 +115,13 @@ def _both_simulated(address: str, place: str, rig: Rig, hidden: bool, stack: con
     seen = rig_of(name, options)
     if not hidden:
         rig.check_camera_of(seen, address)
-    if tuple(seen.spec.scene.shape) != tuple(rig.spec.scene.shape):
+    if seen.spec.scene.picture_shape != rig.spec.scene.picture_shape:
         raise CalibrationMismatch(
-            f"camera {address!r} looks at scenes of {tuple(seen.spec.scene.shape)}, rig {rig.id!r} at "
-            f"{tuple(rig.spec.scene.shape)}; name a rig with that scene"
+            f"camera {address!r} looks at scenes of {seen.spec.scene.picture_shape}, rig {rig.id!r} at "
+            f"{rig.spec.scene.picture_shape}; name a rig with that scene"
         )
     _, of_display = parse("simulated", place, _SIMULATED)
-    display = SimulatedDisplay(rig.spec.scene.shape, **of_display)
+    display = SimulatedDisplay(rig.spec.scene.planes_shape, **of_display)
     fps = float(options["fps"]) if options["fps"] else None
     around = [Surroundings.SCENE]
     looking = seen if hidden else rig

@@ -59,22 +59,24 @@ def pickled(root, copies, monkeypatch):
     return folder
 
 
-def test_both_forms_give_the_same_grey_pictures(tmp_path, copies, monkeypatch):
+def test_both_forms_give_the_same_pictures(tmp_path, copies, monkeypatch):
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
     binary(tmp_path / "a", copies, monkeypatch)
     pickled(tmp_path / "b", copies, monkeypatch)
     for split in ("train", "val", "test"):
         one, other = (load_scenes("cifar10", split, data_root=tmp_path / form) for form in ("a", "b"))
         assert one.fingerprint() == other.fingerprint() and one.classes == cifar.CLASSES
-        assert torch.equal(one.groups, other.groups) and one.pictures.shape[1:] == (1, 32, 32)
+        assert torch.equal(one.groups, other.groups) and one.pictures.shape[1:] == (3, 32, 32)
     train, val = (load_scenes("cifar10", split, data_root=tmp_path / "a") for split in ("train", "val"))
     assert (len(train), len(val), len(one)) == (1375, 125, 300)
     assert not set(train.groups.tolist()) & set(val.groups.tolist())
     pictures, labels = copies
     assert one.labels.tolist() == labels[1500:1800].tolist()
+    assert np.array_equal(one.fit((3, 32, 32)).numpy(), pictures[1500:1800])
+    grey = one.fit((32, 32))
     for at in range(0, 300, 37):
         luma = np.asarray(Image.fromarray(pictures[1500 + at].transpose(1, 2, 0)).convert("L"))
-        assert np.array_equal(one.pictures[at, 0].numpy(), luma)
+        assert np.array_equal(grey[at, 0].numpy(), luma)
 
 
 def test_the_published_files_are_pinned():

@@ -24,12 +24,20 @@ def test_small_pictures_are_padded_centrally_and_never_enlarged():
 def test_large_pictures_are_averaged_by_area_with_their_aspect():
     pictures = torch.zeros(1, 3, 40, 60, dtype=torch.uint8)
     pictures[..., :20, :30] = 200
-    fitted = scenes_of(pictures).fit((30, 30))
+    fitted = scenes_of(pictures).fit((3, 30, 30))
     assert fitted.shape == (1, 3, 30, 30)
     assert (fitted[..., 5:15, :15] == 200).all() and fitted.long().sum() == 3 * 10 * 15 * 200
     odd = torch.randint(0, 256, (4, 1, 47, 29), dtype=torch.uint8)
     kept = scenes_of(odd).fit((13, 17)).float().sum((-2, -1)) / (13 * 8)  # 29 * 13 / 47 = 8 columns
     assert torch.allclose(kept, odd.float().mean((-2, -1)), atol=0.5)
+
+
+def test_a_grey_display_shows_luma_and_one_in_colours_shows_grey_as_three_alike():
+    colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], dtype=torch.uint8)
+    luma = scenes_of(colours[:, :, None, None].expand(-1, -1, 4, 4)).fit((4, 4))
+    assert luma.shape == (4, 1, 4, 4) and luma[:, 0, 0, 0].tolist() == [76, 150, 29, 255]  # Rec. 601
+    grey = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
+    assert torch.equal(scenes_of(grey).fit((3, 4, 4)), grey.expand(-1, 3, -1, -1))
 
 
 def test_subset_and_fingerprint_follow_the_content():

@@ -26,24 +26,25 @@ def test_a_checkpoint_gives_the_same_outputs_and_says_where_it_comes_from(traine
     with torch.no_grad():
         assert torch.equal(first.task(y), second.task(y))
     assert not first.task.training
-    assert first.calibration.id == tiny.setting().calibration.id
+    setting = tiny.setting_of(first.task)
+    assert first.calibration.id == setting.calibration.id
     assert first.card == json.loads((trained / checkpoint.CARD).read_text())
-    assert first.card["rig"]["fingerprint"] == tiny.setting().rig.spec.fingerprint
+    assert first.card["rig"]["fingerprint"] == setting.rig.spec.fingerprint
     assert first.card["numbers"] == dataclasses.asdict(first.task.numbers())
 
 
 def test_only_its_own_rig_may_use_it(trained):
-    card = checkpoint.load(trained).card
-    spec = tiny.setting().rig.spec
+    found = checkpoint.load(trained)
+    card, spec = found.card, tiny.setting_of(found.task).rig.spec
     checkpoint.check_rig(card, spec.id, spec.fingerprint, "here")
     kind = card["task"]["kind"].split("-")[0]
     for other, name in (("other", "FILE.toml, with the file of rig 'other'"), ("bare-v1~3", "bare-v1~3")):
         with pytest.raises(
-            CalibrationMismatch, match=rf"trained for rig 'tiny'.*lensless train {kind} --rig {name}$"
+            CalibrationMismatch, match=rf"trained for rig 'tiny.*lensless train {kind} --rig {name}$"
         ) as caught:
             checkpoint.check_rig(card, other, spec.fingerprint, "here")
         assert caught.value.exit_code == 6
-    changed = tiny.rig(prnu=0.02).spec
+    changed = dataclasses.replace(spec, sensor=dataclasses.replace(spec.sensor, prnu=0.02))
     assert changed.id == spec.id and changed.fingerprint != spec.fingerprint
     with pytest.raises(CalibrationMismatch, match="a changed rig needs a new id"):
         checkpoint.check_rig(card, changed.id, changed.fingerprint, "here")

@@ -1,0 +1,75 @@
+"""Which network is to be trained: the options of `lensless train` that describe it."""
+
+import dataclasses
+
+from hardware.errors import ConfigurationError
+from lensless.app.new_tasks import new_classify, new_cycle, new_learned, new_reconstruct
+from lensless.app.setting import Setting
+from lensless.data.scenes import Scenes
+from lensless.tasks import Task
+from lensless.tasks.task import WIDEST
+
+# What each kind of task takes, by the names of the options.
+_TAKES = {
+    "reconstruct": ("stages", "shared", "width", "loss"),
+    "reconstruct-learned": ("rank", "width", "loss"),
+    "reconstruct-cycle": ("width",),
+    "classify": ("hidden",),
+    "classify-reconstruction": (),
+}
+_MAKERS = {
+    "reconstruct": new_reconstruct, "reconstruct-learned": new_learned, "reconstruct-cycle": new_cycle,
+    "classify": new_classify,
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkWish:
+    """The options, as they were given; None is the default of the task.
+
+    `stages` of an unrolled network, `shared` by all of them; `rank` of a learned first layer; `width` of the network;
+    `loss` see `lensless.tasks.losses`; `hidden` inner widths of a private classifier.
+    """
+
+    stages: int | None = None
+    shared: bool | None = None
+    rank: int | None = None
+    width: int | None = None
+    loss: str | None = None
+    hidden: tuple[int, ...] | None = None
+
+    def check(self, kind: str) -> None:
+        """Raises ConfigurationError for an option that a task of this kind does not take."""
+        for name in self._given():
+            if name not in _TAKES[kind]:
+                owners = " or ".join(_COMMANDS[one] for one, names in _TAKES.items() if name in names)
+                raise ConfigurationError(f"--{name} goes with {owners} only; leave it out")
+
+    def make(self, kind: str, setting: Setting, scenes: Scenes, seed: int) -> Task:
+        """The untrained task."""
+        return _MAKERS[kind](setting, scenes, seed=seed, **self._given())
+
+    def _given(self) -> dict:
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+_COMMANDS = {
+    "reconstruct": "`lensless train reconstruct`",
+    "reconstruct-learned": "`lensless train reconstruct --network learned`",
+    "reconstruct-cycle": "`lensless train reconstruct --network cycle`",
+    "classify": "`lensless train classify` without --after",
+}
+
+
+def widths(text: str | None) -> tuple[int, ...] | None:
+    """Whole numbers with commas between them.
+
+    Raises:
+        ConfigurationError: something else.
+    """
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and 1 <= int(part) <= WIDEST for part in parts):
+        raise ConfigurationError(f"--hidden {text!r}; expected whole numbers from 1 to {WIDEST}, such as 160,160")
+    return tuple(int(part) for part in parts)
