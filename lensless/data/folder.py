@@ -135,5 +135,5 @@ def _centred(picture: np.ndarray, side: int, channels: int) -> Tensor:
     """(channels, side, side), with black around it."""
     before = (side - len(picture)) // 2
     after = side - len(picture) - before
-    planes = torch.from_numpy(np.atleast_3d(picture)).movedim(-1, 0)
+    planes = torch.tensor(np.atleast_3d(picture)).movedim(-1, 0)
     return F.pad(planes, (before, after, before, after)).expand(channels, -1, -1)

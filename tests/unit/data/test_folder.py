@@ -59,13 +59,13 @@ def test_a_picture_keeps_its_split_when_others_are_added_and_copies_stay_with_it
 
 
 def test_pictures_are_cut_to_the_central_square_and_averaged(tmp_path):
-    wide = np.zeros((128, 300, 3), np.uint8)
-    wide[:, 86:214] = 100
-    wide[:, 150:214] = 200
+    wide = np.zeros((256, 600, 3), np.uint8)
+    wide[:, 172:428] = 100
+    wide[:, 300:428] = 200
     Image.fromarray(wide).save(tmp_path / "wide.png")
     (scenes,) = load_all(tmp_path).values()
-    assert scenes.pictures.shape == (1, 1, 64, 64) and scenes.labels.tolist() == [-1]
-    assert (scenes.pictures[..., :32] == 100).all() and (scenes.pictures[..., 32:] == 200).all()
+    assert scenes.pictures.shape == (1, 1, 128, 128) and scenes.labels.tolist() == [-1]
+    assert (scenes.pictures[..., :64] == 100).all() and (scenes.pictures[..., 64:] == 200).all()
 
 
 def test_small_pictures_get_black_around_them(tmp_path):
@@ -88,6 +88,18 @@ def test_every_kind_and_depth_becomes_grey(tmp_path):
     clear = np.dstack([grey, grey, grey, np.zeros_like(grey)])
     Image.fromarray(clear).save(tmp_path / "clear.png")
     assert min(int(scenes.pictures.min()) for scenes in load_all(tmp_path).values()) == 0
+
+
+def test_colours_stay_and_grey_pictures_beside_them_have_all_three_alike(tmp_path):
+    red = np.zeros((12, 12, 4), np.uint8)
+    red[..., 0], red[..., 3] = 200, 255
+    red[:6, :, 3] = 0  # transparent
+    Image.fromarray(red).save(tmp_path / "red.png")
+    Image.fromarray(np.full((12, 12), 80, np.uint8)).save(tmp_path / "grey.png")
+    pictures = torch.cat([scenes.pictures for scenes in load_all(tmp_path).values()])
+    red, grey = sorted(pictures, key=lambda picture: int(picture[2].max()))
+    assert red[:, 6:].amax((1, 2)).tolist() == [200, 0, 0] and int(red[:, :6].max()) == 0
+    assert bool((grey == 80).all()) and grey.shape == (3, 12, 12)
 
 
 def test_a_photograph_stands_as_its_camera_says(tmp_path):
@@ -125,7 +137,7 @@ def test_a_picture_under_another_kind_of_name_is_refused(tmp_path):
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     Image.new("1", (8001, 8000)).save(tmp_path / "large.png")
-    monkeypatch.setattr(module, "_grey_square", lambda image: pytest.fail("was decoded"))
+    monkeypatch.setattr(module, "_square", lambda image: pytest.fail("was decoded"))
     with pytest.raises(InputError, match=r"large\.png' has 8001 x 8000 pixels, expected at most 64,000,000"):
         load_scenes(f"folder:{tmp_path}", "train")
     header = bytearray((tmp_path / "large.png").read_bytes())

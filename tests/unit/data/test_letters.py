@@ -108,3 +108,37 @@ def test_missing_cut_and_swollen_files_are_refused(tmp_path):
         file.write_bytes(content)
         with pytest.raises(InputError, match=says):
             load_scenes(f"letters:{file}", "train")
+
+
+def test_the_packed_copy_is_the_original(original, data_root):
+    """An .npz in the folder is read where letter.data is not there."""
+    root, _, _ = original
+    for split in SPLITS:
+        assert (
+            load_scenes("letters", split, data_root=data_root).fingerprint()
+            == load_scenes("letters", split, data_root=root).fingerprint()
+        )
+
+
+@pytest.mark.parametrize(
+    "name, value, reason",
+    [
+        ("labels", np.full(40, 26), "expected each from 0 to 25"),
+        ("labels", np.zeros(39, np.int64), "images_packed is uint8"),
+        ("images_packed", np.zeros((40, 15), np.uint8), "images_packed is uint8"),
+        ("word", np.zeros(40), "word is float64"),
+        ("fold", None, "fold"),
+    ],
+)
+def test_packed_letters_of_another_form_are_refused(tmp_path, name, value, reason):
+    arrays = {
+        "images_packed": np.zeros((40, 16), np.uint8), "labels": np.arange(40) % 26, "word": np.arange(40),
+        "fold": np.arange(40) % 10,
+    }  # fmt: skip
+    file = tmp_path / "some.npz"
+    np.savez(file, **arrays)
+    assert len(load_scenes(f"letters:{file}", "test")) == 4
+    arrays |= {name: value}
+    np.savez(file, **{key: array for key, array in arrays.items() if array is not None})
+    with pytest.raises(InputError, match=f"holds no packed letters: .*{reason}.*; take another copy"):
+        load_scenes(f"letters:{file}", "test")
