@@ -340,6 +340,24 @@ def bench_calibration(
     screen.result(calibration.run(wish, screen))
 
 
+@bench.command("tasks")
+@guarded
+def bench_tasks(
+    out: Annotated[pathlib.Path, typer.Option(help="Folder of what is trained.")] = pathlib.Path("bench-tasks"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few cells, hardly trained, in under 5 minutes: does everything run?")
+    ] = False,
+    only: Annotated[list[str] | None, typer.Option(help="A cell by its name; may be given several times.")] = None,
+    data: o.Data = None,
+    json: o.Json = None,
+) -> None:
+    """The results table: rig, scenes, method, cost and figures beside baselines (4 hours; goes on where it stopped)."""
+    from lensless.app.bench import tasks
+
+    screen = Screen(json)
+    screen.result(tasks.run(tasks.Wish(out, quick, tuple(only or ()), data), screen))
+
+
 @bench.command("apply")
 @guarded
 def bench_apply(json: o.Json = None) -> None:

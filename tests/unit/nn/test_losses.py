@@ -41,7 +41,7 @@ def test_each_loss_pulls_an_estimate_to_the_picture_also_from_outside(name):
     estimate = (3 * (PICTURES - 0.5)).requires_grad_()  # far below black and above white
     loss = loss_named(name)
     optimizer = torch.optim.Adam([estimate], lr=0.03)
-    for _ in range(200):
+    for _ in range(400):
         optimizer.zero_grad()
         loss(estimate, PICTURES).backward()
         optimizer.step()
@@ -82,7 +82,7 @@ def test_each_term_of_the_cycle_reaches_the_numbers_of_one_side_only():
             )
         )  # fmt: skip
     loss = network(frames, pictures)
-    assert float(loss) == pytest.approx(float(fooled + 100 * absolute + right / 2), rel=1e-4)
+    assert loss.item() == pytest.approx(float(fooled + 100 * absolute + right / 2), rel=1e-4)
     loss.backward()
     found = [parameter.grad.clone() for parameter in network.adversary.parameters()]
     network.zero_grad()

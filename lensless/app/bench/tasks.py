@@ -1,0 +1,165 @@
+"""`lensless bench tasks`: one table of what networks make of frames, rig x scenes x method, beside their baselines.
+
+Every cell is made by commands that anybody can type: `lensless train` and `lensless evaluate`, which this module runs,
+one after the other. A cell that is there is not made again, so that a run of hours goes on where it was stopped.
+"""
+
+import dataclasses
+import json
+import pathlib
+import shlex
+import subprocess
+import sys
+
+from hardware.errors import ConfigurationError, InputError
+from lensless.app.bench.tasks_cells import CELLS, Cell
+from lensless.app.bench.tasks_cost import cost_of
+from lensless.app.bench.tasks_sheet import write_sheet
+from lensless.app.results import check_out
+from lensless.app.screen import INTERRUPTED, Screen
+from lensless.app.text_file import write
+from lensless.app.version import code_version
+from lensless.evaluate.figures import shown
+
+NO_DATA = 5  # the exit code of a command whose scenes are missing
+_HEADS = ("rig", "scenes", "method", "figure", "SSIM", "linear", "trainable", "from calibration", "fitted", "stored",
+          "MFLOP", "ms")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What is to be measured: the options of the command, as they were given."""
+
+    out: pathlib.Path
+    quick: bool = False
+    only: tuple[str, ...] = ()
+    data: pathlib.Path | None = None
+
+
+def run(wish: Wish, screen: Screen) -> dict:
+    """Make all cells that are not there yet; the table, and the facts of each cell."""
+    check_out(wish.out)
+    chosen = _chosen(wish)
+    found, missing = {}, {}
+    for number, cell in enumerate(chosen, 1):
+        kept = wish.out / f"{cell.name}.json"
+        seeds = 1 if wish.quick else cell.seeds
+        made_by = [shlex.join(["lensless", *words]) for words in _commands(cell, seeds, wish)]
+        if not kept.exists():
+            screen.say(f"\n{number} of {len(chosen)}: {cell.name}")
+            reason = _make(cell, seeds, wish, made_by, kept, screen)
+            if reason:
+                missing[cell.name] = reason
+                continue
+        found[cell.name] = _read(kept, made_by)
+    _show(found, screen)
+    for name, reason in missing.items():
+        screen.say(f"{name} was left out: {reason}")
+    sheet = wish.out / "sheet.png"
+    write_sheet({name: wish.out / f"{name}-0" for name in found}, sheet, wish.data)
+    screen.say(f"look at it: {sheet.resolve()}")
+    return {"cells": found, "left_out": missing, "quick": wish.quick}
+
+
+def _chosen(wish: Wish) -> list[Cell]:
+    names = [cell.name for cell in CELLS]
+    if unknown := [name for name in wish.only if name not in names]:
+        raise ConfigurationError(f"--only {unknown[0]!r}: no such cell; there are {', '.join(names)}")
+    wanted = set(wish.only) or {cell.name for cell in CELLS if cell.quick or not wish.quick}
+    needed = {cell.after for cell in CELLS if cell.name in wanted}
+    return [cell for cell in CELLS if cell.name in wanted | needed]
+
+
+def _commands(cell: Cell, seeds: int, wish: Wish) -> list[list[str]]:
+    """What makes a cell: a training for each seed, and one evaluation of all; words behind `lensless`."""
+    data = [] if wish.data is None else ["--data", str(wish.data)]
+    folders = [str(wish.out / f"{cell.name}-{seed}") for seed in range(seeds)]
+    trainings = []
+    for seed, folder in enumerate(folders):
+        after = [] if cell.after is None else ["--after", str(wish.out / f"{cell.after}-{seed}")]
+        trainings.append(["train", *cell.training(seed, wish.quick), *after, "--out", folder, *data])
+    sharp = cell.seeds > 1 and not wish.quick and not cell.gives_picture  # headlines stand beside the sharp picture
+    evaluation = ["evaluate", *folders, *([] if sharp else ["--no-sharp"]), *data]
+    return [*trainings, evaluation]
+
+
+def _make(cell: Cell, seeds: int, wish: Wish, made_by: list[str], kept: pathlib.Path, screen: Screen) -> str:
+    """Run the commands of a cell and keep its facts; the reason if it cannot be made here."""
+    result = wish.out / f"{cell.name}.evaluation.json"
+    wish.out.mkdir(parents=True, exist_ok=True)
+    commands = _commands(cell, seeds, wish)
+    commands[-1] += ["--json", str(result)]
+    for words in commands:
+        screen.say(f"$ {shlex.join(['lensless', *words])}")
+        code = subprocess.run([sys.executable, "-m", "optics_free", *words]).returncode
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if code == NO_DATA:
+            return "its scenes are not in the data folder"
+        if code:
+            return f"a command ended with exit code {code}, see above"
+    evaluated = json.loads(result.read_text())
+    facts = {
+        "cell": dataclasses.asdict(cell), "made_by": made_by, "code": code_version(), **evaluated,
+        "cost": cost_of(wish.out / f"{cell.name}-0"),
+    }  # fmt: skip
+    write(kept, json.dumps(facts, indent=2) + "\n")
+    return ""
+
+
+def _read(path: pathlib.Path, made_by: list[str]) -> dict:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); delete it, and the cell is made again") from error
+    if found.get("made_by") != made_by:
+        raise ConfigurationError(
+            f"{path} was made by {found.get('made_by')}, and not by {made_by}; name another folder with --out, or "
+            "delete it"
+        )
+    return found
+
+
+def _show(found: dict[str, dict], screen: Screen) -> None:
+    rows = []
+    for facts in found.values():
+        cell, first, cost = facts["cell"], facts["evaluations"][0], facts["cost"]
+        numbers = first["numbers"]
+        rows.append(
+            [
+                cell["rig"], cell["scenes"], cell["method"], figure_of(facts), _ssim(facts), linear_of(facts),
+                f"{numbers['trainable']:,}", f"{numbers['from_calibration']:,}", f"{numbers['fitted_on_scenes']:,}",
+                f"{first['stored_bytes'] / 1e6:.1f} MB", f"{cost['flop'] / 1e6:.1f}", f"{cost['latency_ms']:.2f}",
+            ]
+        )  # fmt: skip
+    screen.table(
+        "\nfigures on test scenes; linear: Wiener's estimate, or a linear rule; on one core", list(_HEADS), rows
+    )
+
+
+def figure_of(facts: dict) -> str:
+    """The headline of a cell: of one training, or mean and range of several."""
+    return _spread(facts, 0, facts["evaluations"][0]["metric"])
+
+
+def linear_of(facts: dict) -> str:
+    """What the best linear way reaches on the same frames."""
+    lines = facts["evaluations"][0]["lines"]
+    metric = facts["evaluations"][0]["metric"]
+    for at, line in enumerate(lines):
+        if line["name"] in ("Wiener", "linear rule"):
+            return _spread(facts, at, metric)
+    return ""
+
+
+def _ssim(facts: dict) -> str:
+    return _spread(facts, 0, "ssim") if "ssim" in facts["evaluations"][0]["lines"][0] else ""
+
+
+def _spread(facts: dict, line: int, metric: str) -> str:
+    values = [one["lines"][line][metric] for one in facts["evaluations"]]
+    mean = shown(metric, sum(values) / len(values))
+    if len(values) == 1:
+        return mean
+    low, high = (shown(metric, end).removesuffix(" %") for end in (min(values), max(values)))
+    return f"{mean} ({low} .. {high})"
