@@ -11,8 +11,8 @@ class Cell:
     """One row of the table.
 
     `method` in words; `train` are the options of `lensless train`; `epochs` of the training, None for the recipe's;
-    `after` the cell whose pictures are classified; `seeds` trainings, of which mean and range are told; `quick` says that
-    a quick look trains it, too.
+    `after` the cell whose pictures are classified; `seeds` trainings, of which mean and range are told; `quick` says
+    that a quick look trains it, too.
     """
 
     name: str
@@ -40,8 +40,6 @@ class Cell:
         return words if self.epochs is None else [*words, "--epochs", str(self.epochs)]
 
 
-_LETTERS = "mnist", "letters"
-
 CELLS = (
     Cell("picture", "cannula-v1", "mnist", "network after Wiener", "reconstruct", 15, seeds=3, quick=True),
     Cell("picture-letters", "cannula-v1", "letters", "network after Wiener", "reconstruct", 12),
@@ -61,7 +59,8 @@ CELLS = (
     Cell("label-letters", "cannula-v1", "letters", "without reconstruction", "classify --hidden 74", 150, seeds=3),
     Cell("label-even", "cannula-v1", "mnist-even-odd", "without reconstruction", "classify", 60),
     Cell("label-animal", "cannula-v1", "cifar10-jpeg-animal-vehicle", "without reconstruction", "classify", 60),
-    Cell("label-after", "cannula-v1", "mnist", "after reconstruction", "classify", after="picture", seeds=3, quick=True),
+    Cell("label-after", "cannula-v1", "mnist", "after reconstruction", "classify",
+         after="picture", seeds=3, quick=True),
     Cell("label-letters-after", "cannula-v1", "letters", "after reconstruction", "classify", 12,
          after="picture-letters"),
     Cell("label-bare", "bare-v1", "mnist", "without reconstruction, 100 frames",

@@ -14,8 +14,8 @@ CALLS, WARM_UP = 200, 20
 
 
 def cost_of(folder: pathlib.Path) -> dict:
-    """Floating-point operations of matrix products and convolutions, and the median latency in ms, both for one calibrated
-    frame (batch 1) on one core of this machine.
+    """Operations of matrix products and convolutions, and the median latency in ms on one core of this machine; both for
+    one calibrated frame (batch 1).
     """
     task = checkpoint.load(folder).task
     frame = torch.full((1, 1, *task.sensor_shape), 0.1)

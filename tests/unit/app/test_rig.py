@@ -69,7 +69,8 @@ def refusal(facts: dict) -> str:
 
 def test_rigs_come_with_the_package_under_their_ids():
     assert sorted(shipped_rigs()) == [
-        "bare-v1", "bare-v1-complete", "bare-v1-no-specks", "bare-v1-short", "cannula-v1", "cannula-v1-128", "cannula-v1-64", "cannula-v1-colour", "cannula-v1-complete",
+        "bare-v1", "bare-v1-complete", "bare-v1-no-specks", "bare-v1-short", "cannula-v1", "cannula-v1-128",
+        "cannula-v1-64", "cannula-v1-colour", "cannula-v1-complete",
     ]  # fmt: skip
     for rig_id, path in shipped_rigs().items():
         assert open_rig(rig_id).id == rig_id
