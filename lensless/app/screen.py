@@ -28,13 +28,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 BAR_FROM_COLUMNS = 100  # in fewer the figures need the room
 _INTERRUPTION = "interrupted: what was written is whole"
-_GOES_ON = {
-    "demo",
-    "train",
-    "bench_specks",
-    "bench_calibration",
-    "bench_tasks",
-}  # commands that begin where they were stopped
+# Commands that begin where they were stopped.
+_GOES_ON = {"demo", "train", "bench_specks", "bench_calibration", "bench_tasks"}
 # What a terminal would obey rather than show, but for the end of a line; marks that turn the direction of writing; and
 # halves of characters, which names of files can hold and nothing can print.
 _OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -14,9 +14,7 @@ CALLS, WARM_UP = 200, 20
 
 
 def cost_of(folder: pathlib.Path) -> dict:
-    """Operations of matrix products and convolutions, and the median latency in ms on one core of this machine; both for
-    one calibrated frame (batch 1).
-    """
+    """Operations of matrix products and convolutions, and the median latency in ms on one core; both of one frame."""
     task = checkpoint.load(folder).task
     frame = torch.full((1, 1, *task.sensor_shape), 0.1)
     return {"flop": operations(task, frame), "latency_ms": latency_ms(task, frame)}
