@@ -5,6 +5,8 @@
     letters                 OCR letters of Kassel and Taskar, from letters/letter.data; letters:PATH names the file
     cifar10                 CIFAR-10 in grey
     glyphs                  printed characters in random pose; nothing to download
+    SET-CLASSES             a set with its classes merged, see `lensless.data.merged`: mnist-even-odd,
+                            emnist-digits-even-odd, cifar10-animal-vehicle
     folder:PATH             pictures of the user's own
     shown:PATH              the pictures that recordings show, without their frames
 
@@ -22,17 +24,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hardware.errors import ConfigurationError
+from hardware.errors import ConfigurationError, InputError
 from lensless.data import download as files
 from lensless.data import glyphs
 from lensless.data.cifar import cifar10_scenes
 from lensless.data.folder import folder_scenes
 from lensless.data.letters import letter_scenes
+from lensless.data.merged import MERGED, merged_scenes
 from lensless.data.official import EMNIST_SPLITS, official_scenes
 from lensless.data.recorded import shown_scenes
 from lensless.data.scene_set import SPLITS, Scenes, stratified
 
-NAMES = ("mnist", *(f"emnist-{split}" for split in EMNIST_SPLITS), "letters", "cifar10", "glyphs")
+NAMES = ("mnist", *(f"emnist-{split}" for split in EMNIST_SPLITS), "letters", "cifar10", "glyphs", *MERGED)
 WITH_PATH = {"letters": letter_scenes, "folder": folder_scenes, "shown": shown_scenes}
 MEASURED = ("recorded", "pairs")  # kinds of scenes that come with their measurements
 _PATHS = (*(f"{kind}:PATH" for kind in (*WITH_PATH, *MEASURED)),)
@@ -70,6 +73,9 @@ def load_scenes(
     if name == "glyphs":
         pictures, labels, fonts = glyphs.draw(split, seed, count)
         return Scenes(pictures, labels, glyphs.CLASSES, named(f"glyphs/{split}", count, seed), fonts)
+    if name in MERGED:
+        of_set = load_scenes(MERGED[name].scenes, split, seed, None, data_root, download)
+        return picked(merged_scenes(of_set, name), count, seed)
     if kind in MEASURED and rest:
         raise ConfigurationError(
             f"scenes '{name}' are pictures with their frames, for `lensless train` and `lensless evaluate`; the "
@@ -80,6 +86,8 @@ def load_scenes(
     else:
         _known(name, NAMES, "a set of scenes", also=_PATHS)
         scenes = _of_data_folder(name, split, data_root, download)
+    if not len(scenes):
+        raise InputError(f"scenes '{name}' hold none for '{split}'; expected at least one: take the whole data set")
     return picked(scenes, count, seed)
 
 
