@@ -1,11 +1,20 @@
 """Tasks: what goes in, what may come out, loss and metric."""
 
 from hardware.errors import ConfigurationError, InputError
-from lensless.tasks.classify import Classify, ClassifyPicture, ClassifyReconstruction
+from lensless.tasks.classify import Classifier, Classify, ClassifyPicture, ClassifyReconstruction
 from lensless.tasks.reconstruct import Reconstruct
 from lensless.tasks.task import Numbers, Task
 
-__all__ = ["Classify", "ClassifyPicture", "ClassifyReconstruction", "Numbers", "Reconstruct", "Task", "build"]
+__all__ = [
+    "Classifier",
+    "Classify",
+    "ClassifyPicture",
+    "ClassifyReconstruction",
+    "Numbers",
+    "Reconstruct",
+    "Task",
+    "build",
+]
 
 KINDS = tuple(task.kind for task in (Reconstruct, Classify, ClassifyPicture, ClassifyReconstruction))
 
