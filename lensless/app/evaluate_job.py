@@ -12,14 +12,14 @@ from lensless.app import pages, pairs
 from lensless.app.evaluation import evaluate
 from lensless.app.load import setting_of
 from lensless.app.results import sharp_baseline, show, with_size
-from lensless.app.robustness import perturbed_lines
+from lensless.app.robustness import condition_line, conditions, perturbed_lines
 from lensless.app.screen import Screen
 from lensless.app.setting import AT_ONCE, Setting, batches
 from lensless.app.text_file import check_place, write
 from lensless.data.augment import Augmentation
 from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.scenes import Scenes, load_scenes
-from lensless.evaluate.evaluation import Evaluation
+from lensless.evaluate.evaluation import Evaluation, Line
 from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import Reconstruct, Task
 from lensless.train import checkpoint
@@ -41,6 +41,7 @@ class Wish:
     data: pathlib.Path | None
     perturbed: int = 0
     strength: float = 1.0
+    robustness: bool = False
 
     def command(self, folder: pathlib.Path) -> str:
         """What makes the page of one checkpoint again."""
@@ -49,7 +50,8 @@ class Wish:
             "--perturbed": self.perturbed or None, "--strength": f"{self.strength:g}" if self.perturbed else None,
         }  # fmt: skip
         given = [f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
-        return " ".join(["lensless evaluate", shlex.quote(str(folder)), *given, *["--no-sharp"] * (not self.sharp)])
+        given += ["--robustness"] * self.robustness + ["--no-sharp"] * (not self.sharp)
+        return " ".join(["lensless evaluate", shlex.quote(str(folder)), *given])
 
 
 def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> None:
@@ -124,6 +126,8 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
         copies = screen.track(range(wish.perturbed), "perturbed rigs", wish.perturbed)
         lines = perturbed_lines(task, setting, test, copies, wish.strength)
         evaluation = dataclasses.replace(evaluation, lines=evaluation.lines + lines)
+    if wish.robustness:
+        evaluation = dataclasses.replace(evaluation, conditions=_conditions(task, setting, test, evaluation, screen))
     show(evaluation, screen)
     if wish.page:
         some = next(batches(test.spread(AT_ONCE), task.scene_shape, setting.device))[0]
@@ -134,6 +138,16 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
         write(page, pages.evaluation_page(setting, evaluation, found.card, str(folder), wish.command(folder), share))
         screen.say(f"look at it: {page.resolve()}")
     return evaluation
+
+
+def _conditions(task: Task, setting: Setting, test: Scenes, evaluation: Evaluation, screen: Screen) -> tuple[Line, ...]:
+    """How the task stands where something has changed, beside the scenes as they are."""
+    own = evaluation.lines[0]
+    asked = conditions(setting, test)
+    if setting.rig.own_calibration is not None:
+        screen.say(f"rig {setting.rig.id!r} was measured, and nobody knows how its matrix drifts: it is not drifted")
+    found = [condition_line(task, one) for one in screen.track(asked, "robustness", len(asked))]
+    return (Line("as they are", own.figures), *found)
 
 
 def check_classes(task: Task, scenes: Scenes, where: pathlib.Path) -> None:
@@ -155,10 +169,12 @@ def check_classes(task: Task, scenes: Scenes, where: pathlib.Path) -> None:
 
 
 def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, dict[str, float]]]:
-    """Line by line, mean, lowest and highest of every figure."""
+    """Line by line, mean, lowest and highest of every figure; then condition by condition."""
     table = {}
-    for line in evaluations[0].lines:
-        same = [other.figures for one in evaluations for other in one.lines if other.name == line.name]
+    for line in (*evaluations[0].lines, *evaluations[0].conditions):
+        same = [
+            other.figures for one in evaluations for other in (*one.lines, *one.conditions) if other.name == line.name
+        ]
         table[line.name] = {head: _range([figures[head] for figures in same]) for head in line.figures}
     return table
 
@@ -187,11 +203,15 @@ def _scene_sets(
     recorded = None if wish.scenes is None else pairs.source_of(wish.scenes, screen)
     if recorded is None:
         return _simulated_sets(wish, wish.scenes, card, seed, where)
-    if wish.perturbed:
-        raise ConfigurationError(
-            f"--perturbed simulates rigs that drifted, and {recorded.name} was recorded; evaluate its pictures, "
-            "shown:PATH, or leave the option out"
-        )
+    for option, wished, does in (
+        ("--perturbed", wish.perturbed, "simulates rigs that drifted"),
+        ("--robustness", wish.robustness, "moves scenes before they are simulated"),
+    ):
+        if wished:
+            raise ConfigurationError(
+                f"{option} {does}, and {recorded.name} was recorded; evaluate its pictures, shown:PATH, or leave the "
+                "option out"
+            )
     pairs.check_trained_for(card, setting, recorded, str(where), screen)
     if recorded.has("train"):
         return tuple(pairs.sets(recorded, setting, ("train", "val", wish.split), screen))
