@@ -1,9 +1,11 @@
 """What `lensless evaluate` does between its options and its result."""
 
 import dataclasses
+import itertools
 import pathlib
 import re
 import shlex
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -116,6 +118,11 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     for scenes in () if isinstance(task, Reconstruct) else (training, validation, test):
         check_classes(task, scenes, folder)
     if wish.sharp and not isinstance(task, Reconstruct):
+        if len(training) < recipe.batch_size:
+            raise ConfigurationError(
+                f"scenes {training.name!r}: {len(training)} training scenes are less than one batch of "
+                f"{recipe.batch_size}, too few for the same network on the sharp picture; leave it out with --no-sharp"
+            )
         # One for each set of scenes and precision: an evaluation with others makes its own.
         precision = fabric_precision(recipe.precision, setting.device)
         out = folder / "sharp" / f"{training.fingerprint()[:8]}-{precision}"
@@ -157,15 +164,24 @@ def check_classes(task: Task, scenes: Scenes, where: pathlib.Path) -> None:
         ConfigurationError: other classes, or pictures without a label.
     """
     if scenes.classes != task.classes:
-        first = ", ".join(scenes.classes[:5]) or "none"
+        trained, named = _told_apart(task.classes, scenes.classes)
         raise ConfigurationError(
-            f"{where}: trained on {len(task.classes)} classes ({', '.join(task.classes[:5])} ...), scenes "
-            f"{scenes.name!r} have {len(scenes.classes)} ({first} ...); name scenes of the same classes with --scenes"
+            f"{where}: trained on {len(task.classes)} classes ({trained}), scenes {scenes.name!r} have "
+            f"{len(scenes.classes)} ({named}); name scenes of the same classes with --scenes"
         )
     if int(scenes.labels.min()) < 0:
         raise ConfigurationError(
             f"scenes {scenes.name!r} hold pictures without a label; put each into the folder of its class"
         )
+
+
+def _told_apart(*lists: tuple[str, ...]) -> Iterator[str]:
+    """A few classes of each list, from where they begin to differ."""
+    pairs = itertools.zip_longest(*lists)
+    first = next(at for at, pair in enumerate(pairs) if len(set(pair)) > 1)
+    for classes in lists:
+        some = ", ".join(classes[first : first + 5]) or "no more"
+        yield ("... " * (first > 0)) + some + (" ..." * (first + 5 < len(classes)))
 
 
 def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, dict[str, float]]]:

@@ -74,10 +74,8 @@ def classify(
     """Name every measurement, with its probability; what is less certain than `abstain` gets no name.
 
     Raises:
-        ConfigurationError: a checkpoint that gives pictures, or an `abstain` that is no probability.
+        ConfigurationError: a checkpoint that gives pictures.
     """
-    if abstain is not None and not 0 <= abstain <= 1:  # also NaN
-        raise ConfigurationError(f"--abstain {abstain:g}; expected a probability, 0 to 1")
     task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=False)
     if not isinstance(task, Classifier):
         raise ConfigurationError(
