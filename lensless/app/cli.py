@@ -217,6 +217,12 @@ def evaluate(
         typer.Option(help="Also test on as many perturbed copies of the rig, new to the network.", min=0, max=1000),
     ] = 0,
     strength: o.Strength = 1.0,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness", help="Also test on scenes that are shifted, turned or dimmed, and on rigs that drifted."
+        ),
+    ] = False,
     page: Annotated[bool, typer.Option(help="Write report.html into each checkpoint folder.")] = True,
     device: o.Device = "auto",
     workers: o.Workers = 0,
@@ -228,7 +234,7 @@ def evaluate(
 
     if strength != 1 and not perturbed:
         raise ConfigurationError("--strength says how far perturbed rigs drift; say with --perturbed how many")
-    wish = job.Wish(rig, scenes, split.value, sharp, page, device, workers, data, perturbed, strength)
+    wish = job.Wish(rig, scenes, split.value, sharp, page, device, workers, data, perturbed, strength, robustness)
     job.evaluate_all(checkpoints, wish, Screen(json))
 
 
@@ -255,6 +261,7 @@ def classify(
     checkpoint: o.Checkpoint,
     source: o.Source,
     count: o.Measurements = None,
+    abstain: o.Abstain = None,
     rig: o.FramesOfRig = None,
     device: o.Device = "auto",
     json: o.Json = None,
@@ -262,7 +269,7 @@ def classify(
     """Name what raw frames show; no picture is formed unless the checkpoint was trained to."""
     from lensless.app import inference
 
-    inference.classify(checkpoint, source, count, rig, device, Screen(json))
+    inference.classify(checkpoint, source, count, rig, device, Screen(json), abstain)
 
 
 @app.command()

@@ -1,9 +1,11 @@
 """What `lensless evaluate` does between its options and its result."""
 
 import dataclasses
+import itertools
 import pathlib
 import re
 import shlex
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,14 +14,14 @@ from lensless.app import pages, pairs
 from lensless.app.evaluation import evaluate
 from lensless.app.load import setting_of
 from lensless.app.results import sharp_baseline, show, with_size
-from lensless.app.robustness import perturbed_lines
+from lensless.app.robustness import condition_line, conditions, perturbed_lines
 from lensless.app.screen import Screen
 from lensless.app.setting import AT_ONCE, Setting, batches
 from lensless.app.text_file import check_place, write
 from lensless.data.augment import Augmentation
 from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.scenes import Scenes, load_scenes
-from lensless.evaluate.evaluation import Evaluation
+from lensless.evaluate.evaluation import Evaluation, Line
 from lensless.evaluate.figures import HEADS, shown
 from lensless.tasks import PictureTask, Task
 from lensless.train import checkpoint
@@ -41,6 +43,7 @@ class Wish:
     data: pathlib.Path | None
     perturbed: int = 0
     strength: float = 1.0
+    robustness: bool = False
 
     def command(self, folder: pathlib.Path) -> str:
         """What makes the page of one checkpoint again."""
@@ -49,7 +52,8 @@ class Wish:
             "--perturbed": self.perturbed or None, "--strength": f"{self.strength:g}" if self.perturbed else None,
         }  # fmt: skip
         given = [f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
-        return " ".join(["lensless evaluate", shlex.quote(str(folder)), *given, *["--no-sharp"] * (not self.sharp)])
+        given += ["--robustness"] * self.robustness + ["--no-sharp"] * (not self.sharp)
+        return " ".join(["lensless evaluate", shlex.quote(str(folder)), *given])
 
 
 def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> None:
@@ -114,6 +118,11 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     for scenes in () if isinstance(task, PictureTask) else (training, validation, test):
         check_classes(task, scenes, folder)
     if wish.sharp and not isinstance(task, PictureTask):
+        if len(training) < recipe.batch_size:
+            raise ConfigurationError(
+                f"scenes {training.name!r}: {len(training)} training scenes are less than one batch of "
+                f"{recipe.batch_size}, too few for the same network on the sharp picture; leave it out with --no-sharp"
+            )
         # One for each set of scenes and precision: an evaluation with others makes its own.
         precision = fabric_precision(recipe.precision, setting.device)
         out = folder / "sharp" / f"{training.fingerprint()[:8]}-{precision}"
@@ -124,6 +133,8 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
         copies = screen.track(range(wish.perturbed), "perturbed rigs", wish.perturbed)
         lines = perturbed_lines(task, setting, test, copies, wish.strength)
         evaluation = dataclasses.replace(evaluation, lines=evaluation.lines + lines)
+    if wish.robustness:
+        evaluation = dataclasses.replace(evaluation, conditions=_conditions(task, setting, test, evaluation, screen))
     show(evaluation, screen)
     if wish.page:
         some = next(batches(test.spread(AT_ONCE), task.picture_shape, setting.device))[0]
@@ -136,6 +147,16 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     return evaluation
 
 
+def _conditions(task: Task, setting: Setting, test: Scenes, evaluation: Evaluation, screen: Screen) -> tuple[Line, ...]:
+    """How the task stands where something has changed, beside the scenes as they are."""
+    own = evaluation.lines[0]
+    asked = conditions(setting, test)
+    if setting.rig.own_calibration is not None:
+        screen.say(f"rig {setting.rig.id!r} was measured, and nobody knows how its matrix drifts: it is not drifted")
+    found = [condition_line(task, one) for one in screen.track(asked, "robustness", len(asked))]
+    return (Line("as they are", own.figures), *found)
+
+
 def check_classes(task: Task, scenes: Scenes, where: pathlib.Path) -> None:
     """Refuse scenes whose labels are not those that a classifier gives.
 
@@ -143,10 +164,10 @@ def check_classes(task: Task, scenes: Scenes, where: pathlib.Path) -> None:
         ConfigurationError: other classes, or pictures without a label.
     """
     if scenes.classes != task.classes:
-        first = ", ".join(scenes.classes[:5]) or "none"
+        trained, named = _told_apart(task.classes, scenes.classes)
         raise ConfigurationError(
-            f"{where}: trained on {len(task.classes)} classes ({', '.join(task.classes[:5])} ...), scenes "
-            f"{scenes.name!r} have {len(scenes.classes)} ({first} ...); name scenes of the same classes with --scenes"
+            f"{where}: trained on {len(task.classes)} classes ({trained}), scenes {scenes.name!r} have "
+            f"{len(scenes.classes)} ({named}); name scenes of the same classes with --scenes"
         )
     if int(scenes.labels.min()) < 0:
         raise ConfigurationError(
@@ -154,11 +175,22 @@ def check_classes(task: Task, scenes: Scenes, where: pathlib.Path) -> None:
         )
 
 
+def _told_apart(*lists: tuple[str, ...]) -> Iterator[str]:
+    """A few classes of each list, from where they begin to differ."""
+    pairs = itertools.zip_longest(*lists)
+    first = next(at for at, pair in enumerate(pairs) if len(set(pair)) > 1)
+    for classes in lists:
+        some = ", ".join(classes[first : first + 5]) or "no more"
+        yield ("... " * (first > 0)) + some + (" ..." * (first + 5 < len(classes)))
+
+
 def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, dict[str, float]]]:
-    """Line by line, mean, lowest and highest of every figure."""
+    """Line by line, mean, lowest and highest of every figure; then condition by condition."""
     table = {}
-    for line in evaluations[0].lines:
-        same = [other.figures for one in evaluations for other in one.lines if other.name == line.name]
+    for line in (*evaluations[0].lines, *evaluations[0].conditions):
+        same = [
+            other.figures for one in evaluations for other in (*one.lines, *one.conditions) if other.name == line.name
+        ]
         table[line.name] = {head: _range([figures[head] for figures in same]) for head in line.figures}
     return table
 
@@ -187,11 +219,15 @@ def _scene_sets(
     recorded = None if wish.scenes is None else pairs.source_of(wish.scenes, screen)
     if recorded is None:
         return _simulated_sets(wish, wish.scenes, card, seed, where)
-    if wish.perturbed:
-        raise ConfigurationError(
-            f"--perturbed simulates rigs that drifted, and {recorded.name} was recorded; evaluate its pictures, "
-            "shown:PATH, or leave the option out"
-        )
+    for option, wished, does in (
+        ("--perturbed", wish.perturbed, "simulates rigs that drifted"),
+        ("--robustness", wish.robustness, "moves scenes before they are simulated"),
+    ):
+        if wished:
+            raise ConfigurationError(
+                f"{option} {does}, and {recorded.name} was recorded; evaluate its pictures, shown:PATH, or leave the "
+                "option out"
+            )
     pairs.check_trained_for(card, setting, recorded, str(where), screen)
     if recorded.has("train"):
         return tuple(pairs.sets(recorded, setting, ("train", "val", wish.split), screen))

@@ -16,7 +16,7 @@ from lensless.app.screen import Screen
 from lensless.app.sources import Refused, Seen, measurements, rigs_of
 from lensless.evaluate.evaluation import drawn
 from lensless.evaluate.figures import HEADS, shown
-from lensless.tasks import PictureTask, Task
+from lensless.tasks import Classifier, PictureTask, Task
 from lensless.tasks.picture import psnr_db
 from lensless.train import checkpoint
 
@@ -64,33 +64,63 @@ def reconstruct(
 
 
 def classify(
-    folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str, screen: Screen
+    folder: pathlib.Path,
+    source: str,
+    count: int | None,
+    rig: str | None,
+    device: str,
+    screen: Screen,
+    abstain: float | None = None,
 ) -> None:
-    """Name every measurement, with the probability that the network gives its answer."""
+    """Name every measurement, with its probability; what is less certain than `abstain` gets no name.
+
+    Raises:
+        ConfigurationError: a checkpoint that gives pictures.
+    """
     task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=False)
-    if isinstance(task, PictureTask):
+    if not isinstance(task, Classifier):
         raise ConfigurationError(
             f"{folder} holds a {task.kind!r} checkpoint, which gives pictures; use: lensless reconstruct"
         )
-    rows, results, right, known = [], [], 0, 0
-    for one in seen:
-        with torch.no_grad():
-            probabilities = task(one.y.to(device_of(task))).float().softmax(1)[0]
-        best = int(probabilities.argmax())
-        result = {"from": one.name, "label": task.classes[best], "probability": float(probabilities[best])}
-        truth = one.truth
-        if truth is None and 0 <= one.label < len(task.classes):  # a source that numbers its classes without names
-            truth = task.classes[one.label]
-        if truth is not None:
-            known, right = known + 1, right + (truth == result["label"])
-            result["truth"] = truth
-        results.append(result)
-        rows.append([one.name, result["label"], f"{result['probability']:.1%}", result.get("truth", "")])
+    results = [_named(one, task, abstain or 0.0) for one in seen]
+    rows = [[one["from"], one["label"] or "?", f"{one['probability']:.1%}", one.get("truth", "")] for one in results]
     screen.table("", *_filled(["from", "label", "probability", "truth"], _short(rows)))
-    if known:
-        screen.say(f"{right} of {known} labels right ({right / known:.1%})")
     facts = {"checkpoint": str(folder), "source": source, "labels": results}
-    screen.result(facts | ({"accuracy": right / known} if known else {}) | _say_refused(refused, screen))
+    screen.result(facts | _counted(results, task, abstain, screen) | _say_refused(refused, screen))
+
+
+def _named(one: Seen, task: Classifier, abstain: float) -> dict:
+    """What is said of a measurement; its label is None where it is less certain than `abstain`."""
+    with torch.no_grad():
+        probabilities = task(one.y.to(device_of(task))).float().softmax(1)[0]
+    best = int(probabilities.argmax())
+    probability = float(probabilities[best])
+    named = {"from": one.name, "label": task.classes[best] if probability >= abstain else None}
+    truth = one.truth
+    if truth is None and 0 <= one.label < len(task.classes):  # a source that numbers its classes without names
+        truth = task.classes[one.label]
+    return named | {"probability": probability} | ({} if truth is None else {"truth": truth})
+
+
+def _counted(results: list[dict], task: Classifier, abstain: float | None, screen: Screen) -> dict:
+    """How many got a label, and how many of these labels are right; the same for JSON."""
+    answered = [one for one in results if one["label"] is not None]
+    known = [one for one in answered if one.get("truth") in task.classes]
+    right = sum(one["label"] == one["truth"] for one in known)
+    facts = {}
+    if abstain is not None:
+        facts = {"abstain": abstain, "answered": len(answered)}
+        share = len(answered) / len(results)
+        screen.say(f"{len(answered)} of {len(results)} answered, at least {abstain:.4g} certain ({share:.1%})")
+    if strange := sorted({one["truth"] for one in results if "truth" in one} - set(task.classes)):
+        screen.say(
+            f"scenes of classes that the checkpoint does not know ({', '.join(strange[:5])}"
+            f"{' ...' * (len(strange) > 5)}) count as neither right nor wrong"
+        )
+    if known:
+        screen.say(f"{right} of {len(known)} labels right ({right / len(known):.1%})")
+        facts["accuracy"] = right / len(known)
+    return facts
 
 
 def _say_refused(refused: list[Refused], screen: Screen) -> dict:

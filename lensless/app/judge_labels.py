@@ -21,7 +21,8 @@ from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.scenes import Scenes
 from lensless.evaluate.baselines import RidgeClassifier, TotalLight, chance
 from lensless.evaluate.evaluation import Evaluation, Examples, Line, drawn
-from lensless.evaluate.metrics import accuracy, confusion, picture_scores
+from lensless.evaluate.labels import label_figures
+from lensless.evaluate.metrics import accuracy, picture_scores
 from lensless.recon.wiener import wiener
 from lensless.tasks import Classify, ClassifyReconstruction, Reconstruct, Task
 
@@ -39,9 +40,9 @@ def judge(
 ) -> Evaluation:
     """Accuracy of a trained classifier on test scenes, beside its baselines; see `evaluation.evaluate`."""
     inputs, labels = prepared(task, setting, test, TEST_STREAM)
-    predicted = predict(task, inputs)
+    found = label_figures(logits_of(task, inputs), labels, test.classes, float(task.temperature))
     trainable = task.numbers().trainable
-    lines = [Line(NAMES[task.kind], {"accuracy": accuracy(predicted, labels)}, f"{trainable:,} trainable parameters")]
+    lines = [Line(NAMES[task.kind], {"accuracy": found.top[1]}, f"{trainable:,} trainable parameters")]
     if sharp is not None:
         lines.append(_sharp_picture(task, sharp, setting, test))
     lines.append(_linear_rule(task, setting, training, validation, test))
@@ -53,10 +54,9 @@ def judge(
     else:
         picture_of = None
     examples = _examples(task, setting, test, picture_of)
-    mistakes = confusion(predicted, labels, len(test.classes)).cpu()
     return Evaluation(
         task.kind, task.metric_name, test.name, len(test), lines, task.numbers(), examples, task.resident_bytes(),
-        test.classes, mistakes,
+        found,
     )  # fmt: skip
 
 
@@ -75,7 +75,12 @@ def _examples(task: Task, setting: Setting, test: Scenes, picture_of: Callable |
 
 def predict(task: Task, inputs: Tensor, at_once: int = 500) -> Tensor:
     """The likeliest class of each prepared input, (N,)."""
-    return torch.cat([task.network(piece).argmax(1) for piece in inputs.split(at_once)])
+    return logits_of(task, inputs, at_once).argmax(1)
+
+
+def logits_of(task: Task, inputs: Tensor, at_once: int = 500) -> Tensor:
+    """What the network gives for prepared inputs, (N, classes); the temperature is not in it."""
+    return torch.cat([task.network(piece).float() for piece in inputs.split(at_once)])
 
 
 def _sharp_picture(task: Task, sharp: Task, setting: Setting, test: Scenes) -> Line:

@@ -50,7 +50,10 @@ def _writable(place: str | None) -> str | None:
 DEFAULT_RIG = "cannula-v1"
 
 Rig = Annotated[str, _option("Rig: a TOML file, or the id of one that comes with the package.", "--rig")]
-_SCENES = "Scenes: mnist, emnist-SPLIT, letters, cifar10, glyphs, folder:PATH of pictures, shown:PATH of recordings"
+_SCENES = (
+    "Scenes: mnist, emnist-SPLIT, letters, cifar10, glyphs, folder:PATH of pictures, shown:PATH of recordings; with "
+    "two classes: mnist-even-odd, emnist-digits-even-odd, cifar10-animal-vehicle"
+)
 Scenes = Annotated[str, _option(f"{_SCENES}.", "--scenes")]
 MeasuredScenes = Annotated[
     str,
@@ -75,6 +78,12 @@ Seed = Annotated[
 Device = Annotated[str, _option("auto, cpu, cuda or cuda:N.", "--device")]
 Measurements = Annotated[
     int | None, _option("How many measurements; all of a file, 1 of a camera by default.", "--count", min=1)
+]
+Abstain = Annotated[
+    float | None,
+    _option(
+        "Give no label that is less certain than this probability.", "--abstain", min=0, max=1, metavar="PROBABILITY"
+    ),
 ]
 FramesOfRig = Annotated[str | None, _option("Rig that the frames come from, if the source does not say.", "--rig")]
 Json = Annotated[

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from lensless.app import label_page, robustness_page
 from lensless.app.rig_file import shipped_rigs
 from lensless.app.setting import Setting
 from lensless.app.version import code_version
-from lensless.evaluate import drawing, report
+from lensless.evaluate import drawing, label_drawing, report
 from lensless.evaluate.evaluation import Evaluation
 from lensless.optics.analysis import SCENE_RMS, information, modes_above_sampling, roots
 
@@ -93,6 +94,7 @@ def evaluation_page(
     """The page of one checkpoint, made by `command`; of its frames, the share `saturated` came near saturation."""
     lead = f"Checkpoint {where}, rig {setting.rig.id}, {evaluation.count:,} scenes ({evaluation.scenes})."
     parts = [report.warning(saturation(setting, saturated)), task_section(evaluation, card["history"])]
+    parts += robustness_page.section(evaluation.conditions)
     parts += [spectrum_section(setting), made_from(setting, [card], evaluation.scenes, {"page made by": command})]
     return report.page(TITLES[evaluation.kind], lead, parts)
 
@@ -112,15 +114,16 @@ def saturation(setting: Setting, share: float) -> str:
 
 
 def task_section(evaluation: Evaluation, history: list[dict]) -> str:
-    """Examples, figures, curves and, for labels, which class was taken for which."""
-    figures = [report.training(history, evaluation.metric)]
-    if evaluation.confusion is not None:
-        figures.append(drawing.confusion_matrix(evaluation))
-    side_by_side = "pair" if len(evaluation.classes) <= drawing.FEW_CLASSES else ""
+    """Examples, figures, curves and, for labels, class by class and how certain they are."""
+    figures, labels = [report.training(history, evaluation.metric)], evaluation.labels
+    if labels is not None:
+        figures.append(label_drawing.confusion_matrix(labels))
+    side_by_side = "pair" if labels is None or len(labels.classes) <= label_drawing.FEW_CLASSES else ""
     return report.section(
         TITLES[evaluation.kind], TEXTS[evaluation.kind],
         report.gallery(evaluation.examples), report.table(evaluation.lines), report.numbers(evaluation),
         f'<div class="{side_by_side}">{"".join(f"<div>{figure}</div>" for figure in figures)}</div>',
+        *([] if labels is None else label_page.parts(labels)),
     )  # fmt: skip
 
 

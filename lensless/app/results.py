@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from hardware.errors import StorageError
-from lensless import tensor_file
+from lensless.app import label_page, robustness_page
 from lensless.app.new_tasks import sharp_twin
 from lensless.app.screen import Screen
 from lensless.app.setting import Setting, SharpPictures
@@ -31,9 +31,7 @@ def sharp_baseline(
     twin = sharp_twin(task, training, setting.device, seed=recipe.seed)
     with screen.training("the same network on the sharp picture", twin.metric_name) as watch:
         train(twin, SharpPictures(setting.device), training, validation, recipe, out, workers, watch)
-    tensors, _ = tensor_file.read(out / checkpoint.WEIGHTS)
-    twin.load_state_dict(tensors)
-    return twin.eval()
+    return checkpoint.load(out).task.to(setting.device)
 
 
 def with_size(evaluation: Evaluation, folder: pathlib.Path) -> Evaluation:
@@ -50,6 +48,10 @@ def show(evaluation: Evaluation, screen: Screen) -> None:
     ]
     title = f"\n{evaluation.kind}: {evaluation.count:,} scenes ({evaluation.scenes})"
     screen.table(title, ["", *(HEADS[name] for name in names), ""], rows)
+    if evaluation.labels is not None:
+        label_page.show(evaluation.labels, screen)
+    if evaluation.conditions:
+        screen.table("\nrobustness", *robustness_page.table(evaluation.conditions))
 
 
 def check_out(out: pathlib.Path) -> None:

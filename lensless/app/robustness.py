@@ -1,12 +1,15 @@
-"""What a trained task is worth on a rig that has drifted since it was calibrated."""
+"""What a trained task is worth where something has changed since its training: the rig, the light, the scenes."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Iterator
 
 import torch
+from torch import Tensor
 
 from lensless.app.judge_labels import NAMES, predict
 from lensless.app.judge_pictures import estimates_of
-from lensless.app.setting import TEST_STREAM, Setting, prepared
+from lensless.app.setting import AT_ONCE, TEST_STREAM, Setting, batches, prepared
+from lensless.data.augment import moved
 from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import Line
 from lensless.evaluate.figures import shown
@@ -14,6 +17,22 @@ from lensless.evaluate.metrics import accuracy, picture_scores
 from lensless.tasks import PictureTask, Reconstruct, Task
 
 FIRST_SEED = 1_000_000  # far from those of training, which begin at 0
+SHIFTS_PX, TURNS_DEG, LIGHTS, STRENGTHS = (1, 2, 4), (5, 10, 20), (0.5, 0.8, 1.2), (0.25, 0.5)
+DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
+COPIES = 4  # of the rig, for each strength of drift
+NEAR_SATURATION = 0.01  # share of the frames from which it is said
+
+Figures = dict[str, float]
+Way = tuple[Setting, Scenes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """Something that changed, in a few ways of the same size: what is measured, and the scenes that are shown."""
+
+    name: str
+    ways: Iterable[Way]
+    note: str
 
 
 def perturbed_lines(task: Task, setting: Setting, test: Scenes, copies: Iterable[int], strength: float) -> list[Line]:
@@ -25,25 +44,88 @@ def perturbed_lines(task: Task, setting: Setting, test: Scenes, copies: Iterable
     return [Line(f"{name}, perturbed", *_summary([figures[name] for figures in found], strength)) for name in found[0]]
 
 
-def _figures(task: Task, setting: Setting, test: Scenes) -> dict[str, dict[str, float]]:
+def conditions(setting: Setting, test: Scenes) -> list[Condition]:
+    """Everything that `condition_line` is asked of: scenes shifted and turned, another light, rigs that drifted.
+
+    A measured rig is not drifted: nobody knows how its matrix would. What is shown is made when it is looked at.
+    """
+    fitted = test.fit(setting.rig.spec.scene.picture_shape)
+    found = []
+    for px in SHIFTS_PX:
+        moves = [{"right_px": px * x, "down_px": px * y} for x, y in DIRECTIONS.values()]
+        note = f"mean of {', '.join(DIRECTIONS)}"
+        found.append(Condition(f"shifted by {px} px", _moved(setting, test, fitted, moves), note))
+    for degrees in TURNS_DEG:
+        moves = [{"turn_deg": degrees}, {"turn_deg": -degrees}]
+        found.append(Condition(f"turned by {degrees}°", _moved(setting, test, fitted, moves), "mean of both ways"))
+    for light in LIGHTS:
+        lit = dataclasses.replace(setting, light=light)
+        found.append(Condition(f"light x {light:g}", [(lit, test)], _saturation(lit, test)))
+    for strength in STRENGTHS if setting.rig.own_calibration is None else ():
+        found.append(
+            Condition(f"rig drifted by {strength:g}", _drifted(setting, test, strength), f"mean of {COPIES} rigs")
+        )
+    return found
+
+
+def condition_line(task: Task, condition: Condition) -> Line:
+    """Figures of a trained task in a condition: mean over its ways, and their range in words."""
+    with torch.no_grad():
+        found = [next(iter(_figures(task.eval(), *way).values())) for way in condition.ways]
+    note = f"{condition.note}: {_range(found)}" if len(found) > 1 else condition.note
+    return Line(condition.name, _mean(found), note)
+
+
+def _moved(setting: Setting, test: Scenes, fitted: Tensor, moves: list[dict[str, float]]) -> Iterator[Way]:
+    for move in moves:
+        yield setting, dataclasses.replace(test, pictures=moved(fitted, **move))
+
+
+def _drifted(setting: Setting, test: Scenes, strength: float) -> Iterator[Way]:
+    for copy in range(COPIES):
+        yield setting.perturbed(FIRST_SEED + copy, strength), test
+
+
+def _saturation(setting: Setting, test: Scenes) -> str:
+    """How many frames lose their brightest pixels, in words; nothing where they are hardly any."""
+    some = next(batches(test.spread(AT_ONCE), setting.rig.spec.scene.picture_shape, setting.device))[0]
+    share = setting.saturated_share(some)
+    return f"{share:.1%} of the frames come near saturation" if share > NEAR_SATURATION else ""
+
+
+def _figures(task: Task, setting: Setting, test: Scenes) -> dict[str, Figures]:
     """Name of the way -> figures on the test scenes."""
     if isinstance(task, PictureTask):
         linear = {"Wiener": task.prepare} if isinstance(task, Reconstruct) else {}
         pictures, estimates = estimates_of({"network": task, **linear}, setting, test)
+        pictures = _as_calibrated(pictures, setting)
         scores = {name: picture_scores(estimate, pictures) for name, estimate in estimates.items()}
         return {name: {"psnr_db": one.psnr_db, "ssim": one.ssim} for name, one in scores.items()}
     inputs, labels = prepared(task, setting, test, TEST_STREAM)
     return {NAMES[task.kind]: {"accuracy": accuracy(predict(task, inputs), labels)}}
 
 
-def _summary(found: list[dict[str, float]], strength: float) -> tuple[dict[str, float], str]:
+def _as_calibrated(pictures: Tensor, setting: Setting) -> Tensor:
+    """What stands on a display of another brightness, in the units of the calibration."""
+    if setting.light == 1:
+        return pictures
+    dark = setting.rig.spec.scene.dark_level
+    return ((setting.light * (dark + (1 - dark) * pictures) - dark) / (1 - dark)).clamp(0, 1)
+
+
+def _summary(found: list[Figures], strength: float) -> tuple[Figures, str]:
     """Mean figures, and their range in words."""
-    means = {name: sum(figures[name] for figures in found) / len(found) for name in found[0]}
-    main = next(iter(means))
-    values = [figures[main] for figures in found]
     if len(found) == 1:
-        return means, f"one rig that drifted (strength {strength:g})"
-    return means, (
-        f"mean of {len(found)} rigs that drifted (strength {strength:g}): {shown(main, min(values))} .. "
-        f"{shown(main, max(values))}"
-    )
+        return _mean(found), f"one rig that drifted (strength {strength:g})"
+    return _mean(found), f"mean of {len(found)} rigs that drifted (strength {strength:g}): {_range(found)}"
+
+
+def _mean(found: list[Figures]) -> Figures:
+    return {name: sum(figures[name] for figures in found) / len(found) for name in found[0]}
+
+
+def _range(found: list[Figures]) -> str:
+    """Lowest and highest of the main figure."""
+    main = next(iter(found[0]))
+    values = [figures[main] for figures in found]
+    return f"{shown(main, min(values))} .. {shown(main, max(values))}"

@@ -51,13 +51,15 @@ class Source(Protocol):
 class Setting:
     """A rig in use: with its calibration, and the number of frames that are averaged into one measurement.
 
-    The calibration is of the rig's simulated sensor, or of a `real` one.
+    The calibration is of the rig's simulated sensor, or of a `real` one. `light` is the brightness of the display,
+    black included, relative to what it was when it was calibrated.
     """
 
     rig: Rig
     calibration: Calibration
     frames: int
     real: bool = False
+    light: float = 1.0
 
     @classmethod
     def of(cls, rig: Rig, frames: int | None = None, real: Calibration | None = None) -> "Setting":
@@ -84,10 +86,13 @@ class Setting:
     @functools.cached_property
     def sensor(self) -> SensorNoise:
         """What frames are simulated with: the rig's own, or one on which the calibration may have been measured."""
-        if not self.real:
-            return self.rig.noise()
-        noise = self.rig.noise(gain_db=self.calibration.gain_db)
-        return sensor_behind(noise, self.rig.spec, self.calibration)
+        if self.real:
+            noise = self.rig.noise(gain_db=self.calibration.gain_db)
+            noise = sensor_behind(noise, self.rig.spec, self.calibration)
+        else:
+            noise = self.rig.noise()
+        noise.white_electrons *= self.light
+        return noise
 
     @property
     def device(self) -> torch.device:

@@ -127,12 +127,12 @@ def train_front(
     check_out(out)
     if recorded is None:
         training, validation = wish.scene_sets()
-        check_scenes(kind, training, chosen)
+        check_scenes(kind, training, validation, chosen)
         setting = wish.setting(rig, screen)  # last: it may take a minute
     else:
         setting = pairs.setting_of(recorded, rig, wish.frames, wish.calibration, screen)
         training, validation = wish.recorded_sets(recorded, setting, screen)
-        check_scenes(kind, training, chosen)
+        check_scenes(kind, training, validation, chosen)
     with screen.working(f"what of {kind} is fixed"):
         task = (network or NetworkWish()).make(kind, setting, training, chosen.seed)
     _run(task, wish.source(setting, screen), training, validation, chosen, out, workers, screen)
@@ -156,7 +156,7 @@ def train_after(
     else:
         pairs.check_trained_for(found.card, setting, recorded, str(reconstruction), screen)
         training, validation = wish.recorded_sets(recorded, setting, screen)
-    check_scenes("classify-reconstruction", training, chosen)
+    check_scenes("classify-reconstruction", training, validation, chosen)
     task = new_after_reconstruction(found.task.to(setting.device), training, seed=chosen.seed)
     _run(task, setting, training, validation, chosen, out, workers, screen)
 

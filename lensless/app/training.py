@@ -15,12 +15,13 @@ from lensless.app.setting import VALIDATION_STREAM, Perturbed, Setting, Source, 
 from lensless.app.version import code_version
 from lensless.data.augment import Augmentation
 from lensless.data.scenes import Scenes
-from lensless.tasks import Task
+from lensless.tasks import Classifier, Task
 from lensless.tensor_file import make_folder
 from lensless.train import checkpoint, fabric_on
 from lensless.train.devices import fabric_precision
 from lensless.train.loop import EpochRecord, Progress, Trainer
 from lensless.train.recipe import Recipe
+from lensless.train.temperature import fit_temperature
 
 # Handwriting bends more than it moves: a strong warp and a small shift gave the best validation.
 BENT = Augmentation(shift_px=0.5, turn_deg=12.0, scale=0.12, shear=0.15, warp_px=2.0)
@@ -59,7 +60,7 @@ def train(
 ) -> Trained:
     """Train a task and keep its best epoch, by validation, in the folder `out`; a run found there is continued."""
     began_s = time.perf_counter()
-    check_scenes(task.kind, scenes, recipe)
+    check_scenes(task.kind, scenes, validation, recipe)
     out = pathlib.Path(out)
     make_folder(out)
     with WriterLock(out / "checkpoint"):  # the same command in two terminals would spoil the files of both
@@ -83,30 +84,54 @@ def _train_in(
         _keep_calibration(source.calibration, out / checkpoint.CALIBRATION)
         source.rig.keep_beside(out)
     card = card_of(source, scenes, validation, recipe)
+    held_out = prepared(task, source, validation, VALIDATION_STREAM)
 
     def save(task: Task, history: list[EpochRecord]) -> None:
+        if isinstance(task, Classifier):
+            fit_temperature(task, *held_out)  # for these weights; the next best epoch has one of its own
         records = [dataclasses.asdict(record) for record in history]
         checkpoint.save(out, task, {**card, "metric": task.metric_name, "history": records})
 
     trainer = Trainer(
         task, scenes, source.training_input(task, scenes, fabric.autocast),
-        prepared(task, source, validation, VALIDATION_STREAM), recipe, save, out, fabric, workers, watch, _origin(card),
+        held_out, recipe, save, out, fabric, workers, watch, _origin(card),
     )  # fmt: skip
     history = trainer.run()
     checkpoint.set_history(out, [dataclasses.asdict(record) for record in history])
     return history
 
 
-def check_scenes(kind: str, scenes: Scenes, recipe: Recipe) -> None:
-    """Refuse scenes that a task of this kind cannot learn from."""
-    if not kind.startswith("reconstruct") and int(scenes.labels.min()) < 0:
-        pairs = scenes.name.startswith("pairs:")
-        how = "store an array `labels` beside them" if pairs else "put them in one folder per class"
-        raise ConfigurationError(f"scenes {scenes.name!r} hold pictures without a label; {how}, or train reconstruct")
+def check_scenes(kind: str, scenes: Scenes, validation: Scenes, recipe: Recipe) -> None:
+    """Refuse scenes that a task of this kind cannot learn from.
+
+    Raises:
+        ConfigurationError: pictures without a label, one class only, unlike classes, fewer scenes than a batch takes.
+    """
+    if not kind.startswith("reconstruct"):
+        _check_labels(scenes, validation)
     if len(scenes) < recipe.batch_size:
         raise ConfigurationError(
             f"scenes {scenes.name!r}: {len(scenes)} training scenes are less than one batch of {recipe.batch_size}; "
             "add scenes, or lower --batch-size"
+        )
+
+
+def _check_labels(scenes: Scenes, validation: Scenes) -> None:
+    for some in (scenes, validation):
+        if int(some.labels.min()) < 0:
+            pairs = some.name.startswith("pairs:")
+            how = "store an array `labels` beside them" if pairs else "put each into the folder of its class"
+            raise ConfigurationError(f"scenes {some.name!r} hold pictures without a label; {how}, or train reconstruct")
+        if int(some.labels.max()) >= len(scenes.classes) or some.classes != scenes.classes:
+            raise ConfigurationError(
+                f"scenes {some.name!r} have labels up to {int(some.labels.max())} and {len(some.classes)} classes, the "
+                f"training scenes {len(scenes.classes)}; validate on scenes of the same classes"
+            )
+    found = scenes.labels.unique()
+    if len(found) < 2:
+        raise ConfigurationError(
+            f"scenes {scenes.name!r} are all of one class, {scenes.classes[int(found[0])]!r}; a classifier needs "
+            "two at least: add scenes of another, or train reconstruct"
         )
 
 

@@ -18,6 +18,7 @@ from hardware.errors import ConfigurationError
 
 CONTROLS = 4  # the warp has 4 x 4 control points
 RANDOMS_PER_PICTURE = 5 + 2 * CONTROLS**2  # shift x, shift y, turn, scale, shear, then the warp's x and y
+_AT_ONCE = 4096  # floats of a whole data set never exist
 _STREAM = 0x0A06  # keeps this stream apart from others that are drawn from the same (seed, epoch)
 
 
@@ -73,6 +74,23 @@ def augment(pictures: Tensor, randoms: Tensor, augmentation: Augmentation) -> Te
         warp_px=signed[:, 5:RANDOMS_PER_PICTURE] * augmentation.warp_px,
     )
     return F.grid_sample(pictures.float(), grid, align_corners=False).to(pictures.dtype)
+
+
+def moved(pictures: Tensor, right_px: float = 0.0, down_px: float = 0.0, turn_deg: float = 0.0) -> Tensor:
+    """Pictures (N, C, H, W) uint8, turned (clockwise as seen) about their centre, then shifted; outside is black."""
+    grid = sampling_grid(
+        pictures.shape[-2:],
+        shift_px=torch.tensor([[right_px, down_px]]),
+        turn_rad=torch.tensor([math.radians(turn_deg)]),
+        log_scale=torch.zeros(1),
+        shear=torch.zeros(1),
+        warp_px=torch.zeros(1, 2 * CONTROLS**2),
+    )
+    blocks = (
+        F.grid_sample(block.float(), grid.expand(len(block), -1, -1, -1), align_corners=False)
+        for block in pictures.split(_AT_ONCE)
+    )
+    return torch.cat([block.round().to(torch.uint8) for block in blocks])
 
 
 def sampling_grid(

@@ -8,6 +8,7 @@ import numpy as np
 
 from hardware import Recording
 from hardware.errors import InputError
+from hardware.recording.schema import UNKNOWN_LABEL
 from lensless.data.scene_set import SPLITS
 
 MOST_FRAMES, MOST_CLASSES = 100_000, 10_000
@@ -79,9 +80,13 @@ def facts_of(recording: Recording, path: pathlib.Path) -> CollectionFacts:
             f"'{path}': its provenance does not describe scenes ({type(error).__name__}: {error!s:.100}); expected a "
             "recording that `lensless record --scenes` or `lensless simulate` wrote"
         ) from error
-    top = max((int(labels.max()) for rows in recording.rows() if len(labels := rows["label"])), default=-1)
-    if top >= len(classes):
-        raise InputError(f"'{path}': label {top}, but {len(classes)} classes are named; record again")
+    for labels in (rows["label"] for rows in recording.rows()):
+        wrong = labels[(labels < UNKNOWN_LABEL) | (labels >= len(classes))]
+        if len(wrong):
+            raise InputError(
+                f"'{path}': label {wrong[0]}, but {len(classes)} classes are named, from 0, and {UNKNOWN_LABEL} is "
+                "unknown; record again"
+            )
     return CollectionFacts(
         rig["id"], rig["fingerprint"], told.get("rays"), told["scenes"], tuple(classes), frames, ranges,
         asdict(recording.facts), recording.shape, "display" in told, channels_of(told, str(path)),

@@ -7,6 +7,8 @@
     cifar10-jpeg            JPEG copies of a part of it, from natural/
     bsds-32, -64, -128      squares of the photographs of BSDS500, from natural/
     glyphs                  printed characters in random pose; nothing to download
+    SET-CLASSES             a set with its classes merged, see `lensless.data.merged`: mnist-even-odd,
+                            emnist-digits-even-odd, cifar10-animal-vehicle
     folder:PATH             pictures of the user's own
     shown:PATH              the pictures that recordings show, without their frames
 
@@ -24,19 +26,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hardware.errors import ConfigurationError
+from hardware.errors import ConfigurationError, InputError
 from lensless.data import download as files
 from lensless.data import glyphs
 from lensless.data.cifar import cifar10_scenes
 from lensless.data.folder import folder_scenes
 from lensless.data.letters import letter_scenes
+from lensless.data.merged import MERGED, merged_scenes
 from lensless.data.natural import SIDES, bsds_squares, cifar10_copies
 from lensless.data.official import EMNIST_SPLITS, official_scenes
 from lensless.data.recorded import shown_scenes
 from lensless.data.scene_set import SPLITS, Scenes, stratified
 
 _EMNIST, _BSDS = (f"emnist-{split}" for split in EMNIST_SPLITS), (f"bsds-{side}" for side in SIDES)
-NAMES = ("mnist", *_EMNIST, "letters", "cifar10", "cifar10-jpeg", *_BSDS, "glyphs")
+NAMES = ("mnist", *_EMNIST, "letters", "cifar10", "cifar10-jpeg", *_BSDS, "glyphs", *MERGED)
 WITH_PATH = {"letters": letter_scenes, "folder": folder_scenes, "shown": shown_scenes}
 MEASURED = ("recorded", "pairs")  # kinds of scenes that come with their measurements
 _PATHS = (*(f"{kind}:PATH" for kind in (*WITH_PATH, *MEASURED)),)
@@ -74,6 +77,9 @@ def load_scenes(
     if name == "glyphs":
         pictures, labels, fonts = glyphs.draw(split, seed, count)
         return Scenes(pictures, labels, glyphs.CLASSES, named(f"glyphs/{split}", count, seed), fonts)
+    if name in MERGED:
+        of_set = load_scenes(MERGED[name].scenes, split, seed, None, data_root, download)
+        return picked(merged_scenes(of_set, name), count, seed)
     if kind in MEASURED and rest:
         raise ConfigurationError(
             f"scenes '{name}' are pictures with their frames, for `lensless train` and `lensless evaluate`; the "
@@ -84,6 +90,8 @@ def load_scenes(
     else:
         _known(name, NAMES, "a set of scenes", also=_PATHS)
         scenes = _of_data_folder(name, split, data_root, download)
+    if not len(scenes):
+        raise InputError(f"scenes '{name}' hold none for '{split}'; expected at least one: take the whole data set")
     return picked(scenes, count, seed)
 
 

@@ -5,15 +5,11 @@ import io
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lensless.evaluate.evaluation import Evaluation
-
 INK, QUIET, ACCENT, SECOND = "#1d2433", "#6b7280", "#0f766e", "#b45309"
 EVEN = 0.05  # maps that vary by less are drawn in one colour: it would look like structure
-FEW_CLASSES = 12  # up to here every cell of a confusion matrix can hold its count
 STYLE = {
     "font.family": "sans-serif", "font.size": 10, "axes.edgecolor": "#c5cad3", "axes.labelcolor": QUIET,
     "xtick.color": QUIET, "ytick.color": QUIET, "axes.spines.top": False, "axes.spines.right": False,
@@ -57,36 +53,6 @@ def curves(history: list[dict], metric: str, best_epoch: int) -> str:
         for axes in (left, right):
             axes.grid(color="#e7e9ee", linewidth=0.7)
             axes.xaxis.get_major_locator().set_params(integer=True)
-        return svg(figure)
-
-
-def confusion_matrix(evaluation: Evaluation) -> str:
-    """Truth in rows, named class in columns, each row in percent of its class; few classes with their counts; SVG."""
-    counts = evaluation.confusion.double().numpy()
-    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    n = len(shares)
-    side = 3.4 if n <= FEW_CLASSES else 8.6
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.25 * side, 1.1 * side), layout="constrained")
-        axes = figure.subplots()
-        # A square root, so that single mistakes show beside thousands of hits.
-        drawn = axes.imshow(shares, cmap="BuGn", norm=PowerNorm(0.5, 0, 100))
-        bar = figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03, ticks=[0, 1, 5, 20, 50, 100])
-        bar.set_label("share of the class (%)", color=QUIET)
-        bar.outline.set_visible(False)
-        names = [name.replace("$", r"\$") for name in evaluation.classes]  # names of folders are no formulas
-        size = 9 if n <= FEW_CLASSES else 8
-        axes.set_xticks(range(n), names, fontsize=size)
-        axes.set_yticks(range(n), names, fontsize=size)
-        axes.set(xlabel="label given", ylabel="truth")
-        which = "which class was taken for which" + "\n(numbers: test scenes)" * (n <= FEW_CLASSES)
-        axes.set_title(which, fontsize=10.5)
-        axes.tick_params(length=0)
-        if n <= FEW_CLASSES:
-            for row, column in np.ndindex(n, n):
-                if counts[row, column]:
-                    colour = "white" if shares[row, column] > 30 else INK
-                    axes.text(column, row, int(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
         return svg(figure)
 
 

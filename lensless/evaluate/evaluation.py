@@ -4,6 +4,7 @@ import dataclasses
 
 from torch import Tensor
 
+from lensless.evaluate.labels import LabelFigures
 from lensless.tasks import Numbers
 
 EXAMPLES = 8
@@ -29,6 +30,9 @@ class Line:
     figures: dict[str, float]
     note: str = ""
 
+    def facts(self) -> dict:
+        return {"name": self.name, **self.figures, "note": self.note}
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
@@ -43,6 +47,8 @@ class Evaluation:
     """Everything that a report shows of one task.
 
     `resident_bytes` are what the task takes in memory at inference, `stored_bytes` what its checkpoint takes on disk.
+    `labels` are of classifiers. `conditions`, where they were asked for, are lines for scenes that were moved or dimmed
+    and for rigs that drifted, the first for the scenes as they are.
     """
 
     kind: str
@@ -53,8 +59,8 @@ class Evaluation:
     numbers: Numbers
     examples: Examples
     resident_bytes: int
-    classes: tuple[str, ...] = ()
-    confusion: Tensor | None = None
+    labels: LabelFigures | None = None
+    conditions: tuple[Line, ...] = ()
     stored_bytes: int | None = None
 
     @property
@@ -68,8 +74,10 @@ class Evaluation:
             "task": self.kind, "scenes": self.scenes, "count": self.count, "metric": self.metric, "figure": self.figure,
             "numbers": dataclasses.asdict(self.numbers),
             "resident_bytes": self.resident_bytes, "stored_bytes": self.stored_bytes,
-            "lines": [{"name": line.name, **line.figures, "note": line.note} for line in self.lines],
+            "lines": [line.facts() for line in self.lines],
         }  # fmt: skip
-        if self.confusion is not None:
-            facts |= {"classes": list(self.classes), "confusion": self.confusion.tolist()}
+        if self.labels is not None:
+            facts |= self.labels.facts()
+        if self.conditions:
+            facts |= {"robustness": [line.facts() for line in self.conditions]}
         return facts

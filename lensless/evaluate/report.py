@@ -8,7 +8,7 @@ from lensless.evaluate import drawing
 from lensless.evaluate.evaluation import Evaluation, Examples, Line
 from lensless.evaluate.figures import HEADS, shown
 
-CELL = ' class="n"'
+CELL, NOTE = ' class="n"', ' class="note"'
 STYLE = """
 :root { --ink: #1d2433; --quiet: #5f6777; --line: #e2e5ea; --paper: #fff; --ground: #f5f6f8; --accent: #0f766e; }
 * { box-sizing: border-box }
@@ -69,6 +69,15 @@ def page(title: str, lead: str, sections: list[str]) -> str:
     )
 
 
+def paragraph(text: str) -> str:
+    return f"<p>{escape(text).replace(' %', '&nbsp;%')}</p>"
+
+
+def details(summary: str, hidden: str) -> str:
+    """What is shown to those who ask for it."""
+    return f"<details><summary>{escape(summary)}</summary>{hidden}</details>"
+
+
 def section(heading: str, text: str, *parts: str) -> str:
     return f"<section><h2>{escape(heading)}</h2><p>{escape(text)}</p>{''.join(parts)}</section>"
 
@@ -123,11 +132,10 @@ def table(lines: list[Line]) -> str:
 
 
 def plain_table(heads: list[str], rows: list[list[str]]) -> str:
-    """Text in the first column, figures in the others."""
-    head = "".join(f"<th{'' if at == 0 else CELL}>{escape(text)}</th>" for at, text in enumerate(heads))
-    lines = (
-        "".join(f"<td{'' if at == 0 else CELL}>{escape(text)}</td>" for at, text in enumerate(row)) for row in rows
-    )
+    """Text in the first column, notes in those without a head, figures in the others."""
+    kinds = ["", *(CELL if head else NOTE for head in heads[1:])]
+    head = "".join(f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, heads, strict=True))
+    lines = ("".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 

@@ -1,7 +1,7 @@
 """Tasks: what goes in, what may come out, loss and metric."""
 
 from hardware.errors import ConfigurationError, InputError
-from lensless.tasks.classify import Classify, ClassifyPicture, ClassifyReconstruction
+from lensless.tasks.classify import Classifier, Classify, ClassifyPicture, ClassifyReconstruction
 from lensless.tasks.cycle import ReconstructCycle
 from lensless.tasks.learned import ReconstructLearned
 from lensless.tasks.picture import PictureTask
@@ -9,6 +9,7 @@ from lensless.tasks.reconstruct import Reconstruct
 from lensless.tasks.task import Numbers, Task
 
 __all__ = [
+    "Classifier",
     "Classify",
     "ClassifyPicture",
     "ClassifyReconstruction",

@@ -18,8 +18,13 @@ MOST_CLASSES, MOST_LAYERS = 10_000, 16
 LABEL_SMOOTHING = 0.1
 
 
-class _Classify(Task):
-    """What both ways to a label share: classes, loss and metric."""
+class Classifier(Task):
+    """What all ways to a label share: classes, loss, metric, and how sure a label is.
+
+    What comes out are logits. Those of the network are divided by `temperature`, one number that is fitted on scenes
+    which the network was not trained on, so that their softmax are probabilities that hold: of the labels that are
+    given with 0.9, nine in ten are right (Guo et al. 2017, arXiv 1706.04599). 1 until it is fitted.
+    """
 
     metric_name = "accuracy"
 
@@ -28,10 +33,20 @@ class _Classify(Task):
     ):
         super().__init__()
         self.colours = checked_colours(self.kind, colours)
+        self.register_buffer("temperature", torch.ones(()))
         self.scene_shape = sides(self.kind, "scene_shape", scene_shape)
         self.sensor_shape = sides(self.kind, "sensor_shape", sensor_shape)
         self.classes = tuple(classes)
         whole_number(self.kind, "number of classes", len(self.classes), 1, MOST_CLASSES)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Logits (B, classes) of measurements (B, 1, H', W'); their softmax are probabilities."""
+        return self.network(self.prepare(y)) / self.temperature
+
+    def check(self) -> None:
+        super().check()
+        if not self.temperature > 0:
+            raise ConfigurationError(f"task {self.kind!r}: temperature = {float(self.temperature):g}; expected above 0")
 
     def target(self, pictures: Tensor, labels: Tensor) -> Tensor:
         return labels
@@ -43,8 +58,12 @@ class _Classify(Task):
         """1 where the likeliest class is the right one, else 0."""
         return (output.argmax(1) == target).float()
 
+    def _fitted(self) -> int:
+        """Spreads of what goes through the network, and the temperature."""
+        return sum(buffer.numel() for buffer in self.network.buffers()) + self.temperature.numel()
 
-class Classify(_Classify):
+
+class Classify(Classifier):
     """A label straight from the frame: at most 128 fixed sums of its pixels, then a small network.
 
     No tensor of it lives in scene coordinates.
@@ -99,11 +118,11 @@ class Classify(_Classify):
         }  # fmt: skip
 
     def numbers(self) -> Numbers:
-        spreads = sum(buffer.numel() for buffer in self.network.buffers())
-        return Numbers(trainable(self.network), sum(buffer.numel() for buffer in self.projection.buffers()), spreads)
+        fixed = sum(buffer.numel() for buffer in self.projection.buffers())
+        return Numbers(trainable(self.network), fixed, self._fitted())
 
 
-class ClassifyPicture(_Classify):
+class ClassifyPicture(Classifier):
     """A label from the picture itself: what the camera is measured against.
 
     Args:
@@ -134,10 +153,10 @@ class ClassifyPicture(_Classify):
         }  # fmt: skip
 
     def numbers(self) -> Numbers:
-        return Numbers(trainable(self.network), 0, sum(buffer.numel() for buffer in self.network.buffers()))
+        return Numbers(trainable(self.network), 0, self._fitted())
 
 
-class ClassifyReconstruction(_Classify):
+class ClassifyReconstruction(Classifier):
     """A label from the reconstructed picture: a trained `Reconstruct`, frozen, then a small convolutional network.
 
     Args:
@@ -180,10 +199,8 @@ class ClassifyReconstruction(_Classify):
 
     def numbers(self) -> Numbers:
         front = self.reconstruct.numbers()
-        spreads = sum(buffer.numel() for buffer in self.network.buffers())
-        return Numbers(
-            trainable(self.network), front.from_calibration, front.fitted_on_scenes + spreads, front.trainable
-        )
+        fitted = front.fitted_on_scenes + self._fitted()
+        return Numbers(trainable(self.network), front.from_calibration, fitted, front.trainable)
 
 
 def _widths(kind: str, name: str, widths: Sequence[int]) -> tuple[int, ...]:

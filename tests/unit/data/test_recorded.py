@@ -140,8 +140,16 @@ def test_recordings_of_two_collections_are_not_mixed(tmp_path, facts, says):
     ],
 )  # fmt: skip
 def test_facts_that_make_no_sense_are_one_clear_error(tmp_path, facts):
-    with pytest.raises(InputError, match=r"provenance does not describe scenes|label 3, but 2 classes"):
+    with pytest.raises(InputError, match=r"provenance does not describe scenes|label 2, but 2 classes"):
         Collection.open(made(tmp_path / "a.h5", range(4), **facts))
+
+
+def test_a_label_below_unknown_is_refused(tmp_path):
+    scenes = tiny.scenes(40)
+    labels = torch.where(scenes.labels == 3, -2, scenes.labels)
+    path = collected.record(tmp_path / "a.h5", tiny.rig(), dataclasses.replace(scenes, labels=labels), range(4), {})
+    with pytest.raises(InputError, match="label -2, but 4 classes are named, from 0, and -1 is unknown"):
+        Collection.open(path)
 
 
 def test_a_recording_without_scenes_says_what_to_do(tmp_path):

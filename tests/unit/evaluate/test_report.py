@@ -1,4 +1,3 @@
-import dataclasses
 import html.parser
 import re
 
@@ -7,8 +6,10 @@ import pytest
 import torch
 from matplotlib.font_manager import findfont, get_font
 
-from lensless.evaluate import drawing, report
+from lensless.app import label_page
+from lensless.evaluate import drawing, label_drawing, report
 from lensless.evaluate.evaluation import Evaluation, Examples, Line, example_indices
+from lensless.evaluate.labels import LabelFigures, label_figures
 from lensless.tasks import Numbers
 
 
@@ -29,13 +30,17 @@ class Checked(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
+def figures_of(classes: tuple[str, ...]) -> LabelFigures:
+    return label_figures(torch.eye(len(classes)), torch.arange(len(classes)), classes)
+
+
 def evaluation(name: str = "without reconstruction") -> Evaluation:
     lines = [Line(name, {"accuracy": 0.91234}, "40 trainable"), Line("sums", {"psnr_db": 12.5, "ssim": 0.4})]
     pictures = {"scene": torch.rand(2, 8, 8), "raw frame": torch.rand(2, 500, 640)}
     labels = {"truth": ["a", "<b>"], "label": ["a", "c"]}
     return Evaluation(
         "classify", "accuracy", "glyphs/test", 2, lines, Numbers(40, 3, 2), Examples(pictures, labels), 180,
-        ("a", "<b>", "c"), torch.eye(3, dtype=torch.int64),
+        figures_of(("a", "<b>", "c")),
     )  # fmt: skip
 
 
@@ -43,7 +48,12 @@ def whole_page() -> str:
     one = evaluation()
     history = [{"epoch": epoch, "loss": 1 / (epoch + 1), "validation": 0.1 * epoch} for epoch in range(5)]
     parts = [report.gallery(one.examples), report.table(one.lines), report.training(history, one.metric)]
-    parts += [drawing.confusion_matrix(one), report.numbers(one), report.provenance({"rig": "cannula-v1"})]
+    parts += [
+        label_drawing.confusion_matrix(one.labels),
+        *label_page.parts(one.labels),
+        report.numbers(one),
+        report.provenance({"rig": "cannula-v1"}),
+    ]
     return report.page("Title & more", "lead", [report.section("heading", "text", *parts)])
 
 
@@ -84,10 +94,10 @@ def test_examples_are_spread_over_the_test_set(count, expected):
 
 
 def test_class_names_are_no_formulas_and_powers_of_ten_are():
-    one = dataclasses.replace(evaluation(), classes=("$a$", "b_{2}", "c"))
-    assert drawing.confusion_matrix(one).startswith("<svg")
+    matrix = label_drawing.confusion_matrix(figures_of(("$a$", "b_{2}", "c")))
+    assert matrix.startswith("<svg")
     spectrum = drawing.noise_levels(np.array([1.0, 0.1, 0.01]), [1, 100])
-    assert drawn("$") in drawing.confusion_matrix(one)
+    assert drawn("$") in matrix
     assert drawn("{") not in spectrum  # part of how a power of ten is written, not of how it looks
 
 

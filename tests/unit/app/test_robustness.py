@@ -1,0 +1,101 @@
+"""Tasks where something has changed: scenes that moved, another light, rigs that drifted."""
+
+import dataclasses
+import json
+
+import pytest
+import tiny
+import torch
+
+from lensless.app import robustness
+from lensless.app.judge_labels import predict
+from lensless.app.setting import TEST_STREAM, prepared
+from lensless.data.augment import moved
+
+TEST = tiny.scenes(40, seed=9)
+NAMES = [
+    *(f"shifted by {px} px" for px in (1, 2, 4)), *(f"turned by {turn}°" for turn in (5, 10, 20)),
+    *(f"light x {light}" for light in (0.5, 0.8, 1.2)), *(f"rig drifted by {strength}" for strength in (0.25, 0.5)),
+]  # fmt: skip
+
+
+def test_whole_pixels_and_right_angles_are_exact():
+    pictures = torch.randint(0, 256, (3, 2, 9, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    expected = torch.zeros_like(pictures)
+    expected[..., 1:, :-2] = pictures[..., :-1, 2:]
+    assert torch.equal(moved(pictures, right_px=-2, down_px=1), expected)
+    assert torch.equal(moved(pictures, turn_deg=90), pictures.rot90(-1, (2, 3)))  # clockwise
+    assert torch.equal(moved(pictures), pictures)
+
+
+def test_a_dimmer_display_sends_less_light_and_the_calibration_stays():
+    setting = tiny.setting()
+    dim = dataclasses.replace(setting, light=0.5)
+    pictures = TEST.pictures.float() / 255
+    before, after = (one.simulator()(pictures, torch.Generator().manual_seed(0)) for one in (setting, dim))
+    assert dim.calibration is setting.calibration and dim.sensor.linear_up_to > 1.9 * setting.sensor.linear_up_to
+    assert float((after - 0.5 * before).norm() / after.norm()) < 0.02
+    shown = robustness._as_calibrated(pictures, dim)  # which that display would show at its old brightness
+    bright = shown > 0
+    dark = setting.rig.spec.scene.dark_level
+    torch.testing.assert_close((dark + (1 - dark) * shown)[bright], 0.5 * (dark + (1 - dark) * pictures)[bright])
+    assert bool((dark + (1 - dark) * pictures)[~bright].max() <= 2 * dark)
+
+
+def test_each_condition_is_the_mean_over_its_ways():
+    setting, task = tiny.setting(), tiny.classify().eval()
+    found = robustness.conditions(setting, TEST)
+    assert [one.name for one in found] == NAMES
+    line = robustness.condition_line(task, found[1])
+    right = []
+    for x, y in ((2, 0), (-2, 0), (0, 2), (0, -2)):
+        scenes = dataclasses.replace(TEST, pictures=torch.zeros_like(TEST.pictures))
+        source = torch.nn.functional.pad(TEST.pictures, (2, 2, 2, 2))
+        scenes.pictures.copy_(source[..., 2 - y : 10 - y, 2 - x : 10 - x])
+        inputs, labels = prepared(task, setting, scenes, TEST_STREAM)
+        with torch.no_grad():
+            right.append(float((predict(task, inputs) == labels).double().mean()))
+    assert line.figures == {"accuracy": pytest.approx(sum(right) / 4)}
+    assert line.note == f"mean of right, left, down, up: {min(right):.2%} .. {max(right):.2%}".replace("%", " %")
+
+
+def test_light_that_saturates_the_sensor_is_said(monkeypatch):
+    monkeypatch.setattr(robustness, "LIGHTS", (0.5, 3.0))
+    notes = {one.name: one.note for one in robustness.conditions(tiny.setting(), TEST) if "light" in one.name}
+    assert notes["light x 0.5"] == "" and "of the frames come near saturation" in notes["light x 3"]
+
+
+def test_a_picture_is_held_against_the_scene_as_it_then_was():
+    setting, task = tiny.setting(), tiny.reconstruct().eval()
+    found = {one.name: one for one in robustness.conditions(setting, TEST)}
+    for name, shown in (
+        ("shifted by 2 px", None),
+        ("light x 0.8", lambda pictures: robustness._as_calibrated(pictures, dataclasses.replace(setting, light=0.8))),
+    ):
+        ways = list(found[name].ways)
+        line = robustness.condition_line(task, dataclasses.replace(found[name], ways=ways))
+        figures = []
+        with torch.no_grad():
+            for source, scenes in ways:
+                inputs, pictures = prepared(task, source, scenes, TEST_STREAM)
+                figures.append(task.metric(task.network(inputs), shown(pictures) if shown else pictures).mean())
+        assert line.figures["psnr_db"] == pytest.approx(float(sum(figures) / len(figures)), abs=0.1)
+        assert set(line.figures) == {"psnr_db", "ssim"}
+
+
+@pytest.mark.parametrize("kind", ["classify_run", pytest.param("reconstruct_run", marks=pytest.mark.slow)])
+def test_evaluate_shows_every_condition_beside_the_scenes_as_they_are(lensless, kind, request, tmp_path, monkeypatch):
+    fewer = {"SHIFTS_PX": (1,), "TURNS_DEG": (20,), "LIGHTS": (0.5,), "STRENGTHS": (0.25,), "COPIES": 1}
+    for name, values in fewer.items():
+        monkeypatch.setattr(robustness, name, values)
+    run = request.getfixturevalue(kind)
+    result = lensless("evaluate", run, "--robustness", "--no-sharp", "--json", tmp_path / "e.json")
+    assert result.exit_code == 0, result.output
+    (one,) = json.loads((tmp_path / "e.json").read_text())["evaluations"]
+    names = ["as they are", "shifted by 1 px", "turned by 20°", "light x 0.5", "rig drifted by 0.25"]
+    assert [line["name"] for line in one["robustness"]] == names
+    assert one["robustness"][0][one["metric"]] == one["figure"]
+    page = (run / "report.html").read_text()
+    for text in ("Where something has changed", "turned by 20°", "--robustness"):
+        assert text in page
+    assert (" points" if kind == "classify_run" else " dB") in result.output
