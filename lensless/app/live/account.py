@@ -118,7 +118,7 @@ class Account:
 
     def facts(self, counts: Counts) -> dict:
         """All of it for programs."""
-        elapsed_s, frames = self.elapsed_s, self.frames(counts)
+        elapsed_s, frames = max(self.elapsed_s, 1e-9), self.frames(counts)
         median_s, most_s = self.latencies.all_s() or (None, None)
         return {
             "measurements": self.measured, "averaged": self.averaged, "seconds": elapsed_s,

@@ -1,6 +1,7 @@
 """Frames and pictures as people see them: on a terminal in half blocks, and on a page of pixels."""
 
 import functools
+import textwrap
 
 import numpy as np
 from rich.color import Color
@@ -11,6 +12,7 @@ from rich.style import Style
 
 STRETCH = (0.5, 99.5)  # percentiles of a raw frame that are drawn black and white
 SHADES, PLAIN_SHADES = " ░▒▓█", " .:-=+*#%@"
+TEXT_LINES, LETTER = 6, 9  # of a page of pixels; as wide as a letter is, in pixels
 _LEVELS = 32  # of each colour on a terminal; neighbours cannot be told apart, and styles are made once
 
 
@@ -92,8 +94,9 @@ def _shaded(pairs: np.ndarray, shades: str) -> RenderResult:
         yield Segment.line()
 
 
-def page(panels: dict[str, np.ndarray | None], lines: list[str], side: int = 384, margin: int = 16) -> np.ndarray:
-    """Pictures beside each other under their names, and lines of text below; (rows, columns, 3) uint8.
+def page(panels: dict[str, np.ndarray | None], lines: list[str], side: int = 384) -> np.ndarray:
+    """Pictures beside each other under their names, and lines of text below; (rows, columns, 3) uint8, of one size
+    whatever there is to say.
 
     Args:
         panels: (rows, columns, 3) uint8 by name; None where there is nothing to show.
@@ -101,9 +104,9 @@ def page(panels: dict[str, np.ndarray | None], lines: list[str], side: int = 384
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    head, line = 26, 24
+    margin, head, line = 16, 26, 24
     width = margin + len(panels) * (side + margin)
-    sheet = Image.new("RGB", (width, head + side + 2 * margin + line * len(lines)), (24, 24, 24))
+    sheet = Image.new("RGB", (width, head + side + 2 * margin + line * TEXT_LINES), (24, 24, 24))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     for at, (name, levels) in enumerate(panels.items()):
         left = margin + at * (side + margin)
@@ -113,6 +116,7 @@ def page(panels: dict[str, np.ndarray | None], lines: list[str], side: int = 384
             tile = fitted(levels, side, side)
             rows, columns = tile.shape[:2]
             sheet.paste(Image.fromarray(tile), (left + (side - columns) // 2, head + (side - rows) // 2))
-    for at, text in enumerate(lines):
+    wrapped = [part for text in lines for part in textwrap.wrap(text, width // LETTER)]
+    for at, text in enumerate(wrapped[:TEXT_LINES]):
         draw.text((margin, head + side + margin + at * line), text, (235, 235, 235), font)
     return np.asarray(sheet)

@@ -181,7 +181,7 @@ class _Flow:
         rates = []
         if found_hz := account.rates_hz(counts.captured):
             rates.append("{:.1f} measurements/s, camera {:.1f} frames/s".format(*found_hz))
-        if latency := account.latencies.recent_s():
+        if self._result is not None and (latency := account.latencies.recent_s()):
             rates.append(f"latency {milliseconds(latency)}")
         frames = account.frames(counts)
         losses = (
