@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import sys
+import zlib
 from types import ModuleType
 from typing import NoReturn
 
@@ -27,7 +28,8 @@ def serve(parent: Parent, title: str) -> None:
     while True:
         order = parent.receive(PUMP_S)
         if order is not None:
-            picture = np.frombuffer(base64.b64decode(order["levels"]), np.uint8).reshape(*order["shape"], 3)
+            levels = zlib.decompress(base64.b64decode(order["packed"]))
+            picture = np.frombuffer(levels, np.uint8).reshape(*order["shape"], 3)
             if shape != picture.shape:
                 shape = picture.shape
                 cv2.resizeWindow(title, shape[1], shape[0])

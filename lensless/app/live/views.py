@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.live import Live
+from rich.segment import SegmentLines
 from rich.text import Text
 
 from hardware.errors import ConfigurationError
@@ -105,6 +106,7 @@ class Terminal(_Paced):
     def __init__(self, live: Live, pictures: bool):
         super().__init__(TERMINAL_S)
         self._live, self._pictures = live, pictures
+        self._rows = 0  # of a result
         self._told: collections.deque[str] = collections.deque(maxlen=TOLD)
 
     def tell(self, text: str) -> None:
@@ -112,12 +114,16 @@ class Terminal(_Paced):
 
     def show(self, scene: Scene) -> bool:
         width, height = self._live.console.size
-        shown: list[RenderableType] = []
         if scene.result is not None and (self._pictures or not isinstance(scene.result, Picture)):
-            shown += [scene.result.drawn(width, max(2, height - TEXT_ROWS)), Text()]
+            drawn = scene.result.drawn(width, max(2, height - TEXT_ROWS))
+            shown = self._live.console.render_lines(drawn, pad=False)
+            self._rows = len(shown) + 1
+        else:
+            shown = []
+        blank = [[] for _ in range(self._rows - len(shown))]  # figures stay where they are when there is no result
         lines = [Text(plain(line), "bold red" if line == scene.instead else "") for line in scene.lines]
         told = [Text(plain(text), "dim", no_wrap=True, overflow="ellipsis") for text in self._told]
-        self._live.update(Group(*shown, *lines, *told), refresh=True)
+        self._live.update(Group(SegmentLines([*shown, *blank], new_lines=True), *lines, *told), refresh=True)
         self._drawn()
         return True
 
