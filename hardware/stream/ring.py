@@ -1,6 +1,7 @@
 """Frames on their way from a camera to whoever uses them: bounded in bytes, and every one of them accounted for."""
 
 import dataclasses
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -53,17 +54,22 @@ class Ring:
         capacity_bytes: of pixels, at least one frame.
         policy: what a full ring does with the next frame. "drop-oldest" makes room, for viewers; "never-drop" ends
             with `Overrun`, for recorders.
+        most_frames: of which it is full, too, however small they are: with 1 whatever is fetched is the newest of a
+            live camera, and a source that waits is never ahead. None: the bytes decide.
 
     Raises:
         ConfigurationError: no such capacity or policy.
     """
 
-    def __init__(self, capacity_bytes: int, policy: Policy = "drop-oldest"):
-        if capacity_bytes < 1:
-            raise ConfigurationError(f"ring of {capacity_bytes} bytes; expected room for one frame at least")
+    def __init__(self, capacity_bytes: int, policy: Policy = "drop-oldest", most_frames: int | None = None):
+        if capacity_bytes < 1 or (most_frames is not None and most_frames < 1):
+            raise ConfigurationError(
+                f"ring of {capacity_bytes} bytes and {most_frames} frames; expected room for one frame at least"
+            )
         if policy not in get_args(Policy):
             raise ConfigurationError(f"ring policy {policy!r}; expected one of {', '.join(get_args(Policy))}")
         self._capacity_bytes = capacity_bytes
+        self._most_frames = math.inf if most_frames is None else most_frames
         self._policy = policy
         self._frames: deque[Frame] = deque()
         self._bytes = 0
@@ -178,7 +184,7 @@ class Ring:
                 self._drop_oldest(UNFETCHED)
 
     def _fits(self, size: int) -> bool:
-        return self._bytes + size <= self._capacity_bytes
+        return self._bytes + size <= self._capacity_bytes and len(self._frames) < self._most_frames
 
     def _wait_for_frame(self, timeout_s: float | None) -> bool:
         self._changed.wait_for(lambda: self._frames or self._closed, timeout_s)

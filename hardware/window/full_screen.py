@@ -61,15 +61,7 @@ class FullScreen:
 
     def _make(self) -> None:
         """A small window, which is on the desktop before it is asked to fill a monitor."""
-        try:
-            self._cv2.namedWindow(
-                self.title, self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_FREERATIO | self._cv2.WINDOW_GUI_NORMAL
-            )
-        except self._cv2.error as error:
-            raise ConfigurationError(
-                f"this OpenCV has no windows: pip uninstall opencv-python-headless, then pip install opencv-python "
-                f"({str(error).splitlines()[0]})"
-            ) from error
+        make_window(self._cv2, self.title, self._cv2.WINDOW_FREERATIO)
         self.pump_until(lambda: False, SETTLED_S)
 
     def _fill(self, monitor: Monitor) -> Monitor:
@@ -126,11 +118,7 @@ class FullScreen:
 
     def check(self) -> None:
         """Raises DeviceLost: somebody closed the window."""
-        try:
-            visible = self._cv2.getWindowProperty(self.title, self._cv2.WND_PROP_VISIBLE) >= 1
-        except self._cv2.error:
-            visible = False
-        if not visible:
+        if not is_visible(self._cv2, self.title):
             raise DeviceLost(f"{self.monitor}: its window was closed; open it anew")
 
     def show(self, levels: np.ndarray) -> None:
@@ -169,6 +157,29 @@ class FullScreen:
             f"columns {left} to {right}; the first is #{seen[row, column]:06x}, expected #{wanted[row, column]:06x}; "
             f"is a window or a message in front of it, or the screen locked?{wayland}"
         )
+
+
+def make_window(cv2: ModuleType, title: str, flags: int) -> None:
+    """A window whose user may change its size.
+
+    Raises:
+        ConfigurationError: this OpenCV has no windows.
+    """
+    try:
+        cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL | flags)
+    except cv2.error as error:
+        raise ConfigurationError(
+            f"this OpenCV has no windows: pip uninstall opencv-python-headless, then pip install opencv-python "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+
+
+def is_visible(cv2: ModuleType, title: str) -> bool:
+    """Whether a window is still there."""
+    try:
+        return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:
+        return False
 
 
 def load_cv2() -> ModuleType:

@@ -243,15 +243,28 @@ def evaluate(
 def reconstruct(
     checkpoint: o.Checkpoint,
     source: o.Source,
-    out: Annotated[pathlib.Path, typer.Option(help="New folder for the pictures.")] = pathlib.Path("reconstructed"),
+    out: Annotated[pathlib.Path, typer.Option(help="New folder for the pictures.")] = o.PICTURES,
     count: o.Measurements = None,
     rig: o.FramesOfRig = None,
+    live: o.Live = False,
+    window: o.LiveWindow = False,
+    seconds: o.LiveSeconds = None,
+    retries: o.LiveRetries = None,
     device: o.Device = "auto",
     json: o.Json = None,
 ) -> None:
-    """Turn raw frames into pictures."""
+    """Turn raw frames into pictures; with --live, what a camera sees now."""
     from lensless.app import inference
 
+    o.only_live(live, {"window": window, "seconds": seconds, "retries": retries})
+    if live:
+        from lensless.app.live import commands
+
+        if out != o.PICTURES:
+            raise ConfigurationError(f"--live stores nothing; leave --out {out} out")
+        until = commands.Until(count, seconds, retries)
+        commands.reconstruct(checkpoint, source, until, rig, device, Screen(json), window)
+        return
     inference.reconstruct(checkpoint, source, out, count, rig, device, Screen(json))
 
 
@@ -263,12 +276,24 @@ def classify(
     count: o.Measurements = None,
     abstain: o.Abstain = None,
     rig: o.FramesOfRig = None,
+    live: o.Live = False,
+    seconds: o.LiveSeconds = None,
+    retries: o.LiveRetries = None,
     device: o.Device = "auto",
     json: o.Json = None,
 ) -> None:
-    """Name what raw frames show; no picture is formed unless the checkpoint was trained to."""
+    """Name what raw frames show, with --live what a camera sees now; no picture is formed unless the checkpoint was
+    trained to.
+    """
     from lensless.app import inference
 
+    o.only_live(live, {"seconds": seconds, "retries": retries})
+    if live:
+        from lensless.app.live import commands
+
+        until = commands.Until(count, seconds, retries)
+        commands.classify(checkpoint, source, until, rig, device, Screen(json), abstain)
+        return
     inference.classify(checkpoint, source, count, rig, device, Screen(json), abstain)
 
 

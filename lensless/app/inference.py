@@ -13,6 +13,7 @@ from lensless.app.load import setting_of
 from lensless.app.perturbation import drift_of
 from lensless.app.rig_file import read_spec
 from lensless.app.screen import Screen
+from lensless.app.setting import Setting
 from lensless.app.sources import Refused, Seen, measurements, rigs_of
 from lensless.evaluate.evaluation import drawn
 from lensless.evaluate.figures import HEADS, shown
@@ -34,10 +35,7 @@ def reconstruct(
 ) -> None:
     """Write a picture of every measurement, and a sheet of frames beside pictures."""
     task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=True)
-    if not isinstance(task, PictureTask):
-        raise ConfigurationError(
-            f"{folder} holds a {task.kind!r} checkpoint, which gives labels; use: lensless classify"
-        )
+    check_gives(task, folder, pictures=True)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StorageError(f"--out {out} exists and is not an empty folder; nothing is overwritten: name another")
     first, results = [], []
@@ -78,10 +76,7 @@ def classify(
         ConfigurationError: a checkpoint that gives pictures.
     """
     task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=False)
-    if not isinstance(task, Classifier):
-        raise ConfigurationError(
-            f"{folder} holds a {task.kind!r} checkpoint, which gives pictures; use: lensless reconstruct"
-        )
+    check_gives(task, folder, pictures=False)
     results = [_named(one, task, abstain or 0.0) for one in seen]
     rows = [[one["from"], one["label"] or "?", f"{one['probability']:.1%}", one.get("truth", "")] for one in results]
     screen.table("", *_filled(["from", "label", "probability", "truth"], _short(rows)))
@@ -91,8 +86,7 @@ def classify(
 
 def _named(one: Seen, task: Classifier, abstain: float) -> dict:
     """What is said of a measurement; its label is None where it is less certain than `abstain`."""
-    with torch.no_grad():
-        probabilities = task(one.y.to(device_of(task))).float().softmax(1)[0]
+    probabilities = probabilities_of(task, one.y)[0]
     best = int(probabilities.argmax())
     probability = float(probabilities[best])
     named = {"from": one.name, "label": task.classes[best] if probability >= abstain else None}
@@ -132,6 +126,24 @@ def _say_refused(refused: list[Refused], screen: Screen) -> dict:
     return {"refused": [dataclasses.asdict(one) for one in refused]}
 
 
+def check_gives(task: Task, folder: pathlib.Path, *, pictures: bool) -> None:
+    """Refuse a checkpoint of the wrong command.
+
+    Raises:
+        ConfigurationError: it gives pictures where labels are wanted, or labels where pictures are.
+    """
+    if isinstance(task, PictureTask) == pictures:
+        return
+    gives, command = ("labels", "classify") if pictures else ("pictures", "reconstruct")
+    raise ConfigurationError(f"{folder} holds a {task.kind!r} checkpoint, which gives {gives}; use: lensless {command}")
+
+
+def probabilities_of(task: Task, y: torch.Tensor) -> torch.Tensor:
+    """How likely each class is for each measurement (B, 1, H', W'), (B, classes)."""
+    with torch.no_grad():
+        return task(y.to(device_of(task))).float().softmax(1)
+
+
 def device_of(task: Task) -> torch.device:
     """Where the numbers of a task lie."""
     return next(task.parameters()).device
@@ -140,7 +152,17 @@ def device_of(task: Task) -> torch.device:
 def _open(
     folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str, screen: Screen, *, scenes: bool
 ) -> tuple[Task, Iterator[Seen], list[Refused]]:
-    """Task, measurements one by one, and a list that fills with those that saturate.
+    """Task, measurements one by one, and a list that fills with those that saturate."""
+    found, setting = opened(folder, source, rig, device, screen)
+    refused: list[Refused] = []
+    everything = measurements(source, found.calibration, setting.frames, count, scenes=scenes, rays=setting.rig.rays)
+    return found.task.to(setting.device), _usable(everything, refused, source), refused
+
+
+def opened(
+    folder: pathlib.Path, source: str, rig: str | None, device: str, screen: Screen
+) -> tuple[checkpoint.Checkpoint, Setting]:
+    """A checkpoint and its setting, for frames of a source that must be of its rig.
 
     Raises:
         CalibrationMismatch: frames that say that they are of another rig.
@@ -161,9 +183,7 @@ def _open(
             f"these frames are of {setting.rig.id} after it drifted (seed {drift[0]}, strength {drift[1]:g}); the "
             "network and its calibration know the rig from before"
         )
-    refused: list[Refused] = []
-    everything = measurements(source, found.calibration, setting.frames, count, scenes=scenes, rays=setting.rig.rays)
-    return found.task.to(setting.device), _usable(everything, refused, source), refused
+    return found, setting
 
 
 def _check_order(folder: pathlib.Path, source: str) -> None:

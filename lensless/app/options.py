@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hardware.errors import StorageError
+from hardware.errors import ConfigurationError, StorageError
 from lensless.app import text_file
 from lensless.app.screen import guarded
 
@@ -47,7 +47,15 @@ def _writable(place: str | None) -> str | None:
     return place
 
 
+def only_live(live: bool, given: dict[str, object]) -> None:
+    """Raises ConfigurationError if an option of the live view is given without it."""
+    wrong = [name for name, value in given.items() if value not in (None, False)]
+    if wrong and not live:
+        raise ConfigurationError(f"--{wrong[0]} goes with --live only; add it, or leave --{wrong[0]} out")
+
+
 DEFAULT_RIG = "cannula-v1"
+PICTURES = pathlib.Path("reconstructed")
 
 Rig = Annotated[str, _option("Rig: a TOML file, or the id of one that comes with the package.", "--rig")]
 _SCENES = (
@@ -77,7 +85,8 @@ Seed = Annotated[
 ]
 Device = Annotated[str, _option("auto, cpu, cuda or cuda:N.", "--device")]
 Measurements = Annotated[
-    int | None, _option("How many measurements; all of a file, 1 of a camera by default.", "--count", min=1)
+    int | None,
+    _option("How many measurements; all of a file, 1 of a camera by default, and of --live no end.", "--count", min=1),
 ]
 Abstain = Annotated[
     float | None,
@@ -85,6 +94,28 @@ Abstain = Annotated[
         "Give no label that is less certain than this probability.", "--abstain", min=0, max=1, metavar="PROBABILITY"
     ),
 ]
+_LIVE = "Live view"
+Live = Annotated[
+    bool,
+    _option("Look through a camera until Ctrl-C; nothing is stored.", "--live", rich_help_panel=_LIVE),
+]
+LiveSeconds = Annotated[float | None, _option("How long, in seconds.", "--seconds", min=0.1, rich_help_panel=_LIVE)]
+LiveRetries = Annotated[
+    int | None,
+    _option(
+        "Tries to find a lost camera again, then exit 3; for ever by default.",
+        "--retries",
+        min=0,
+        rich_help_panel=_LIVE,
+    ),
+]
+LiveWindow = Annotated[
+    bool,
+    _option(
+        "A window on the desktop, raw frame beside picture; q, Esc or its button ends the view.", "--window",
+        rich_help_panel=_LIVE,
+    ),
+]  # fmt: skip
 FramesOfRig = Annotated[str | None, _option("Rig that the frames come from, if the source does not say.", "--rig")]
 Json = Annotated[
     str | None,

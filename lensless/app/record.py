@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import pathlib
 import queue
-import threading
 import time
 from collections.abc import Iterator
 
@@ -16,11 +15,10 @@ from hardware.stream import Event, Stream
 from hardware.stream.ring import MIB, STOPPED, UNFETCHED, Counts, Ring
 from lensless.app.record_wish import Wish
 from lensless.app.screen import Screen
-from lensless.app.signals import Signals
+from lensless.app.signals import Signals, wait_for_camera
 from lensless.app.version import code_version
 
 MOST_SILENT_S = 0.2
-LONGEST_FRAME_S = 120.0
 
 
 def record(wish: Wish, screen: Screen) -> dict:
@@ -47,11 +45,11 @@ def record(wish: Wish, screen: Screen) -> dict:
                         writer = _writer(wish, frame, stream.applied, connect.facts)
                         writer.on_silence = lambda silent_s: screen.say(_silent(wish.out, silent_s))
                     writer.append(frame)
-            _wait_for_camera()
+            wait_for_camera()
         except BaseException as error:  # raised when all is closed and accounted for
             failure = error
         if signals.came and not signals.begun:
-            _wait_for_camera()
+            wait_for_camera()
         _tell(events, screen)
         return _finish(wish, writer, ring.counts, time.monotonic() - began_s, failure, signals.came > 1, screen)
 
@@ -73,7 +71,7 @@ def _wanted(
                 break
             _tell(events, screen)
             if frame is not None and began_s is None:
-                began_s = time.monotonic()  # a simulated rig traces its rays before the first one
+                began_s = time.monotonic()  # some cameras take a while to their first one
             elapsed_s = 0.0 if began_s is None else time.monotonic() - began_s
             if signals.came or (wish.seconds is not None and elapsed_s >= wish.seconds):
                 stream.stop()
@@ -105,13 +103,6 @@ def _applied(wanted: CameraSettings, applied: CameraSettings) -> str:
 
 def _silent(out: pathlib.Path, silent_s: float) -> str:
     return f"the disk of {out} has taken nothing for {silent_s:.0f} s; frames wait in memory"
-
-
-def _wait_for_camera() -> None:
-    """A simulated rig cannot be stopped within a frame, and torch aborts the process if one is left at its end."""
-    for thread in threading.enumerate():
-        if thread.name == "camera":
-            thread.join(LONGEST_FRAME_S)
 
 
 def _writer(wish: Wish, first: Frame, applied: CameraSettings, device: dict[str, object]) -> RecordingProcess:
@@ -158,7 +149,7 @@ def _finish(
     elif failure is None and writer is None:
         failure = CameraError(f"camera {wish.address!r} gave no frame in {seconds_s:.1f} s; nothing was recorded")
     if failure is not None:
-        _keep_account(facts | {"error": str(failure) or type(failure).__name__}, screen)
+        keep_account(facts | {"error": str(failure) or type(failure).__name__}, screen)
         raise failure
     in_time = wish.seconds is None or seconds_s < wish.seconds
     if wish.frames is not None and recorded < wish.frames and in_time:
@@ -199,7 +190,7 @@ def _told(facts: dict) -> str:
     )
 
 
-def _keep_account(facts: dict, screen: Screen) -> None:
+def keep_account(facts: dict, screen: Screen) -> None:
     """For programs, too, where the recording failed: then the counts are needed most."""
     try:
         screen.result(facts)

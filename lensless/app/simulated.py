@@ -52,9 +52,11 @@ def open_simulated(place: str) -> SimulatedCamera:
         refuse_scenes(place, options, f"scenes are what '{file}' shows")
         shape = rig.spec.scene.planes_shape
         shown_in(file, shape)  # said now, and not with the first frame
+        rig.forward_model  # noqa: B018 (traced now: a live camera that gives nothing for seconds is taken for lost)
         return rig.camera_at(lambda start_ns, stop_ns: shown_in(file, shape), seed, fps, lambda: surroundings_of(file))
     frames = int(options["frames"] or rig.spec.sensor.frames)
     light = light_of_scenes(rig, _scenes(options, seed), frames)
+    rig.forward_model  # noqa: B018 (as above)
     return rig.camera(lambda: next(light), seed, fps)
 
 

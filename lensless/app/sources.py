@@ -141,14 +141,21 @@ def _recorded(path: pathlib.Path, scenes: bool) -> Iterator[_Shot]:
 
 
 def _live(address: str, calibration: Calibration, frames: int, rays: int | None) -> Iterator[_Shot]:
-    with open_camera(_completed(address, frames, rays)) as camera:
-        if not address.startswith("replay:"):  # a recording cannot be exposed again
-            camera.configure(CameraSettings(exposure_s=calibration.exposure_s[0], gain_db=calibration.gain_db))
+    with open_camera(completed(address, frames, rays)) as camera:
+        if (wanted := settings_for(address, calibration)) is not None:
+            camera.configure(wanted)
         for frame in camera.frames():
             yield _Shot(frame, f"frame {frame.meta.sequence}")
 
 
-def _completed(address: str, frames: int, rays: int | None) -> str:
+def settings_for(address: str, calibration: Calibration) -> CameraSettings | None:
+    """What a camera is asked for, so that its frames fit the calibration; None: a recording cannot be exposed again."""
+    if address.startswith("replay:"):
+        return None
+    return CameraSettings(exposure_s=calibration.exposure_s[0], gain_db=calibration.gain_db)
+
+
+def completed(address: str, frames: int, rays: int | None) -> str:
     """What the address of a simulated camera leaves out: each scene is shown for one whole measurement, through the
     matrix that the checkpoint knows.
     """

@@ -40,10 +40,11 @@ class Accounts(RuleBasedStateMachine):
     """A ring beside a list that does the same in the plainest way."""
 
     policy = "drop-oldest"
+    most_frames = None
 
     def __init__(self):
         super().__init__()
-        self.ring = Ring(CAPACITY, self.policy)
+        self.ring = Ring(CAPACITY, self.policy, self.most_frames)
         self.inside: list[Frame] = []
         self.captured = self.delivered = 0
         self.dropped: Counter[str] = Counter()
@@ -53,9 +54,12 @@ class Accounts(RuleBasedStateMachine):
     def held(self) -> int:
         return sum(frame.pixels.nbytes for frame in self.inside)
 
+    def fits(self, size: int) -> bool:
+        return self.held() + size <= CAPACITY and len(self.inside) < (self.most_frames or CAPACITY + 1)
+
     @rule(size=st.integers(1, CAPACITY), lost=st.integers(0, 2), wait=st.booleans())
     def put(self, size, lost, wait):
-        fits = self.held() + size <= CAPACITY
+        fits = self.fits(size)
         if wait and not fits and self.open:
             wait = False  # it would wait for ever
         self.sequence += 1 + lost
@@ -71,7 +75,7 @@ class Accounts(RuleBasedStateMachine):
                 self.ring.put(frame, wait)
             self.open, self.error = False, Overrun
         else:
-            while self.held() + size > CAPACITY:
+            while not self.fits(size):
                 self.inside.pop(0)
                 self.dropped["ring full"] += 1
             self.inside.append(frame)
@@ -138,9 +142,14 @@ class AccountsOfARecorder(Accounts):
     policy = "never-drop"
 
 
+class AccountsOfAView(Accounts):
+    most_frames = 2
+
+
 TestAccounts = Accounts.TestCase
+TestAccountsOfAView = AccountsOfAView.TestCase
 TestAccountsOfARecorder = AccountsOfARecorder.TestCase
-TestAccounts.settings = TestAccountsOfARecorder.settings = settings(
+TestAccounts.settings = TestAccountsOfAView.settings = TestAccountsOfARecorder.settings = settings(
     max_examples=20_000 if AT_NIGHT else 60,
     stateful_step_count=40,
     deadline=None,

@@ -246,7 +246,7 @@ def test_a_frame_of_fewer_bits_is_of_another_camera(lensless, classify_run, tmp_
 
 
 def test_the_address_of_a_simulated_camera_is_completed_from_the_checkpoint():
-    completed = sources._completed
+    completed = sources.completed
     assert completed("simulated:tiny", 5, None) == "simulated:tiny?frames=5"
     assert completed("simulated:tiny?seed=1", 5, 64) == "simulated:tiny?seed=1&frames=5&rays=64"
     assert completed("simulated:tiny?rays=32&frames=10", 5, 64) == "simulated:tiny?rays=32&frames=10"

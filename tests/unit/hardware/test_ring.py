@@ -53,6 +53,16 @@ def test_a_full_ring_drops_the_oldest_and_the_next_frame_says_so():
     assert ring.counts.dropped == {"ring full": 8, "before the ring": 2}
 
 
+def test_a_ring_of_one_frame_holds_the_newest_and_a_source_that_waits_is_never_ahead():
+    ring = Ring(1000, most_frames=1)
+    for sequence in range(5):
+        ring.put(shot(sequence))
+    assert not ring.wait_for_room(shot(5), 0) and ring.get().meta.sequence == 4 and ring.wait_for_room(shot(5), 0)
+    assert dataclasses.astuple(ring.counts) == (5, 1, {"ring full": 4}, 0, 0)
+    with pytest.raises(ConfigurationError, match="expected room for one frame"):
+        Ring(1000, most_frames=0)
+
+
 def test_small_frames_make_room_for_a_large_one():
     ring = filled(400, "drop-oldest", 4)
     ring.put(Frame(np.zeros((15, 10), np.uint16), dataclasses.replace(META, sequence=4)))
