@@ -121,6 +121,7 @@ def train(
     frames: o.Frames = None,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = None,
+    shards: o.Shards = None,
     learning_rate: o.LearningRate = None,
     rays: o.Rays = None,
     seed: o.Seed = 0,
@@ -134,7 +135,7 @@ def train(
     download: o.Download = False,
     json: o.Json = None,
 ) -> None:
-    """Train a network for a rig; a run that was interrupted goes on.
+    """Train a network for a rig; a run that was interrupted goes on. On several processors, GPUs or hosts: torchrun.
 
     reconstruct: Wiener's estimate of the picture, then a compact network that corrects it.
 
@@ -155,7 +156,7 @@ def train(
     if perturbed and after is not None:
         raise ConfigurationError("--perturbed goes with the training of the reconstruction, not with --after")
     kind = task.value if after is None else "classify-reconstruction"
-    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision, augment)
+    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision, augment, shards)
     if after is None:
         wish = job.Wish(
             rig, scenes, frames, rays, seed, device, count, data, download, calibration, perturbed,
