@@ -1,6 +1,7 @@
 """Where the command `lensless` starts: outside the package of that name, which another project has, too."""
 
 import importlib.metadata
+import os
 import sys
 
 OTHER = "lensless"
@@ -26,8 +27,11 @@ def main() -> None:
 def _run() -> None:
     try:
         from lensless.app.cli import app
+        from lensless.launch import launch
     except KeyboardInterrupt:  # afterwards each command has an answer of its own
         sys.exit(130)
+    if launch().local_rank:  # torchrun started several, and one complaint of the command line is enough
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     app()
 
 

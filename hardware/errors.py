@@ -2,6 +2,7 @@
 
     LenslessError                 1   anything of ours
       TrainingDiverged            1   the loss or a weight is no longer a finite number
+      ProcessLost                 1   another of the processes that train together ended
       ConfigurationError          2   an option, a rig file or a geometry that cannot be
       DeviceError                 3   a device did not do what was asked
         DeviceLost                3   it is gone: unplugged, switched off
@@ -27,6 +28,10 @@ class LenslessError(Exception):
 
 class TrainingDiverged(LenslessError):
     """The loss or a weight is no longer a finite number."""
+
+
+class ProcessLost(LenslessError):
+    """Another of the processes that train together ended; it may have said why."""
 
 
 class ConfigurationError(LenslessError):

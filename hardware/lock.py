@@ -6,13 +6,15 @@ HDF5's own lock is not enough: a second opening for write that it refused has da
 import os
 import pathlib
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from hardware.closing import Closing
 from hardware.errors import StorageError
 
 SUFFIX = ".lock"
 TRIES = 10
+_TURN_S = 0.1
 
 if os.name == "posix":
     import fcntl
@@ -104,3 +106,25 @@ class WriterLock(Closing):
             with suppress(OSError):  # nor does one on a disk that has failed meanwhile
                 self._path.unlink(missing_ok=True)
         os.close(handle)
+
+
+@contextmanager
+def in_turn(path: pathlib.Path) -> Iterator[bool]:
+    """Let one process at a time make a file, the others wait; True for one that waited: it may find the file made.
+
+    Where no lock can be had (a folder that cannot be written, a disk that knows none) nobody waits.
+    """
+    lock, waited = None, False
+    while lock is None:
+        try:
+            lock = WriterLock(path)
+        except StorageError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                break
+            waited = True
+            time.sleep(_TURN_S)
+    try:
+        yield waited
+    finally:
+        if lock is not None:
+            lock.close()

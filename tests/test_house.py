@@ -14,6 +14,7 @@ FLOORS = {
     "hardware": 0,
     "calibration": 1,
     "lensless.tensor_file": 1,
+    "lensless.launch": 1,
     "lensless.optics": 2,
     "lensless.nn": 2,
     "lensless.sharing": 2,

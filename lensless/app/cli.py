@@ -141,6 +141,7 @@ def train(
     frames: o.Frames = None,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = None,
+    shards: o.Shards = None,
     learning_rate: o.LearningRate = None,
     rays: o.Rays = None,
     seed: o.Seed = 0,
@@ -154,7 +155,7 @@ def train(
     download: o.Download = False,
     json: o.Json = None,
 ) -> None:
-    """Train a network for a rig; a run that was interrupted goes on.
+    """Train a network for a rig; a run that was interrupted goes on. On several processors, GPUs or hosts: torchrun.
 
     reconstruct: Wiener's estimate of the picture, then a compact network that corrects it; or see --network.
 
@@ -179,7 +180,7 @@ def train(
     kind += "" if network in (None, o.Network.unrolled) else f"-{network.value}"
     shape = NetworkWish(stages, shared, rank, width, loss, widths(hidden))
     shape.check(kind)
-    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision, augment)
+    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision, augment, shards)
     if after is None:
         wish = job.Wish(
             rig, scenes, frames, rays, seed, device, count, data, download, calibration, perturbed,

@@ -101,7 +101,7 @@ def _beside_the_seed(card: dict) -> dict:
         "calibration": card.get("calibration"),
         "perturbed rigs": card.get("perturbed"),
         "scenes": {part: re.sub(r"@\d+", "", name) for part, (name, *_) in card["scenes"].items()},
-        "recipe": {**card["recipe"], "seed": None},
+        "recipe": {"shards": 1, **card["recipe"], "seed": None},  # the first cards did not say how many
         "precision": card.get("precision"),  # the first cards did not say
     }
 

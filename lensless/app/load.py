@@ -9,6 +9,7 @@ from lensless.app.measured_rig import MATRIX, MeasuredRig
 from lensless.app.rig import MOST_RAYS, Rig, open_rig
 from lensless.app.rig_file import RANGES, check_spec
 from lensless.app.setting import Setting
+from lensless.launch import launch
 from lensless.tasks import Task
 from lensless.train import checkpoint
 from lensless.train.checkpoint import Checkpoint
@@ -31,11 +32,15 @@ def load(folder: str | pathlib.Path, device: str = "cpu") -> Task:
 def open_device(name: str) -> torch.device:
     """A device by torch's name; "auto" takes a GPU where there is one.
 
+    Of the processes that torchrun started on a host, each takes the GPU of its own number.
+
     Raises:
         ConfigurationError: unknown, or not in this machine.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and launch().count > 1:
+        name = f"cuda:{launch().local_rank}"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -44,7 +49,8 @@ def open_device(name: str) -> torch.device:
         raise ConfigurationError(f"device {name!r} is not supported; expected auto, cpu, cuda or cuda:N")
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if (device.index or 0) >= count:
-        raise ConfigurationError(f"device {name!r}: this machine has {count} of that kind; use --device cpu")
+        fewer = f" in all processes, or start at most {count} on it" if launch().count > 1 and count else ""
+        raise ConfigurationError(f"device {name!r}: this machine has {count} of that kind; use --device cpu{fewer}")
     return device
 
 

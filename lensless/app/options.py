@@ -139,6 +139,15 @@ Hidden = Annotated[
 Workers = Annotated[int, _option("Processes that load scenes; any number gives the same result.", "--workers", min=0)]
 Epochs = Annotated[int | None, _option("Passes over the training scenes; the recipe's by default.", "--epochs", min=1)]
 BatchSize = Annotated[int | None, _option("Scenes per step; the recipe's by default.", "--batch-size", min=1)]
+Shards = Annotated[
+    int | None,
+    _option(
+        "Equal parts of a batch, each with noise and normalisation of its own, that processes of torchrun share; one "
+        "for each process by default.",
+        "--shards",
+        min=1,
+    ),
+]
 LearningRate = Annotated[
     float | None, _option("Highest step size; the recipe's by default.", "--learning-rate", min=1e-8)
 ]

@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hardware.errors import LenslessError, StorageError
+from hardware.errors import ConfigurationError, LenslessError, ProcessLost, StorageError
 from lensless.app import text_file
 from lensless.evaluate.figures import HEADS, shown
+from lensless.launch import launch, may_tell
 
 if TYPE_CHECKING:
     from lensless.train.loop import Progress as Step
@@ -30,6 +31,8 @@ BAR_FROM_COLUMNS = 100  # in fewer the figures need the room
 _INTERRUPTION = "interrupted: what was written is whole"
 # Commands that begin where they were stopped.
 _GOES_ON = {"demo", "train", "bench_specks", "bench_calibration", "bench_tasks"}
+_TOGETHER = {"train", "bench_scaling", "_writable"}  # those that several processes can do together, and a check of both
+_TOLD_WITHIN_S = 1.0  # a process that ends says why, before others say that it is gone
 # What a terminal would obey rather than show, but for the end of a line; marks that turn the direction of writing; and
 # halves of characters, which names of files can hold and nothing can print.
 _OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -37,7 +40,7 @@ T = TypeVar("T")
 
 
 class Screen:
-    """Prints for people, and keeps a result for programs.
+    """Prints for people, and keeps a result for programs; of several processes, the first one alone does.
 
     Args:
         json_to: where the result goes as JSON: a file, "-" for standard output (people's text then goes to standard
@@ -55,7 +58,9 @@ class Screen:
         self.json_to = json_to
         # Names of files and classes are shown as they are: "[red]" is no colour in them, ":key:" no picture.
         to = _Lasting(json_to == "-") if lasting else None
-        self.console = Console(file=to, stderr=json_to == "-", highlight=False, markup=False, emoji=False)
+        self.console = Console(
+            file=to, stderr=json_to == "-", highlight=False, markup=False, emoji=False, quiet=not launch().first
+        )
 
     def say(self, text: str) -> None:
         self.console.print(plain(text), soft_wrap=True)  # a path that is broken into lines cannot be copied
@@ -76,7 +81,7 @@ class Screen:
         Raises:
             StorageError: the file cannot be written.
         """
-        if self.json_to is None:
+        if self.json_to is None or not launch().first:
             return
         text = json.dumps(facts, indent=2, default=str) + "\n"
         if self.json_to == "-":
@@ -236,7 +241,12 @@ def guarded(command: Callable) -> Callable:
     @functools.wraps(command)
     def run(*arguments, **options):
         try:
+            if launch().count > 1 and command.__name__ not in _TOGETHER:
+                raise ConfigurationError("torchrun goes with `lensless train`; this command runs in one process")
             return command(*arguments, **options)
+        except ProcessLost as error:
+            time.sleep(_TOLD_WITHIN_S)
+            _fail(f"error: {error}", error.exit_code)
         except LenslessError as error:
             _fail(f"error: {error}", error.exit_code)
         except KeyboardInterrupt as interrupt:
@@ -265,7 +275,9 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str, code: int) -> None:
-    print(plain(message), file=sys.stderr)
+    if may_tell():
+        # One of several processes on a host shows nothing else, see optics_free.py.
+        print(plain(message), file=sys.__stderr__ if launch().local_rank else sys.stderr, flush=True)
     raise typer.Exit(code) from None
 
 

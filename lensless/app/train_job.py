@@ -107,9 +107,13 @@ def recipe(
     seed: int,
     precision: str | None,
     augment: bool = True,
+    shards: int | None = None,
 ) -> Recipe:
     """The recipe of a task, with what was asked for put in its place; without `augment` scenes are not moved."""
-    asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision}
+    asked = {
+        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision,
+        "shards": shards,
+    }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}
     asked_for = dataclasses.replace(RECIPES[kind], seed=seed, **given)
     return asked_for if augment else dataclasses.replace(asked_for, augmentation=None)

@@ -1,5 +1,6 @@
 """From a rig and a set of scenes to a checkpoint: the wiring of the learning flow."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -15,11 +16,14 @@ from lensless.app.setting import VALIDATION_STREAM, Perturbed, Setting, Source, 
 from lensless.app.version import code_version
 from lensless.data.augment import Augmentation
 from lensless.data.scenes import Scenes
+from lensless.launch import launch
 from lensless.tasks import Classifier, Task
 from lensless.tensor_file import make_folder
-from lensless.train import checkpoint, fabric_on
+from lensless.train import checkpoint, fabric_on, state
 from lensless.train.devices import fabric_precision
 from lensless.train.loop import EpochRecord, Progress, Trainer
+from lensless.train.parts import with_parts
+from lensless.train.processes import Processes, joined
 from lensless.train.recipe import Recipe
 from lensless.train.temperature import fit_temperature
 
@@ -58,13 +62,21 @@ def train(
     workers: int = 0,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Trained:
-    """Train a task and keep its best epoch, by validation, in the folder `out`; a run found there is continued."""
+    """Train a task and keep its best epoch, by validation, in the folder `out`; a run found there is continued.
+
+    Where torchrun started several processes they train together, and the first one writes.
+    """
     began_s = time.perf_counter()
     check_scenes(task.kind, scenes, validation, recipe)
     out = pathlib.Path(out)
-    make_folder(out)
-    with WriterLock(out / "checkpoint"):  # the same command in two terminals would spoil the files of both
-        history = _train_in(out, task, source, scenes, validation, recipe, workers, watch)
+    with joined(source.device) as processes, contextlib.ExitStack() as held:
+
+        def own_folder() -> None:
+            make_folder(out)
+            held.enter_context(WriterLock(out / "checkpoint"))  # the same command twice would spoil the files of both
+
+        processes.by_first(own_folder)
+        history = _train_in(out, task, source, scenes, validation, recipe, processes, workers, watch)
     return Trained(out, history, time.perf_counter() - began_s)
 
 
@@ -75,15 +87,20 @@ def _train_in(
     scenes: Scenes,
     validation: Scenes,
     recipe: Recipe,
+    processes: Processes,
     workers: int,
     watch: Callable[[Progress], None],
 ) -> list[EpochRecord]:
     """`train` in a folder that is ours alone."""
     fabric = fabric_on(source.device, recipe.precision)
-    if isinstance(source, Setting | Perturbed):
-        _keep_calibration(source.calibration, out / checkpoint.CALIBRATION)
-        source.rig.keep_beside(out)
+    begun = processes.by_first(lambda: state.load(out))
+    recipe = with_parts(recipe, begun, processes, out)
     card = card_of(source, scenes, validation, recipe)
+    _check_alike(processes, task, scenes, card)
+    processes.by_first(lambda: _keep_source(source, out))
+    if processes.count > 1:  # initial weights and fitted numbers, whose last bits another processor rounds otherwise
+        numbers = processes.by_first(lambda: {name: value.cpu() for name, value in task.state_dict().items()})
+        task.load_state_dict(numbers)
     held_out = prepared(task, source, validation, VALIDATION_STREAM)
 
     def save(task: Task, history: list[EpochRecord]) -> None:
@@ -94,10 +111,10 @@ def _train_in(
 
     trainer = Trainer(
         task, scenes, source.training_input(task, scenes, fabric.autocast),
-        held_out, recipe, save, out, fabric, workers, watch, _origin(card),
+        held_out, recipe, save, out, begun, fabric, processes, workers, watch, _origin(card),
     )  # fmt: skip
     history = trainer.run()
-    checkpoint.set_history(out, [dataclasses.asdict(record) for record in history])
+    processes.by_first(lambda: checkpoint.set_history(out, [dataclasses.asdict(record) for record in history]))
     return history
 
 
@@ -135,6 +152,19 @@ def _check_labels(scenes: Scenes, validation: Scenes) -> None:
         )
 
 
+def _check_alike(processes: Processes, task: Task, scenes: Scenes, card: dict) -> None:
+    """Refuse processes that would not train the same: hosts with other files, options or versions."""
+    what = {"task": task.config(), **card["recipe"], **_origin(card), "code": card["code"], "torch": card["torch"]}
+    processes.check_alike(what | {"scenes": f"{scenes.name} {scenes.fingerprint()}"})
+
+
+def _keep_source(source: Source, out: pathlib.Path) -> None:
+    """What a checkpoint needs beside its weights."""
+    if isinstance(source, Setting | Perturbed):
+        _keep_calibration(source.calibration, out / checkpoint.CALIBRATION)
+        source.rig.keep_beside(out)
+
+
 def _keep_calibration(calibration: Calibration, path: pathlib.Path) -> None:
     """The calibration goes into the checkpoint before its weights; an earlier part of the run left the same one."""
     if not path.exists():
@@ -156,6 +186,7 @@ def card_of(source: Source, scenes: Scenes, validation: Scenes, recipe: Recipe) 
         "code": code_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "processes": launch().count,
         "processors": os.cpu_count(),
     }
 

@@ -1,7 +1,7 @@
 """Large arrays that are computed once: files in the user's cache folder, mapped into memory and read by row.
 
 As in `lensless.optics.cache` a file is named by its content, is written to a temporary name and moved, and the oldest
-go when they grow over their bound.
+go when they grow over their bound, and of several processes that want the same one computes it.
 """
 
 import os
@@ -14,6 +14,7 @@ from contextlib import suppress
 import numpy as np
 
 from hardware.errors import StorageError
+from hardware.lock import in_turn
 from lensless.optics.cache import folder
 
 BOUND_BYTES = 32 * 2**30
@@ -37,9 +38,12 @@ def rows(key: str, shape: tuple[int, ...], compute: Callable[[], Iterable[np.nda
         return stored
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(path, shape)
-        _write(path, shape, compute())
-        _trim(path)
+        with in_turn(path) as waited:
+            if waited and (stored := _opened(path, shape)) is not None:
+                return stored
+            _check_room(path, shape)
+            _write(path, shape, compute())
+            _trim(path)
     except OSError as error:
         raise StorageError(
             f"cannot keep measurements in '{path}' ({error.strerror or error}); free some space, or name another "

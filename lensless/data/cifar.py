@@ -50,7 +50,8 @@ def cifar10_scenes(root: pathlib.Path, split: str, download: bool = False) -> Sc
     """
     part = "test" if split == "test" else "train"
     if download and not (root / PICKLED).is_dir():
-        files.fetch_cifar10(root / BINARY, BINARY_PINS)
+        with files.fetching_alone(root):
+            files.fetch_cifar10(root / BINARY, BINARY_PINS)
     if (root / BINARY).is_dir():
         names = [name for name in BINARY_PINS if name.startswith("test") == (part == "test")]
         pictures, labels = _binary(root / BINARY, names)

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from typing import BinaryIO
 
 from hardware.errors import ConfigurationError, InputError, StorageError
+from hardware.lock import in_turn
 
 log = logging.getLogger(__name__)
 
@@ -196,6 +197,15 @@ def _written_whole(path: pathlib.Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # a folder that cannot be written holds no part either
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def fetching_alone(folder: pathlib.Path) -> Iterator[None]:
+    """One process at a time fetches into a folder; the others wait, and then find the files there."""
+    with suppress(OSError):  # who cannot make it cannot write there either, and is told so
+        folder.mkdir(parents=True, exist_ok=True)
+    with in_turn(folder / "download"):
+        yield
 
 
 def fetch_mnist(raw: pathlib.Path) -> None:

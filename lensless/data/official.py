@@ -25,10 +25,12 @@ def official_scenes(name: str, split: str, root: pathlib.Path, download: bool) -
     part = "test" if split == "test" else "train"
     parts = {part: f"emnist-{variant}-{part}"} if variant else {"train": "train", "test": "t10k"}
     pairs = {key: (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte") for key, stem in parts.items()}
-    if download and variant:
-        files.fetch_emnist(raw, [file for pair in pairs.values() for file in pair])
-    elif download:
-        files.fetch_mnist(raw)
+    if download:
+        with files.fetching_alone(raw):
+            if variant:
+                files.fetch_emnist(raw, [file for pair in pairs.values() for file in pair])
+            else:
+                files.fetch_mnist(raw)
     for images, labels in pairs.values():  # torchvision wants both parts of MNIST, whichever it reads
         _check_pair(raw / images, raw / labels)
     if variant:

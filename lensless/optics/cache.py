@@ -2,7 +2,7 @@
 
 A file is named by its content: the parameters and the source text of the code that made it. It is written to a
 temporary name and moved, so that a reader sees all of it or nothing; the oldest files go when the folder grows over its
-bound.
+bound. Of several processes that want the same, one computes it and the others wait.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ from contextlib import suppress
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from hardware.lock import in_turn
 
 BOUND_BYTES = 4 * 2**30
 
@@ -41,8 +43,13 @@ def tensors(
     path = folder() / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
     if (stored := _read(path)) is not None:
         return stored
-    result = {name: tensor.contiguous().cpu() for name, tensor in compute().items()}
-    _store(path, result)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with in_turn(path) as waited:
+        if waited and (stored := _read(path)) is not None:
+            return stored
+        result = {name: tensor.contiguous().cpu() for name, tensor in compute().items()}
+        _store(path, result)
     return result
 
 
@@ -59,7 +66,6 @@ def _read(path: pathlib.Path) -> dict[str, Tensor] | None:
 
 def _store(path: pathlib.Path, result: dict[str, Tensor]) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
         os.close(handle)
         try:

@@ -7,23 +7,31 @@ from torch.utils.data import Dataset, Sampler
 from lensless.data.augment import augment, sample_randoms
 from lensless.train.recipe import Recipe
 
+WHOLE = slice(None)
+
 
 class SceneBatches(Dataset):
-    """Training batches by (epoch, step): pictures as float in [0, 1], augmented, labels, and which scenes they are."""
+    """Training batches by (epoch, step): pictures as float in [0, 1], augmented, labels, and which scenes they are.
 
-    def __init__(self, pictures: Tensor, labels: Tensor, recipe: Recipe):
-        self.pictures, self.labels, self.recipe = pictures, labels, recipe
+    Args:
+        pictures, labels: of all scenes.
+        recipe: order, augmentation and size of the batches.
+        share: of each batch that is wanted here, where several processes have one each; all of it by default.
+    """
+
+    def __init__(self, pictures: Tensor, labels: Tensor, recipe: Recipe, share: slice = WHOLE):
+        self.pictures, self.labels, self.recipe, self.share = pictures, labels, recipe, share
         self.steps_per_epoch = max(1, len(pictures) // recipe.batch_size)
         self._epoch = None
 
     def indices(self, epoch: int, step: int) -> Tensor:
-        """Which scenes make up a batch."""
+        """Which scenes make up a whole batch."""
         size = self.recipe.batch_size
         return self._order(epoch)[step * size : (step + 1) * size]
 
     def __getitem__(self, at: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         epoch, step = at
-        chosen = self.indices(epoch, step)
+        chosen = self.indices(epoch, step)[self.share]
         pictures = self.pictures.index_select(0, chosen).float().div_(255)  # 25 times as fast as [chosen]
         if self.recipe.augmentation is not None:
             pictures = augment(pictures, self._randoms[chosen], self.recipe.augmentation)
@@ -50,6 +58,11 @@ class Cursor(Sampler):
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+
+def part_seed(seed: int, epoch: int, step: int, part: int) -> int:
+    """Of noise and dropout of one part of a batch; the first has that of a batch in one part."""
+    return derived_seed(seed, epoch, step, part) if part else derived_seed(seed, epoch, step)
 
 
 def derived_seed(*parts: int) -> int:

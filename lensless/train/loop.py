@@ -3,6 +3,9 @@
 Nothing in it depends on what ran before: the order of the scenes, their augmentation and the noise of each step derive
 from (seed, epoch, step). A run that was killed goes on from its last state and ends with the same bits: on a processor,
 with the same versions and number of threads. A GPU adds up in an order of its own.
+
+Nor on how many processes train together: each runs this loop over its parts of every batch, and one exchange per step
+gives all of them the same mean gradient (see `parts.py`). The first one writes the files.
 """
 
 import dataclasses
@@ -20,7 +23,9 @@ from hardware.errors import InputError, TrainingDiverged
 from lensless.data.scenes import Scenes
 from lensless.tasks.task import Task
 from lensless.train import state
-from lensless.train.batches import Cursor, SceneBatches, derived_seed
+from lensless.train.batches import Cursor, SceneBatches, part_seed
+from lensless.train.parts import Parts
+from lensless.train.processes import Processes
 from lensless.train.recipe import Recipe
 
 
@@ -60,9 +65,11 @@ class Trainer:
             where it is simulated, with fresh noise from torch's global generator.
         validation: prepared inputs and targets, on the device.
         recipe: how.
-        save: called with the task when it is the best so far; writes the checkpoint.
-        folder: where the state lies; a run found there is continued.
-        fabric: device, precision and launch.
+        save: called with the task when it is the best so far, in the first process; writes the checkpoint.
+        folder: where the state goes.
+        begun: the state of an earlier part of the run, which is continued.
+        fabric: device and precision.
+        processes: that train together.
         workers: of the data loader; any number gives the same result.
         watch: told of each step.
         origin: of the data, beside the scenes (rig, calibration, frames), as JSON; a run goes on with the same only.
@@ -77,14 +84,19 @@ class Trainer:
         recipe: Recipe,
         save: Callable[[Task, list[EpochRecord]], None],
         folder: pathlib.Path,
+        begun: tuple[dict[str, Tensor], dict] | None,
         fabric,
+        processes: Processes,
         workers: int = 0,
         watch: Callable[[Progress], None] = lambda progress: None,
         origin: dict | None = None,
     ):
         self.task, self.inputs_of, self.validation, self.recipe = task, inputs_of, validation, recipe
         self.save, self.folder, self.fabric, self.workers, self.watch = save, folder, fabric, workers, watch
-        self.batches = SceneBatches(scenes.fit(task.picture_shape), scenes.labels, recipe)
+        self.begun, self.processes = begun, processes
+        share = processes.share(recipe.batch_size)
+        self.batches = SceneBatches(scenes.fit(task.picture_shape), scenes.labels, recipe, share)
+        self.parts = Parts(task.network, recipe.shards or 1, processes)
         self.origin = {"scenes": f"{scenes.name} {scenes.fingerprint()}", **(origin or {})}
         groups = task.parameter_groups()
         optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -127,19 +139,21 @@ class Trainer:
 
     def _step(self, epoch: int, step: int, steps: int, batch: tuple[Tensor, Tensor, Tensor]) -> float:
         position = epoch * self.batches.steps_per_epoch + step
-        torch.manual_seed(derived_seed(self.recipe.seed, epoch, step))  # noise and dropout of this step
         for group in self.optimizer.param_groups:
             rate = self.recipe.learning_rate * group.get("rate_share", 1.0)
             group["lr"] = rate * learning_rate_share(position, steps)
-        pictures, labels, scenes = self.fabric.to_device(tuple(batch))
-        with torch.no_grad():
-            inputs = self.inputs_of(pictures, scenes)
-        loss = self.task.training_loss(self.network, inputs, self.task.target(pictures, labels))
-        value = loss.item()
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for part, (pictures, labels, scenes) in self.parts.of(self.fabric.to_device(tuple(batch))):
+            torch.manual_seed(part_seed(self.recipe.seed, epoch, step, part))  # noise and dropout
+            with torch.no_grad():
+                inputs = self.inputs_of(pictures, scenes)
+            loss = self.task.training_loss(self.network, inputs, self.task.target(pictures, labels))
+            self.fabric.backward(loss)
+            losses.append(loss)
+        value = self.parts.mean(losses)  # from here on it is the same in all processes
         if not math.isfinite(value):
             raise TrainingDiverged(self._divergence(epoch, step, f"the loss is {value}"))
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
         self.optimizer.step()
         self.averaged.update_parameters(self.task.network)
         return value
@@ -162,7 +176,7 @@ class Trainer:
         live = {name: value.clone() for name, value in self.task.network.state_dict().items()}
         self._check_finite(epoch, live)
         self.task.network.load_state_dict(self.averaged.module.state_dict())
-        score = validate(self.task, self.network, *self.validation)
+        score = validate(self.task, self.network, *self.validation, self.processes)
         if not math.isfinite(score):
             what = f"{self.task.metric_name} of the validation is {score}"
             raise TrainingDiverged(self._divergence(epoch, self.batches.steps_per_epoch - 1, what))
@@ -170,10 +184,10 @@ class Trainer:
         self.history.append(record)
         if score > self.best:
             self.best = score
-            self.save(self.task, self.history)
+            self.processes.by_first(lambda: self.save(self.task, self.history))
         self.task.network.load_state_dict(live)
         self.network.train()
-        state.store(self.folder, self._tensors(), self._facts(epoch + 1))
+        self.processes.by_first(lambda: state.store(self.folder, self._tensors(), self._facts(epoch + 1)))
         return record
 
     def _check_finite(self, epoch: int, weights: dict[str, Tensor]) -> None:
@@ -200,12 +214,11 @@ class Trainer:
         }
 
     def _restore(self) -> int:
-        """Load the state of an earlier part of this run; the position to go on from."""
-        found = state.load(self.folder)
-        if found is None:
+        """Take up the state of an earlier part of this run; the position to go on from."""
+        if self.begun is None:
             return 0
         try:
-            return self._take(*found)
+            return self._take(*self.begun)
         except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise InputError(
@@ -214,6 +227,7 @@ class Trainer:
             ) from error
 
     def _take(self, tensors: dict[str, Tensor], facts: dict) -> int:
+        facts["recipe"].setdefault("shards", 1)  # the first runs did not say
         state.check_same_run(self.folder, facts, self._facts(0))
         parts: dict[str, dict] = {"network": {}, "averaged": {}, "optimizer": {}}
         for name, value in tensors.items():
@@ -244,15 +258,19 @@ class Trainer:
         return torch.empty_like(weight.detach()).copy_(value) if value.ndim else value
 
 
-def validate(task: Task, network: nn.Module, inputs: Tensor, targets: Tensor, batch_size: int = 500) -> float:
-    """Mean metric of a network over prepared inputs; higher is better."""
+def validate(
+    task: Task, network: nn.Module, inputs: Tensor, targets: Tensor, processes: Processes, batch_size: int = 500
+) -> float:
+    """Mean metric of a network over prepared inputs, of which each process takes its share; higher is better."""
     network.eval()
+    mine = processes.share(len(inputs))
+    scores = torch.zeros(len(inputs), device=inputs.device)
     with torch.no_grad():
-        scores = [
-            task.metric(network(piece), target)
-            for piece, target in zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
-        ]
-    return float(torch.cat(scores).double().mean())
+        for first in range(mine.start, mine.stop, batch_size):
+            some = slice(first, min(first + batch_size, mine.stop))
+            scores[some] = task.metric(network(inputs[some]), targets[some])
+    processes.add_up(scores)  # where others put their scores, this one has zeros
+    return float(scores.double().mean())
 
 
 def _moving_average(decay: float):

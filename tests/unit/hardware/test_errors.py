@@ -12,6 +12,7 @@ from hardware import errors
 EXIT_CODES = {
     "LenslessError": 1,
     "TrainingDiverged": 1,
+    "ProcessLost": 1,
     "ConfigurationError": 2,
     "DeviceError": 3,
     "DeviceLost": 3,

@@ -1,13 +1,17 @@
 """What is kept in the cache: found again, bounded, and never a reason to fail."""
 
+import errno
 import os
 import pathlib
 import resource
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
+from hardware import lock
 from lensless.optics import cache
 
 
@@ -52,6 +56,25 @@ def test_other_parameters_and_other_code_are_computed_anew(cache_folder, compute
     assert compute.runs == 3 and len(list(cache_folder.iterdir())) == 3
     ask(compute, {"seed": 1}, code=code)
     assert compute.runs == 3
+
+
+def test_of_several_that_want_the_same_one_computes_it(cache_folder, compute):
+    def slow() -> dict[str, torch.Tensor]:
+        time.sleep(0.2)  # in which all others ask
+        return compute()
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: ask(slow), range(6)))
+    assert compute.runs == 1 and all(torch.equal(one, found[0]) for one in found)
+    only_file(cache_folder)  # and no lock is left
+
+
+def test_nobody_waits_where_no_lock_can_be_had(cache_folder, compute, monkeypatch):
+    def no_locks(handle: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks on this disk")
+
+    monkeypatch.setattr(lock, "_take", no_locks)
+    assert torch.equal(ask(compute), ask(compute)) and compute.runs == 1
 
 
 @pytest.mark.parametrize("keep", [0, 5, 60, -1])
