@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from planted import draw
+from planted import draw, model_with
 
 from hardware.errors import ConfigurationError
 from lensless.optics import BareSensor, Channels, Mask, TransferMatrix
@@ -39,7 +39,7 @@ def scene(seed: int = 0) -> torch.Tensor:
 
 
 def measured(model, noise: float = 0.01) -> torch.Tensor:
-    y = model.A(scene())
+    y = model.A(scene().to(next(model.buffers()).dtype))
     return y + noise * y.max() * draw(*y.shape, seed=3)
 
 
@@ -162,6 +162,13 @@ def test_it_ends_where_little_changes_and_says_so(solver):
     found = solver(model, measured(model), 1e-3, iterations=5000, tolerance=1e-4)
     assert found.converged and found.iterations < 2000 and found.change < 1e-4
     assert f"converged after {found.iterations} iterations" in str(found)
+
+
+def test_single_precision_converges_where_the_matrix_is_ill_conditioned():
+    """In float32 the inner step's rounding errors are as large as 1 / penalty times those of numbers of size 1."""
+    model = model_with(np.logspace(0, -5, 120), SCENE, (20, 10), dtype=torch.float32)
+    found = admm(model, measured(model, 1e-3).float(), 1e-6, iterations=2000, tolerance=1e-4)
+    assert found.converged and found.x.dtype == torch.float32
 
 
 def test_a_good_start_is_a_head_start():
