@@ -79,8 +79,7 @@ Judge = Callable[[torch.Tensor, np.ndarray], Result]  # of a measurement (1, 1, 
 
 
 def labels_of(task: Task, abstain: float = 0.0) -> Judge:
-    """What a classifier says of a measurement, if it is as certain as `abstain`. It looks at no frame, and keeps none.
-    """
+    """What a classifier says of a measurement, if it is certain enough. It looks at no frame, and keeps none."""
 
     def judge(y: torch.Tensor, pixels: np.ndarray) -> Labels:
         probabilities, found = probabilities_of(task, y)[0].topk(min(BEST, len(task.classes)))
