@@ -38,17 +38,22 @@ def judge(task: PictureTask, setting: Setting, training: Scenes, test: Scenes) -
 def _ways_to_a_picture(task: PictureTask, setting: Setting, training: Scenes) -> dict[str, tuple[Callable, str]]:
     """Name -> measurement to pictures, and a note."""
     dark, model = setting.rig.spec.scene.dark_level, setting.rig.forward_model
-    mean = statistics_of(training, task.picture_shape, setting.device).mean.float().reshape(task.picture_shape)
-    mean = dark + (1 - dark) * mean
+    statistics = statistics_of(training, task.picture_shape, setting.device)
+    mean = dark + (1 - dark) * statistics.mean.float().reshape(task.picture_shape)
     svd = model.svd()
     weight = _weight(setting, training, mean, svd)
-    linear = task if isinstance(task, Reconstruct) else new_reconstruct(setting, training, 1)
+    linear = task if isinstance(task, Reconstruct) else new_reconstruct(setting, training, 1, statistics=statistics)
+    alone = {}
+    if task.colours > 1:
+        blind = new_reconstruct(setting, training, 1, statistics=statistics.each_alone(task.colours))
+        alone = {"Wiener, each colour alone": (blind.prepare, "the same, where no colour tells anything of another")}
     return {
         "network": (task, f"{task.numbers().trainable:,} trainable parameters"),
         "Wiener": (
             linear.prepare,
             f"the best linear estimate from {_reads(linear)}; mean and covariance fitted on scenes",
         ),
+        **alone,
         "Tikhonov": (
             lambda y: (tikhonov(model, y, weight, mean, svd) - dark) / (1 - dark),
             f"about the mean scene, weight {weight:.1e} |A|^2 by generalised cross-validation on training frames",

@@ -7,7 +7,7 @@ import torch
 from lensless.app.setting import Setting, measured, statistics_of
 from lensless.data.scenes import Scenes
 from lensless.recon.projection import leading_directions, leading_pixels
-from lensless.recon.wiener import LinearEstimate
+from lensless.recon.wiener import LinearEstimate, SceneStatistics
 from lensless.tasks import (
     Classify,
     ClassifyPicture,
@@ -30,16 +30,16 @@ _INITIAL = 0x1717  # keeps initial weights apart from other draws of the same se
 
 def new_reconstruct(
     setting: Setting, scenes: Scenes, stages: int | None = None, width: int = 32, deep_width: int = 24,
-    *, seed: int = 0, loss: str = DEFAULT, shared: bool = False,
+    *, seed: int = 0, loss: str = DEFAULT, shared: bool = False, statistics: SceneStatistics | None = None,
 ) -> Reconstruct:  # fmt: skip
-    """A task whose fixed numbers are set from the rig and the training scenes.
+    """A task whose fixed numbers are set from the rig and the training scenes, or other `statistics` of them.
 
     Two stages unless told otherwise, or one where a picture has too many numbers for a step back to the measurement.
     """
     model = setting.rig.forward_model
     numbers = math.prod(model.picture_shape)
     stages = stages or (2 if numbers <= MOST_NUMBERS_BACK else 1)
-    statistics = statistics_of(scenes, model.picture_shape, setting.rig.device)
+    statistics = statistics or statistics_of(scenes, model.picture_shape, setting.rig.device)
     reads = leading_pixels(model, numbers, READS)
     _begin(seed)
     task = Reconstruct(

@@ -20,6 +20,12 @@ class SceneStatistics:
         """The covariance with 1e-4 added to each variance: pixels that are black in every scene have none."""
         return self.covariance + 1e-4 * torch.eye(len(self.mean), dtype=torch.float64, device=self.mean.device)
 
+    def each_alone(self, channels: int) -> "SceneStatistics":
+        """The same of scenes of so many channels, with nothing told of one by another."""
+        blocks = self.covariance.unflatten(0, (channels, -1)).unflatten(2, (channels, -1))  # (C, H W, C, H W)
+        alone = torch.block_diag(*(blocks[channel, :, channel] for channel in range(channels)))
+        return SceneStatistics(self.mean, alone)
+
     @classmethod
     def of(cls, scenes: Tensor) -> "SceneStatistics":
         """Moments of scenes (B, C, H, W), drawn to what is the same everywhere in a scene where there are few of them.

@@ -221,3 +221,13 @@ def test_the_expected_error_on_another_rig_than_the_filter_knows(background):
     found = expected_error(J, scenes, seen, background, excess)
     assert found == pytest.approx(mean, abs=5 * deviation)
     assert found > 1.2 * expected_error(J, scenes)
+
+
+def test_colours_alone_know_nothing_of_one_another():
+    scenes = torch.rand(500, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    scenes[:, 1] = scenes[:, 0]
+    both = SceneStatistics.of(scenes)
+    alone = both.each_alone(3)
+    blocks = alone.covariance.reshape(3, 4, 3, 4)
+    assert torch.equal(blocks[1, :, 1], both.covariance.reshape(3, 4, 3, 4)[1, :, 1])
+    assert not blocks[0, :, 1].any() and not blocks[2, :, 0].any() and torch.equal(alone.mean, both.mean)
