@@ -12,6 +12,7 @@ from lensless.tasks.picture import PictureTask
 from lensless.tasks.task import WIDEST, Numbers, trainable, whole_number
 
 SMALLEST_SIDE = 24  # of the planes: their eighth must hold the rim that a dilated convolution reflects
+LARGEST_SIDE = 128  # unless somebody asks for more: as published
 ADVERSARY_RATE = 0.1  # of its steps beside the translators': 2e-5 and 2e-4 as published
 
 
@@ -22,7 +23,7 @@ class ReconstructCycle(PictureTask):
 
     Args:
         scene_shape, sensor_shape: of the rig; the sides of the scene are multiples of 4.
-        side: of the planes, a multiple of 8; the sensor's or the scene's longer one, whichever is smaller, by default.
+        side: of the planes, a multiple of 8; by default the longest of scene and sensor, at most the published 128.
         width: of the first scale; published: 64.
         backward_cycle: weight of picture to frame to picture: 1 by the authors' README, 0.1 by their code.
         colours: see `PictureTask`.
@@ -43,7 +44,9 @@ class ReconstructCycle(PictureTask):
         colours: int = 1,
     ):
         super().__init__(scene_shape, sensor_shape, None, colours, "l1")
-        side = min(max(self.scene_shape), max(self.sensor_shape)) // 8 * 8 if side is None else side
+        if side is None:
+            longest = max(*self.scene_shape, *self.sensor_shape)
+            side = min(LARGEST_SIDE, max(SMALLEST_SIDE, longest // 8 * 8))
         self.side = whole_number(self.kind, "side", side, SMALLEST_SIDE, WIDEST)
         if side % 8:
             raise ConfigurationError(f"task {self.kind!r}: side = {side}; expected a multiple of 8")
