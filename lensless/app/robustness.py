@@ -101,8 +101,7 @@ def _figures(task: Task, setting: Setting, test: Scenes) -> dict[str, Figures]:
     """Name of the way -> figures on the test scenes."""
     if isinstance(task, Reconstruct):
         pictures, estimates = estimates_of({"network": task, "Wiener": task.prepare}, setting, test)
-        pictures = _as_calibrated(pictures, setting)
-        scores = {name: picture_scores(estimate, pictures) for name, estimate in estimates.items()}
+        scores = {name: picture_scores(_brought_back(one, setting), pictures) for name, one in estimates.items()}
         return {name: {"psnr_db": one.psnr_db, "ssim": one.ssim} for name, one in scores.items()}
     inputs, labels = prepared(task, setting, test, TEST_STREAM)
     return {NAMES[task.kind]: {"accuracy": accuracy(predict(task, inputs), labels)}}
@@ -119,12 +118,12 @@ def _figures_and_sure(task: Task, setting: Setting, test: Scenes) -> Figures:
     return {name: float(share.double().mean()) for name, share in shares.items()}
 
 
-def _as_calibrated(pictures: Tensor, setting: Setting) -> Tensor:
-    """What stands on a display of another brightness, in the units of the calibration."""
+def _brought_back(estimates: Tensor, setting: Setting) -> Tensor:
+    """Pictures of a display of another brightness at the brightness of the scenes: a dim one is no better for it."""
     if setting.light == 1:
-        return pictures
+        return estimates
     dark = setting.rig.spec.scene.dark_level
-    return ((setting.light * (dark + (1 - dark) * pictures) - dark) / (1 - dark)).clamp(0, 1)
+    return ((dark + (1 - dark) * estimates) / setting.light - dark) / (1 - dark)
 
 
 def _summary(found: list[Figures], strength: float) -> tuple[Figures, str]:

@@ -7,8 +7,9 @@ from lensless.evaluate.figures import HEADS, shown
 TEXT = (
     "The test scenes were shifted (by pixels of the scene) or turned before they were simulated, with black around "
     "them; the display was dimmed or made brighter, its black included; or the rig had drifted. Network and "
-    "calibration are those from before. A picture is held against the scene as it then was. Notes give the lowest and "
-    "the highest of what the figure is the mean of: the four directions, both ways, or four rigs."
+    "calibration are those from before. A picture is held against the scene that was moved, and brought back to its "
+    "brightness; turning makes scenes a little smoother, and easier to reconstruct. Notes give the lowest and the "
+    "highest of what the figure is the mean of: the four directions, both ways, or four rigs."
 )
 
 

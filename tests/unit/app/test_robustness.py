@@ -40,11 +40,6 @@ def test_a_dimmer_display_sends_less_light_and_the_calibration_stays():
     before, after = (one.simulator()(pictures, torch.Generator().manual_seed(0)) for one in (setting, dim))
     assert dim.calibration is setting.calibration and dim.sensor.linear_up_to > 1.9 * setting.sensor.linear_up_to
     assert float((after - 0.5 * before).norm() / after.norm()) < 0.02
-    shown = robustness._as_calibrated(pictures, dim)  # which that display would show at its old brightness
-    bright = shown > 0
-    dark = setting.rig.spec.scene.dark_level
-    torch.testing.assert_close((dark + (1 - dark) * shown)[bright], 0.5 * (dark + (1 - dark) * pictures)[bright])
-    assert bool((dark + (1 - dark) * pictures)[~bright].max() <= 2 * dark)
 
 
 def test_each_condition_is_the_mean_over_its_ways():
@@ -91,17 +86,15 @@ def test_light_that_saturates_the_sensor_is_said(monkeypatch):
 def test_a_picture_is_held_against_the_scene_as_it_then_was():
     setting, task = tiny.setting(), tiny.reconstruct().eval()
     found = {one.name: one for one in robustness.conditions(setting, TEST)}
-    for name, shown in (
-        ("shift 2 px", None),
-        ("light x 0.8", lambda pictures: robustness._as_calibrated(pictures, dataclasses.replace(setting, light=0.8))),
-    ):
+    for name in ("shift 2 px", "light x 0.8"):
         ways = list(found[name].ways)
         line = robustness.condition_line(task, dataclasses.replace(found[name], ways=ways))
-        figures = []
+        figures, dark = [], setting.rig.spec.scene.dark_level
         with torch.no_grad():
             for source, scenes in ways:
                 inputs, pictures = prepared(task, source, scenes, TEST_STREAM)
-                figures.append(task.metric(task.network(inputs), shown(pictures) if shown else pictures).mean())
+                radiance = (dark + (1 - dark) * task.network(inputs)) / source.light
+                figures.append(task.metric((radiance - dark) / (1 - dark), pictures).mean())
         assert line.figures["psnr_db"] == pytest.approx(float(sum(figures) / len(figures)), abs=0.1)
         assert set(line.figures) == {"psnr_db", "ssim"}
 
