@@ -68,7 +68,7 @@ def evaluate_all(folders: list[pathlib.Path], wish: Wish, screen: Screen) -> Non
         rows = [
             [name, *(_spread(head, figures.get(head)) for head in heads)] for name, figures in facts["summary"].items()
         ]
-        names = [HEADS[head] + (" (%)" if head == "accuracy" else "") for head in heads]
+        names = [HEADS[head] + " (%)" * shown(head, 0.0).endswith("%") for head in heads]
         screen.table(f"\nmean (lowest .. highest) of {len(evaluations)} checkpoints", ["", *names], rows)
     screen.result(facts)
 
@@ -134,7 +134,7 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
         lines = perturbed_lines(task, setting, test, copies, wish.strength)
         evaluation = dataclasses.replace(evaluation, lines=evaluation.lines + lines)
     if wish.robustness:
-        evaluation = dataclasses.replace(evaluation, conditions=_conditions(task, setting, test, evaluation, screen))
+        evaluation = dataclasses.replace(evaluation, conditions=_conditions(task, setting, test, screen))
     show(evaluation, screen)
     if wish.page:
         some = next(batches(test.spread(AT_ONCE), task.picture_shape, setting.device))[0]
@@ -147,14 +147,12 @@ def evaluate_one(folder: pathlib.Path, wish: Wish, screen: Screen) -> Evaluation
     return evaluation
 
 
-def _conditions(task: Task, setting: Setting, test: Scenes, evaluation: Evaluation, screen: Screen) -> tuple[Line, ...]:
+def _conditions(task: Task, setting: Setting, test: Scenes, screen: Screen) -> tuple[Line, ...]:
     """How the task stands where something has changed, beside the scenes as they are."""
-    own = evaluation.lines[0]
     asked = conditions(setting, test)
     if setting.rig.own_calibration is not None:
         screen.say(f"rig {setting.rig.id!r} was measured, and nobody knows how its matrix drifts: it is not drifted")
-    found = [condition_line(task, one) for one in screen.track(asked, "robustness", len(asked))]
-    return (Line("as they are", own.figures), *found)
+    return tuple(condition_line(task, one) for one in screen.track(asked, "robustness", len(asked)))
 
 
 def check_classes(task: Task, scenes: Scenes, where: pathlib.Path) -> None:
@@ -185,14 +183,14 @@ def _told_apart(*lists: tuple[str, ...]) -> Iterator[str]:
 
 
 def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, dict[str, float]]]:
-    """Line by line, mean, lowest and highest of every figure; then condition by condition."""
-    table = {}
-    for line in (*evaluations[0].lines, *evaluations[0].conditions):
-        same = [
-            other.figures for one in evaluations for other in (*one.lines, *one.conditions) if other.name == line.name
-        ]
-        table[line.name] = {head: _range([figures[head] for figures in same]) for head in line.figures}
-    return table
+    """Line by line, then condition by condition: mean, lowest and highest of every figure that there is."""
+    same: dict[str, dict[str, list[float]]] = {}
+    for one in evaluations:
+        for line in (*one.lines, *one.conditions):
+            for head, value in line.figures.items():
+                if value is not None:
+                    same.setdefault(line.name, {}).setdefault(head, []).append(value)
+    return {name: {head: _range(values) for head, values in figures.items()} for name, figures in same.items()}
 
 
 def recipe_of(card: dict) -> Recipe:

@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from lensless.app.judge_labels import NAMES, predict
+from lensless.app.judge_labels import NAMES, logits_of, predict
 from lensless.app.judge_pictures import estimates_of
 from lensless.app.setting import AT_ONCE, TEST_STREAM, Setting, batches, prepared
 from lensless.data.augment import moved
 from lensless.data.scenes import Scenes
 from lensless.evaluate.evaluation import Line
-from lensless.evaluate.figures import shown
+from lensless.evaluate.figures import SURE, shown
 from lensless.evaluate.metrics import accuracy, picture_scores
 from lensless.tasks import PictureTask, Reconstruct, Task
 
 FIRST_SEED = 1_000_000  # far from those of training, which begin at 0
 SHIFTS_PX, TURNS_DEG, LIGHTS, STRENGTHS = (1, 2, 4), (5, 10, 20), (0.5, 0.8, 1.2), (0.25, 0.5)
-DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
+DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # right, left, down, up
 COPIES = 4  # of the rig, for each strength of drift
 NEAR_SATURATION = 0.01  # share of the frames from which it is said
 
@@ -32,7 +32,7 @@ class Condition:
 
     name: str
     ways: Iterable[Way]
-    note: str
+    note: str = ""
 
 
 def perturbed_lines(task: Task, setting: Setting, test: Scenes, copies: Iterable[int], strength: float) -> list[Line]:
@@ -45,35 +45,39 @@ def perturbed_lines(task: Task, setting: Setting, test: Scenes, copies: Iterable
 
 
 def conditions(setting: Setting, test: Scenes) -> list[Condition]:
-    """Everything that `condition_line` is asked of: scenes shifted and turned, another light, rigs that drifted.
+    """Everything that `condition_line` is asked of: scenes as they are, shifted, turned, in another light, and seen by
+    rigs that drifted. What is shown is made when it is looked at.
 
-    A measured rig is not drifted: nobody knows how its matrix would. What is shown is made when it is looked at.
+    A measured rig is not drifted: nobody knows how its matrix would.
     """
     fitted = test.fit(setting.rig.spec.scene.picture_shape)
-    found = []
+    found = [Condition("as they are", [(setting, test)])]
     for px in SHIFTS_PX:
-        moves = [{"right_px": px * x, "down_px": px * y} for x, y in DIRECTIONS.values()]
-        note = f"mean of {', '.join(DIRECTIONS)}"
-        found.append(Condition(f"shifted by {px} px", _moved(setting, test, fitted, moves), note))
+        moves = [{"right_px": px * x, "down_px": px * y} for x, y in DIRECTIONS]
+        found.append(Condition(f"shift {px} px", _moved(setting, test, fitted, moves)))
     for degrees in TURNS_DEG:
         moves = [{"turn_deg": degrees}, {"turn_deg": -degrees}]
-        found.append(Condition(f"turned by {degrees}°", _moved(setting, test, fitted, moves), "mean of both ways"))
+        found.append(Condition(f"turn {degrees}°", _moved(setting, test, fitted, moves)))
     for light in LIGHTS:
         lit = dataclasses.replace(setting, light=light)
         found.append(Condition(f"light x {light:g}", [(lit, test)], _saturation(lit, test)))
     for strength in STRENGTHS if setting.rig.own_calibration is None else ():
-        found.append(
-            Condition(f"rig drifted by {strength:g}", _drifted(setting, test, strength), f"mean of {COPIES} rigs")
-        )
+        found.append(Condition(f"drift {strength:g}", _drifted(setting, test, strength)))
     return found
 
 
 def condition_line(task: Task, condition: Condition) -> Line:
-    """Figures of a trained task in a condition: mean over its ways, and their range in words."""
+    """Figures of a trained task in a condition: mean over its ways, and their range in words.
+
+    Of labels, also the share that is at least `SURE` certain, and how many of these are right.
+    """
     with torch.no_grad():
-        found = [next(iter(_figures(task.eval(), *way).values())) for way in condition.ways]
-    note = f"{condition.note}: {_range(found)}" if len(found) > 1 else condition.note
-    return Line(condition.name, _mean(found), note)
+        found = [_figures_and_sure(task.eval(), *way) for way in condition.ways]
+    mean = _mean(found)
+    if "sure" in mean:
+        mean["right_if_sure"] = mean["right_if_sure"] / mean["sure"] if mean["sure"] else None
+    notes = [f"{len(found)} ways: {_range(found)}"] * (len(found) > 1) + [condition.note] * bool(condition.note)
+    return Line(condition.name, mean, "; ".join(notes))
 
 
 def _moved(setting: Setting, test: Scenes, fitted: Tensor, moves: list[dict[str, float]]) -> Iterator[Way]:
@@ -98,19 +102,29 @@ def _figures(task: Task, setting: Setting, test: Scenes) -> dict[str, Figures]:
     if isinstance(task, PictureTask):
         linear = {"Wiener": task.prepare} if isinstance(task, Reconstruct) else {}
         pictures, estimates = estimates_of({"network": task, **linear}, setting, test)
-        pictures = _as_calibrated(pictures, setting)
-        scores = {name: picture_scores(estimate, pictures) for name, estimate in estimates.items()}
+        scores = {name: picture_scores(_brought_back(one, setting), pictures) for name, one in estimates.items()}
         return {name: {"psnr_db": one.psnr_db, "ssim": one.ssim} for name, one in scores.items()}
     inputs, labels = prepared(task, setting, test, TEST_STREAM)
     return {NAMES[task.kind]: {"accuracy": accuracy(predict(task, inputs), labels)}}
 
 
-def _as_calibrated(pictures: Tensor, setting: Setting) -> Tensor:
-    """What stands on a display of another brightness, in the units of the calibration."""
+def _figures_and_sure(task: Task, setting: Setting, test: Scenes) -> Figures:
+    """Figures of the task itself; of labels, also the shares of scenes that are sure, and sure and right."""
+    if isinstance(task, Reconstruct):
+        return _figures(task, setting, test)["network"]
+    inputs, labels = prepared(task, setting, test, TEST_STREAM)
+    probability, answer = (logits_of(task, inputs) / task.temperature).softmax(1).max(1)
+    right, sure = answer == labels, probability >= SURE
+    shares = {"accuracy": right, "sure": sure, "right_if_sure": right & sure}
+    return {name: float(share.double().mean()) for name, share in shares.items()}
+
+
+def _brought_back(estimates: Tensor, setting: Setting) -> Tensor:
+    """Pictures of a display of another brightness at the brightness of the scenes: a dim one is no better for it."""
     if setting.light == 1:
-        return pictures
+        return estimates
     dark = setting.rig.spec.scene.dark_level
-    return ((setting.light * (dark + (1 - dark) * pictures) - dark) / (1 - dark)).clamp(0, 1)
+    return ((dark + (1 - dark) * estimates) / setting.light - dark) / (1 - dark)
 
 
 def _summary(found: list[Figures], strength: float) -> tuple[Figures, str]:

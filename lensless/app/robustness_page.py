@@ -2,12 +2,14 @@
 
 from lensless.evaluate import report
 from lensless.evaluate.evaluation import Line
-from lensless.evaluate.figures import HEADS, change, shown
+from lensless.evaluate.figures import HEADS, shown
 
 TEXT = (
     "The test scenes were shifted (by pixels of the scene) or turned before they were simulated, with black around "
     "them; the display was dimmed or made brighter, its black included; or the rig had drifted. Network and "
-    "calibration are those from before. A picture is held against the scene as it then was."
+    "calibration are those from before. A picture is held against the scene that was moved, and brought back to its "
+    "brightness; turning makes scenes a little smoother, and easier to reconstruct. Notes give the lowest and the "
+    "highest of what the figure is the mean of: the four directions, both ways, or four rigs."
 )
 
 
@@ -19,17 +21,13 @@ def section(conditions: tuple[Line, ...]) -> list[str]:
 
 
 def table(conditions: tuple[Line, ...]) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows: condition, figures, what the first of them has changed by, and a note."""
+    """Heads and rows: condition, its figures, what the main one has changed by since the first line, and a note."""
     before = conditions[0].figures
-    main = next(iter(before))
-    names = [name for name in before if all(name in line.figures for line in conditions)]
-    rows = [
-        [
-            line.name,
-            *(shown(name, line.figures[name]) for name in names),
-            "" if line is conditions[0] else change(main, line.figures[main] - before[main]),
-            line.note,
-        ]
-        for line in conditions
-    ]
-    return ["", *(HEADS[name] for name in names), "change", ""], rows
+    main, *others = before
+    scale, unit = (100, "points") if main == "accuracy" else (1, "dB")
+    rows = []
+    for line in conditions:
+        change = "" if line is conditions[0] else f"{scale * (line.figures[main] - before[main]):+.2f}"
+        figures = [shown(name, line.figures[name]) for name in others]
+        rows.append([line.name, shown(main, line.figures[main]), change, *figures, line.note])
+    return ["", HEADS[main], f"change ({unit})", *(HEADS[name] for name in others), ""], rows

@@ -1,19 +1,17 @@
 """How figures of merit are written."""
 
-HEADS = {"psnr_db": "PSNR (dB)", "ssim": "SSIM", "accuracy": "accuracy"}
+SURE = 0.9  # from this probability on a label is given to those who would rather have none than a wrong one
+HEADS = {
+    "psnr_db": "PSNR (dB)", "ssim": "SSIM", "accuracy": "accuracy", "sure": f"at least {SURE:g} sure",
+    "right_if_sure": "of these, right",
+}  # fmt: skip
 
 
 def shown(name: str, value: float | None) -> str:
-    """A figure as people read it: accuracy in percent, PSNR with two decimals; empty where there is none."""
+    """A figure as people read it: shares in percent, PSNR with two decimals; empty where there is none."""
     if value is None:
         return ""
-    return {"accuracy": percent(value), "psnr_db": f"{value:.2f}", "ssim": f"{value:.3f}"}[name]
-
-
-def change(name: str, difference: float) -> str:
-    """What a figure has changed by, with its sign."""
-    value, unit = (100 * difference, "points") if name == "accuracy" else (difference, "dB" * (name == "psnr_db"))
-    return f"{value:+.2f} {unit}".rstrip()
+    return f"{value:.2f}" if name == "psnr_db" else f"{value:.3f}" if name == "ssim" else percent(value)
 
 
 def percent(share: float | None) -> str:
