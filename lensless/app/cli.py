@@ -233,7 +233,7 @@ def reconstruct(
         if out != o.PICTURES:
             raise ConfigurationError(f"--live stores nothing; leave --out {out} out")
         until = commands.Until(count, seconds, retries)
-        commands.reconstruct(checkpoint, source, until, rig, device, Screen(json), window)
+        commands.reconstruct(checkpoint, source, until, rig, device, Screen(json, lasting=True), window)
         return
     inference.reconstruct(checkpoint, source, out, count, rig, device, Screen(json))
 
@@ -260,7 +260,8 @@ def classify(
     if live:
         from lensless.app.live import commands
 
-        commands.classify(checkpoint, source, commands.Until(count, seconds, retries), rig, device, Screen(json))
+        until = commands.Until(count, seconds, retries)
+        commands.classify(checkpoint, source, until, rig, device, Screen(json, lasting=True))
         return
     inference.classify(checkpoint, source, count, rig, device, Screen(json))
 
