@@ -264,7 +264,7 @@ def reconstruct(
         if out != o.PICTURES:
             raise ConfigurationError(f"--live stores nothing; leave --out {out} out")
         until = commands.Until(count, seconds, retries)
-        commands.reconstruct(checkpoint, source, until, rig, device, Screen(json), window)
+        commands.reconstruct(checkpoint, source, until, rig, device, Screen(json, lasting=True), window)
         return
     inference.reconstruct(checkpoint, source, out, count, rig, device, Screen(json))
 
@@ -293,7 +293,7 @@ def classify(
         from lensless.app.live import commands
 
         until = commands.Until(count, seconds, retries)
-        commands.classify(checkpoint, source, until, rig, device, Screen(json), abstain)
+        commands.classify(checkpoint, source, until, rig, device, Screen(json, lasting=True), abstain)
         return
     inference.classify(checkpoint, source, count, rig, device, Screen(json), abstain)
 

@@ -214,7 +214,8 @@ class _Lasting:
 
     @property
     def _stream(self) -> TextIO:
-        return sys.stderr if self._stderr else sys.stdout
+        stream = sys.stderr if self._stderr else sys.stdout
+        return getattr(stream, "rich_proxied_file", stream)  # below a bar, rich sends what is printed back to us
 
     def _lose(self, error: OSError) -> None:
         with open(os.devnull, "wb") as nowhere:

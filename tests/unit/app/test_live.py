@@ -167,7 +167,7 @@ def test_a_camera_that_does_not_come_back_ends_it(board, tmp_path):
         watch(wish(address, calibration, retries=1), judge, Screen(str(out)))
     facts = json.loads(out.read_text())
     check_account(facts)
-    assert facts["ended_by"] == "error" and "did not come back" in facts["error"] and facts["measurements"] == 1
+    assert facts["ended_by"] == "error" and "did not come back" in facts["error"] and facts["measurements"] >= 1
 
 
 @pty
