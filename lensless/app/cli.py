@@ -451,6 +451,23 @@ def bench_pairs(device: o.Device = "auto", json: o.Json = None) -> None:
     screen.result(pairs.run(screen, str(open_device(device))))
 
 
+@bench.command("scaling")
+@guarded
+def bench_scaling(
+    processes: Annotated[
+        str, typer.Option(help="How many at once, each in turn; under torchrun it is those that torchrun started.")
+    ] = "1,2",
+    device: o.Device = "auto",
+    json: o.Json = None,
+) -> None:
+    """How much faster several processes train than one, and what a step is spent on (4 minutes on 2 cores)."""
+    from lensless.app.bench import scaling
+    from lensless.app.load import open_device
+
+    screen = Screen(json)
+    screen.result(scaling.run(screen, str(open_device(device)), scaling.counts(processes)))
+
+
 @app.command()
 @guarded
 def doctor(json: o.Json = None) -> None:

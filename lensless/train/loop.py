@@ -96,11 +96,11 @@ class Trainer:
         self.begun, self.processes = begun, processes
         share = processes.share(recipe.batch_size)
         self.batches = SceneBatches(scenes.fit(task.picture_shape), scenes.labels, recipe, share)
-        self.parts = Parts(task.network, recipe.shards or 1, processes)
         self.origin = {"scenes": f"{scenes.name} {scenes.fingerprint()}", **(origin or {})}
         groups = task.parameter_groups()
         optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         self.network, self.optimizer = fabric.setup(task.network, optimizer)
+        self.parts = Parts(task.network, recipe.shards or 1, processes)
         average = _moving_average(recipe.average_decay)
         self.averaged = AveragedModel(task.network, multi_avg_fn=average, use_buffers=True)
         self.history: list[EpochRecord] = []
@@ -115,6 +115,7 @@ class Trainer:
             ConfigurationError: the folder holds a run with other settings or data.
             InputError: its state cannot be read.
             StorageError: the disk is full, or the folder cannot be written.
+            ProcessLost: another process ended.
         """
         position = self._restore()
         per_epoch = self.batches.steps_per_epoch

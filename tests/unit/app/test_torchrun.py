@@ -70,7 +70,7 @@ def curve(folder: pathlib.Path) -> list[float]:
 
 def check_same(one: pathlib.Path, other: pathlib.Path, tolerance: float) -> None:
     """Losses, validations and all weights."""
-    assert len(curve(one)) == 6
+    assert len(curve(one)) >= 6
     assert curve(other) == pytest.approx(curve(one), rel=tolerance)
     tensors, others = (tensor_file.read(folder / state.NEWEST)[0] for folder in (one, other))
     for name, tensor in tensors.items():
@@ -113,13 +113,13 @@ def test_a_killed_process_ends_the_others_and_any_number_that_fits_goes_on(lensl
     assert len(state.load(tmp_path / "killed")[1]["history"]) > epochs
 
 
-def test_a_run_goes_on_in_one_process_with_the_same_curve(lensless, options, tmp_path, monkeypatch):
-    together(2, options("reconstruct", "whole"))
-    started = begin(2, options("reconstruct", "moved"))
+def test_a_run_goes_on_in_one_process_with_the_same_curve(lensless, options, tmp_path):
+    together(2, options("reconstruct", "whole", "--epochs", 20))
+    started = begin(2, options("reconstruct", "moved", "--epochs", 20))
     pids = wait_for_epoch(started, tmp_path / "moved" / state.NEWEST)
     os.kill(pids[0], signal.SIGKILL)
     assert end(started)[0] == 1
-    assert lensless(*options("reconstruct", "moved")).exit_code == 0  # its two parts are remembered
+    assert lensless(*options("reconstruct", "moved", "--epochs", 20)).exit_code == 0  # its two parts are remembered
     check_same(tmp_path / "whole", tmp_path / "moved", 1e-6)
 
 
@@ -143,7 +143,7 @@ def test_errors_of_all_or_of_the_first_are_told_once(options, tmp_path):
         (["--nonsense"], 2, "Usage:"),
     ):
         started = begin(2, options("classify", "refused", *more))
-        _, err = started.communicate(timeout=100)
+        err = started.communicate(timeout=100)[1]
         assert started.returncode == 1 and err.count(words) == 1, err
         assert f"exitcode  : {code} " in err
 
@@ -176,9 +176,8 @@ def wait_for_epoch(started: subprocess.Popen, newest: pathlib.Path, epochs: int 
     children = pathlib.Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
     ranked = {}
     for child in map(int, children):
-        told = dict(
-            entry.split("=", 1) for entry in pathlib.Path(f"/proc/{child}/environ").read_text().split("\0")[:-1]
-        )
+        environment = pathlib.Path(f"/proc/{child}/environ").read_text().split("\0")[:-1]
+        told = dict(entry.split("=", 1) for entry in environment)
         if "RANK" in told:
             ranked[int(told["RANK"])] = child
     return [ranked[rank] for rank in sorted(ranked)]
