@@ -150,6 +150,10 @@ def train(
     augment: Annotated[
         bool, typer.Option(help="Move scenes at random before they are simulated, where the recipe says so.")
     ] = True,
+    moved: Annotated[
+        float | None,
+        typer.Option(help="Move them so many times as far: less than 1 for letters of few pixels.", min=0, max=10),
+    ] = None,
     workers: o.Workers = 0,
     data: o.Data = None,
     download: o.Download = False,
@@ -180,7 +184,10 @@ def train(
     kind += "" if network in (None, o.Network.unrolled) else f"-{network.value}"
     shape = NetworkWish(stages, shared, rank, width, loss, widths(hidden))
     shape.check(kind)
-    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision, augment, shards)
+    if moved is not None and not augment:
+        raise ConfigurationError("--no-augment and --moved exclude one another; leave one of them out")
+    far = float(augment) if moved is None else moved
+    recipe = job.recipe(kind, epochs, batch_size, learning_rate, seed, precision, far, shards)
     if after is None:
         wish = job.Wish(
             rig, scenes, frames, rays, seed, device, count, data, download, calibration, perturbed,

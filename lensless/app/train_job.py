@@ -106,17 +106,19 @@ def recipe(
     learning_rate: float | None,
     seed: int,
     precision: str | None,
-    augment: bool = True,
+    augment: float = 1.0,
     shards: int | None = None,
 ) -> Recipe:
-    """The recipe of a task, with what was asked for put in its place; without `augment` scenes are not moved."""
+    """The recipe of a task, with what was asked for put in its place; scenes are moved `augment` times as far."""
     asked = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision,
         "shards": shards,
     }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}
     asked_for = dataclasses.replace(RECIPES[kind], seed=seed, **given)
-    return asked_for if augment else dataclasses.replace(asked_for, augmentation=None)
+    if asked_for.augmentation is None or augment == 1:
+        return asked_for
+    return dataclasses.replace(asked_for, augmentation=asked_for.augmentation.times(augment) if augment else None)
 
 
 def train_front(

@@ -36,6 +36,10 @@ class Augmentation:
     shear: float = 0.1
     warp_px: float = 1.0
 
+    def times(self, share: float) -> "Augmentation":
+        """The same, so many times as far."""
+        return Augmentation(**{field.name: share * getattr(self, field.name) for field in fields(self)})
+
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)

@@ -116,3 +116,8 @@ def test_bad_strengths_and_shapes_are_refused():
         augment(torch.rand(2, 1, 8, 8), sample_randoms(0, 0, 3), NONE)
     with pytest.raises(ValueError, match="4 columns"):
         augment(torch.rand(2, 1, 8, 8), sample_randoms(0, 0, 2, 4), NONE)
+
+
+def test_an_augmentation_can_be_made_weaker_or_stronger():
+    half = Augmentation(shift_px=2.0, turn_deg=10.0, scale=0.1, shear=0.2, warp_px=1.0).times(0.5)
+    assert half == Augmentation(shift_px=1.0, turn_deg=5.0, scale=0.05, shear=0.1, warp_px=0.5)
