@@ -1,0 +1,130 @@
+"""The results table: its cells are commands, it goes on where it was stopped, and tells what it left out."""
+
+import json
+import shlex
+import subprocess
+
+import pytest
+import torch
+
+from hardware.errors import ConfigurationError, InputError
+from lensless.app.bench import tasks
+from lensless.app.bench.tasks_cells import CELLS, MOST_CELLS, Cell
+from lensless.app.bench.tasks_cost import operations
+from lensless.app.screen import Screen
+from lensless.tasks import Classify
+
+
+def test_the_table_is_no_longer_than_promised_and_every_cell_has_a_name_and_a_command():
+    assert len(CELLS) <= MOST_CELLS and len({cell.name for cell in CELLS}) == len(CELLS)
+    assert {cell.after for cell in CELLS} - {None} <= {cell.name for cell in CELLS if cell.gives_picture}
+    for cell in CELLS:
+        assert cell.training(1, False)[0] in ("reconstruct", "classify")
+
+
+@pytest.fixture
+def cells(monkeypatch, tmp_path):
+    """Three cells on a folder where nothing is trained: what would be typed, and what it ends with."""
+    typed, ends = [], {}
+
+    def run(words):
+        command = words[3:]
+        typed.append(command)
+        for part, code in ends.items():
+            if part in shlex.join(command):
+                return subprocess.CompletedProcess(words, code)
+        if command[0] == "evaluate":
+            place = command[command.index("--json") + 1]
+            folders = command[1 : command.index("--no-sharp")] if "--no-sharp" in command else command[1:3]
+            metric = "psnr_db" if "picture" in command[1] else "accuracy"
+            lines = [{"name": "own", metric: 20 + at} for at in range(len(folders))]
+            one = [
+                {
+                    "metric": metric, "stored_bytes": 5e6, "lines": [line, {"name": "Wiener", metric: 11.0}],
+                    "numbers": {"trainable": 7, "from_calibration": 8, "fitted_on_scenes": 9},
+                }
+                for line in lines
+            ]  # fmt: skip
+            with open(place, "w") as file:
+                json.dump({"evaluations": one}, file)
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(tasks, "cost_of", lambda folder: {"flop": 3e6, "latency_ms": 1.5})
+    monkeypatch.setattr(tasks, "write_sheet", lambda folders, path, data: None)
+    monkeypatch.setattr(
+        tasks,
+        "CELLS",
+        (
+            Cell("picture", "cannula-v1", "mnist", "network", "reconstruct --width 8", 15, seeds=2, quick=True),
+            Cell("label", "cannula-v1", "mnist", "without", "classify", 20),
+            Cell("after", "cannula-v1", "mnist", "after", "classify", after="picture"),
+        ),
+    )
+    return lambda **wish: tasks.run(tasks.Wish(tmp_path, **wish), Screen()), typed, ends, tmp_path
+
+
+def test_each_cell_is_trained_and_evaluated_by_its_commands(cells, capsys):
+    run, typed, _, out = cells
+    found = run()["cells"]
+    assert [shlex.join(words) for words in typed][:4] == [
+        f"train reconstruct --width 8 --rig cannula-v1 --scenes mnist --seed 0 --epochs 15 --out {out}/picture-0",
+        f"train reconstruct --width 8 --rig cannula-v1 --scenes mnist --seed 1 --epochs 15 --out {out}/picture-1",
+        f"evaluate {out}/picture-0 {out}/picture-1 --no-sharp --json {out}/picture.evaluation.json",
+        f"train classify --rig cannula-v1 --scenes mnist --seed 0 --epochs 20 --out {out}/label-0",
+    ]
+    assert shlex.join(typed[5]) == (
+        f"train classify --scenes mnist --seed 0 --after {out}/picture-0 --out {out}/after-0"
+    )
+    assert (
+        tasks.figure_of(found["picture"]) == "20.50 (20.00 .. 21.00)" and tasks.linear_of(found["picture"]) == "11.00"
+    )
+    shown = capsys.readouterr().out
+    assert "3.0" in shown and "1.50" in shown and "5.0 MB" in shown
+
+
+def test_what_is_there_is_not_made_again_and_of_other_commands_refused(cells):
+    run, typed, _, out = cells
+    run(only=("label",))
+    assert len(typed) == 2
+    run()
+    assert len(typed) == 2 + 3 + 2
+    again = len(typed)
+    run()
+    assert len(typed) == again
+    with pytest.raises(ConfigurationError, match=r"picture\.json was made by .*name another folder with --out"):
+        run(quick=True)
+    (out / "label.json").write_text("{")
+    with pytest.raises(InputError, match=r"label\.json: cannot be read .*delete it"):
+        run()
+
+
+def test_missing_scenes_and_failures_leave_one_cell_out_and_ctrl_c_ends(cells):
+    run, _, ends, _ = cells
+    ends["train classify --rig"] = 5
+    found = run()
+    assert found["left_out"] == {"label": "its scenes are not in the data folder"} and len(found["cells"]) == 2
+    ends["train classify --rig"] = 1
+    assert run()["left_out"] == {"label": "a command ended with exit code 1, see above"}
+    ends["train classify --rig"] = 130
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+
+def test_a_quick_look_trains_a_few_cells_hardly(cells):
+    run, typed, _, _ = cells
+    found = run(quick=True)
+    assert list(found["cells"]) == ["picture"] and found["quick"]
+    assert "--count 1000 --epochs 2" in shlex.join(typed[0]) and len(typed) == 2
+
+
+def test_an_unknown_cell_is_refused_with_those_there_are(cells):
+    run, *_ = cells
+    with pytest.raises(ConfigurationError, match="--only 'labels': no such cell; there are picture, label, after"):
+        run(only=("labels",))
+
+
+def test_operations_are_those_of_the_matrix_products():
+    task = Classify((4, 4), (6, 6), ("a", "b", "c"), 5, 20, (7,)).eval()
+    products = 5 * 20 + 5 * 5 + 2 * 5 * 7 + 5 * 3
+    assert operations(task, torch.zeros(1, 1, 6, 6)) == 2 * products
