@@ -22,8 +22,6 @@ from lensless.app.version import code_version
 from lensless.evaluate.figures import shown
 
 NO_DATA = 5  # the exit code of a command whose scenes are missing
-_HEADS = ("rig", "scenes", "method", "figure", "SSIM", "linear", "trainable", "from calibration", "fitted", "stored",
-          "MFLOP", "ms")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,20 +119,24 @@ def _read(path: pathlib.Path, made_by: list[str]) -> dict:
 
 
 def _show(found: dict[str, dict], screen: Screen) -> None:
-    rows = []
-    for facts in found.values():
+    figures, costs = [], []
+    for name, facts in found.items():
         cell, first, cost = facts["cell"], facts["evaluations"][0], facts["cost"]
         numbers = first["numbers"]
-        rows.append(
+        figures.append(
+            [name, cell["rig"], cell["scenes"], cell["method"], figure_of(facts), _ssim(facts), linear_of(facts)]
+        )
+        costs.append(
             [
-                cell["rig"], cell["scenes"], cell["method"], figure_of(facts), _ssim(facts), linear_of(facts),
-                f"{numbers['trainable']:,}", f"{numbers['from_calibration']:,}", f"{numbers['fitted_on_scenes']:,}",
-                f"{first['stored_bytes'] / 1e6:.1f} MB", f"{cost['flop'] / 1e6:.1f}", f"{cost['latency_ms']:.2f}",
+                name, f"{numbers['trainable']:,}", f"{numbers['from_calibration']:,}",
+                f"{numbers['fitted_on_scenes']:,}", f"{first['stored_bytes'] / 1e6:.1f} MB",
+                f"{cost['flop'] / 1e6:.1f}", f"{cost['latency_ms']:.2f}",
             ]
         )  # fmt: skip
-    screen.table(
-        "\nfigures on test scenes; linear: Wiener's estimate, or a linear rule; on one core", list(_HEADS), rows
-    )
+    heads = ["", "rig", "scenes", "method", "PSNR (dB) or accuracy", "SSIM", "linear"]
+    screen.table("\ntest scenes; linear: Wiener's estimate, or a linear rule on the same numbers", heads, figures)
+    heads = ["", "trainable", "from calibration", "fitted", "stored", "MFLOP", "ms on one core"]
+    screen.table("\nwhat each holds, and what one result costs", heads, costs)
 
 
 def figure_of(facts: dict) -> str:
