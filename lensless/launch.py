@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import os
 
-REACHED_WITHIN = datetime.timedelta(seconds=5)
+REACHED_WITHIN_S, MET_WITHIN_S = 5.0, 1800.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,19 +28,29 @@ def launch() -> Launch:
     return Launch(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
 
 
+def store(timeout_s: float = MET_WITHIN_S):
+    """What torchrun keeps for the processes that it started, where they find each other.
+
+    Raises:
+        RuntimeError: torch's: it cannot be reached.
+    """
+    from torch.distributed import PrefixStore, TCPStore  # torch takes seconds to import, and errors may come before it
+
+    timeout = datetime.timedelta(seconds=timeout_s)
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    kept = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=timeout)
+    # When torchrun begins again it may keep the store, and in it where processes that are gone could be reached.
+    return PrefixStore(f"lensless, attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", kept)
+
+
 def may_tell() -> bool:
     """Whether this process is the first of all that has an error to tell: one message is enough.
 
-    torchrun keeps a store for the processes that it started; where that cannot be reached, everybody tells.
+    Where the store cannot be reached, everybody tells.
     """
     if launch().count == 1:
         return True
-    from torch.distributed import TCPStore  # torch takes seconds to import, and most errors are of single processes
-
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     try:
-        store = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=REACHED_WITHIN)
-        return store.add(f"lensless told an error of attempt {attempt}", 1) == 1
+        return store(REACHED_WITHIN_S).add("errors that were told", 1) == 1
     except RuntimeError:
         return True

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from hardware.errors import ConfigurationError, LenslessError, ProcessLost
-from lensless.launch import launch
+from lensless.launch import launch, store
 
 T = TypeVar("T")
 
@@ -99,7 +99,8 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     with _heard():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store(), rank=this.rank, world_size=this.count)
     try:
         yield Processes(this.rank, this.count)
     except dist.DistError as error:  # on a GPU, wherever it is waited for

@@ -44,8 +44,8 @@ def options(tiny, tmp_path):
     return of
 
 
-def begin(processes: int, options: list[str]) -> subprocess.Popen:
-    command = [*START, "--nproc-per-node", str(processes), "-m", "optics_free", *options]
+def begin(processes: int, options: list[str], *more: str) -> subprocess.Popen:
+    command = [*START, "--nproc-per-node", str(processes), *more, "-m", "optics_free", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -121,6 +121,15 @@ def test_a_run_goes_on_in_one_process_with_the_same_curve(lensless, options, tmp
     assert end(started)[0] == 1
     assert lensless(*options("reconstruct", "moved", "--epochs", 20)).exit_code == 0  # its two parts are remembered
     check_same(tmp_path / "whole", tmp_path / "moved", 1e-6)
+
+
+def test_torchrun_begins_again_by_itself(lensless, options, tmp_path):
+    started = begin(2, options("reconstruct", "again", "--epochs", 20), "--max-restarts", "1")
+    pids = wait_for_epoch(started, tmp_path / "again" / state.NEWEST)
+    os.kill(pids[1], signal.SIGKILL)
+    assert end(started)[0] == 0
+    assert lensless(*options("reconstruct", "whole", "--epochs", 20, "--shards", 2)).exit_code == 0
+    check_same(tmp_path / "whole", tmp_path / "again", 1e-6)
 
 
 def test_ctrl_c_ends_all_with_valid_files(options, tmp_path):
