@@ -211,18 +211,47 @@ def evaluate(
 @app.command()
 @guarded
 def reconstruct(
-    checkpoint: o.Checkpoint,
+    checkpoint: o.CheckpointOrRig,
     source: o.Source,
     out: Annotated[pathlib.Path, typer.Option(help="New folder for the pictures.")] = pathlib.Path("reconstructed"),
     count: o.Measurements = None,
     rig: o.FramesOfRig = None,
+    solver: o.SolverOption = None,
+    weight: o.Weight = None,
+    iterations: o.Iterations = None,
+    error_bars: o.ErrorBars = False,
+    scenes: o.FittedOn = None,
+    calibration: o.SensorCalibration = None,
+    frames: o.Frames = None,
+    rays: o.Rays = None,
     device: o.Device = "auto",
+    data: o.Data = None,
+    download: o.Download = False,
     json: o.Json = None,
 ) -> None:
-    """Turn raw frames into pictures."""
-    from lensless.app import inference
+    """Turn raw frames into pictures: by a trained network, or by a classical solver (--solver) without any training."""
+    options = {
+        "--weight": weight, "--iterations": iterations, "--error-bars": error_bars, "--scenes": scenes,
+        "--calibration": calibration, "--frames": frames, "--rays": rays, "--data": data, "--download": download,
+    }  # fmt: skip
+    if solver is None:
+        from lensless.app import inference
 
-    inference.reconstruct(checkpoint, source, out, count, rig, device, Screen(json))
+        for name, value in options.items():
+            if value:
+                raise ConfigurationError(f"{name} goes with --solver; a checkpoint knows its own")
+        inference.reconstruct(checkpoint, source, out, count, rig, device, Screen(json))
+        return
+    from lensless.app import solve, solvers
+
+    if rig is not None:
+        raise ConfigurationError(f"--rig {rig}: with --solver the rig is the first argument; leave the option out")
+    side_by_side = solver is o.Solver.all
+    if side_by_side and (weight, iterations, error_bars) != (None, None, False):
+        raise ConfigurationError("--solver all takes no --weight, --iterations or --error-bars: each has its own")
+    asked = solvers.Asked(solver.value, weight, iterations, error_bars, scenes, data, download)
+    wish = solve.Wish(str(checkpoint), source, out, asked, count, frames, rays, calibration, device)
+    (solve.compare if side_by_side else solve.reconstruct)(wish, Screen(json))
 
 
 @app.command()
