@@ -308,6 +308,25 @@ def bench_optics(device: o.Device = "auto", json: o.Json = None) -> None:
     screen.result(optics.run(screen, str(open_device(device))))
 
 
+@bench.command("solvers")
+@guarded
+def bench_solvers(
+    lenslesspicam: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Interpreter of an environment with LenslessPiCam, the distribution `lensless` on the package index.",
+            metavar="PYTHON",
+        ),
+    ] = None,
+    json: o.Json = None,
+) -> None:
+    """Total variation for a mask beside LenslessPiCam and DeepInverse, and dense solvers per frame (5 minutes)."""
+    from lensless.app.bench import solvers
+
+    screen = Screen(json)
+    screen.result(solvers.run(screen, lenslesspicam))
+
+
 @bench.command("specks")
 @guarded
 def bench_specks(
