@@ -249,7 +249,7 @@ def evaluate(
 @app.command()
 @guarded
 def reconstruct(
-    checkpoint: o.Checkpoint,
+    checkpoint: o.CheckpointOrRig,
     source: o.Source,
     out: Annotated[pathlib.Path, typer.Option(help="New folder for the pictures.")] = o.PICTURES,
     count: o.Measurements = None,
@@ -258,22 +258,55 @@ def reconstruct(
     window: o.LiveWindow = False,
     seconds: o.LiveSeconds = None,
     retries: o.LiveRetries = None,
+    solver: o.SolverOption = None,
+    weight: o.Weight = None,
+    iterations: o.Iterations = None,
+    error_bars: o.ErrorBars = False,
+    scenes: o.FittedOn = None,
+    calibration: o.SensorCalibration = None,
+    frames: o.Frames = None,
+    rays: o.Rays = None,
     device: o.Device = "auto",
+    data: o.Data = None,
+    download: o.Download = False,
     json: o.Json = None,
 ) -> None:
-    """Turn raw frames into pictures; with --live, what a camera sees now."""
-    from lensless.app import inference
-
+    """Turn raw frames into pictures: by a trained network, with --live of what a camera sees now; or by a classical
+    solver (--solver) without any training.
+    """
     o.only_live(live, {"window": window, "seconds": seconds, "retries": retries})
-    if live:
-        from lensless.app.live import commands
+    options = {
+        "--weight": weight, "--iterations": iterations, "--error-bars": error_bars, "--scenes": scenes,
+        "--calibration": calibration, "--frames": frames, "--rays": rays, "--data": data, "--download": download,
+    }  # fmt: skip
+    if solver is None:
+        from lensless.app import inference
 
-        if out != o.PICTURES:
-            raise ConfigurationError(f"--live stores nothing; leave --out {out} out")
-        until = commands.Until(count, seconds, retries)
-        commands.reconstruct(checkpoint, source, until, rig, device, Screen(json, lasting=True), window)
+        for name, value in options.items():
+            if value:
+                raise ConfigurationError(f"{name} goes with --solver; a checkpoint knows its own")
+        if live:
+            from lensless.app.live import commands
+
+            if out != o.PICTURES:
+                raise ConfigurationError(f"--live stores nothing; leave --out {out} out")
+            until = commands.Until(count, seconds, retries)
+            commands.reconstruct(checkpoint, source, until, rig, device, Screen(json, lasting=True), window)
+            return
+        inference.reconstruct(checkpoint, source, out, count, rig, device, Screen(json))
         return
-    inference.reconstruct(checkpoint, source, out, count, rig, device, Screen(json))
+    from lensless.app import solve, solvers
+
+    if live:
+        raise ConfigurationError("--live looks through a trained checkpoint; leave --solver out, or --live")
+    if rig is not None:
+        raise ConfigurationError(f"--rig {rig}: with --solver the rig is the first argument; leave the option out")
+    side_by_side = solver is o.Solver.all
+    if side_by_side and (weight, iterations, error_bars) != (None, None, False):
+        raise ConfigurationError("--solver all takes no --weight, --iterations or --error-bars: each has its own")
+    asked = solvers.Asked(solver.value, weight, iterations, error_bars, scenes, data, download)
+    wish = solve.Wish(str(checkpoint), source, out, asked, count, frames, rays, calibration, device)
+    (solve.compare if side_by_side else solve.reconstruct)(wish, Screen(json))
 
 
 @app.command()
@@ -341,6 +374,25 @@ def bench_optics(device: o.Device = "auto", json: o.Json = None) -> None:
 
     screen = Screen(json)
     screen.result(optics.run(screen, str(open_device(device))))
+
+
+@bench.command("solvers")
+@guarded
+def bench_solvers(
+    lenslesspicam: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Interpreter of an environment with LenslessPiCam, the distribution `lensless` on the package index.",
+            metavar="PYTHON",
+        ),
+    ] = None,
+    json: o.Json = None,
+) -> None:
+    """Total variation for a mask beside LenslessPiCam and DeepInverse, and dense solvers per frame (5 minutes)."""
+    from lensless.app.bench import solvers
+
+    screen = Screen(json)
+    screen.result(solvers.run(screen, lenslesspicam))
 
 
 @bench.command("specks")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ import torch
 from hardware.errors import ConfigurationError, FrameSaturated, InputError, StorageError
 from hardware.replay import SUFFIX
 from lensless.app.load import setting_of
+from lensless.app.measured_rig import is_rig
 from lensless.app.perturbation import drift_of
 from lensless.app.rig_file import read_spec
 from lensless.app.screen import Screen
@@ -36,29 +37,60 @@ def reconstruct(
     """Write a picture of every measurement, and a sheet of frames beside pictures."""
     task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=True)
     check_gives(task, folder, pictures=True)
+    check_new(out)
+
+    def pictures() -> Iterator[Made]:
+        for one in seen:
+            with torch.no_grad():
+                yield Made(one, task(one.y.to(device_of(task))))
+
+    facts = {"checkpoint": str(folder), "source": source} | write_pictures(pictures(), out, screen)
+    screen.result(facts | say_refused(refused, screen))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Made:
+    """A picture (1, C, H, W) of a measurement, not clamped, and the standard deviation of each of its pixels, if known;
+    `facts` for programs, and `cells` of the table for people, by their heads.
+    """
+
+    seen: Seen
+    picture: torch.Tensor
+    std: torch.Tensor | None = None
+    facts: dict = dataclasses.field(default_factory=dict)
+    cells: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def check_new(out: pathlib.Path) -> None:
+    """Raises StorageError unless the folder is empty, or yet to be made."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StorageError(f"--out {out} exists and is not an empty folder; nothing is overwritten: name another")
-    first, results = [], []
-    for at, one in enumerate(seen):
-        with torch.no_grad():
-            picture = task(one.y.to(device_of(task))).clamp(0, 1)
+
+
+def write_pictures(made: Iterator[Made], out: pathlib.Path, screen: Screen) -> dict:
+    """Write each as a file, the sheet, and the table; what there is to say of them."""
+    first, results, rows = [], [], []
+    for at, one in enumerate(made):
+        picture, name = one.picture.clamp(0, 1), f"{at:06d}.png"
         drawing = drawn(picture[0]).numpy()
-        _write(out, f"{at:06d}.png", _as_image(drawing))
+        write_image(out, name, as_image(drawing))
+        std = None if one.std is None else drawn(one.std[0]).numpy()
+        if std is not None:
+            write_image(out, f"{at:06d}-std.png", as_image(std / max(std.max(), 1e-12)))
         if at < SHEET:
-            first.append((one, drawing))
-        comparable = one.scene is not None and one.scene.shape == task.picture_shape
-        figure = float(psnr_db(picture, _scene(one, task))[0]) if comparable else None
-        results.append({"file": f"{at:06d}.png", "from": one.name, "psnr_db": figure})
-    _write(out, "sheet.png", _sheet(first))
-    rows = [[one["file"], one["from"], shown("psnr_db", one["psnr_db"])] for one in results]
-    screen.table("", *_filled(["picture", "from", HEADS["psnr_db"]], _short(rows)))
+            first.append((one.seen, drawing, std))
+        comparable = one.seen.scene is not None and one.seen.scene.shape == picture.shape[1:]
+        figure = float(psnr_db(picture, scene_of(one.seen, picture.device))[0]) if comparable else None
+        results.append({"file": name, "from": one.seen.name, "psnr_db": figure} | one.facts)
+        rows.append({"picture": name, "from": one.seen.name, HEADS["psnr_db"]: shown("psnr_db", figure)} | one.cells)
+    write_image(out, "sheet.png", _sheet(first))
+    screen.table("", *_filled(list(rows[0]), _short([list(row.values()) for row in rows])))
     figures = [one["psnr_db"] for one in results if one["psnr_db"] is not None]
     mean = float(np.mean(figures)) if figures else None
     against = f", mean PSNR {mean:.2f} dB against the scenes in the recording" if figures else ""
     many = "picture" if len(rows) == 1 else "pictures"
     screen.say(f"{len(rows)} {many} in {out}{against}; sheet.png shows the first {SHEET} beside their frames")
-    facts = {"checkpoint": str(folder), "source": source, "pictures": results, "mean_psnr_db": mean}
-    screen.result(facts | _say_refused(refused, screen))
+    return {"pictures": results, "mean_psnr_db": mean}
 
 
 def classify(
@@ -81,7 +113,7 @@ def classify(
     rows = [[one["from"], one["label"] or "?", f"{one['probability']:.1%}", one.get("truth", "")] for one in results]
     screen.table("", *_filled(["from", "label", "probability", "truth"], _short(rows)))
     facts = {"checkpoint": str(folder), "source": source, "labels": results}
-    screen.result(facts | _counted(results, task, abstain, screen) | _say_refused(refused, screen))
+    screen.result(facts | _counted(results, task, abstain, screen) | say_refused(refused, screen))
 
 
 def _named(one: Seen, task: Classifier, abstain: float) -> dict:
@@ -117,7 +149,7 @@ def _counted(results: list[dict], task: Classifier, abstain: float | None, scree
     return facts
 
 
-def _say_refused(refused: list[Refused], screen: Screen) -> dict:
+def say_refused(refused: list[Refused], screen: Screen) -> dict:
     """Tell of measurements that could not be used; the same for JSON."""
     if not refused:
         return {}
@@ -156,7 +188,7 @@ def _open(
     found, setting = opened(folder, source, rig, device, screen)
     refused: list[Refused] = []
     everything = measurements(source, found.calibration, setting.frames, count, scenes=scenes, rays=setting.rig.rays)
-    return found.task.to(setting.device), _usable(everything, refused, source), refused
+    return found.task.to(setting.device), usable(everything, refused, source), refused
 
 
 def opened(
@@ -192,6 +224,11 @@ def _check_order(folder: pathlib.Path, source: str) -> None:
     Raises:
         ConfigurationError: they did.
     """
+    if not (folder / checkpoint.WEIGHTS).is_file() and is_rig(folder):
+        raise ConfigurationError(
+            f"{folder} is a rig, not a checkpoint; train one (lensless train --rig {folder}), or get pictures without: "
+            f"lensless reconstruct {folder} {source} --solver admm"
+        )
     second_is = (pathlib.Path(source) / checkpoint.WEIGHTS).is_file()
     if second_is and not (folder / checkpoint.WEIGHTS).is_file():
         what = "a recording" if folder.suffix == SUFFIX else "no checkpoint"
@@ -200,25 +237,24 @@ def _check_order(folder: pathlib.Path, source: str) -> None:
         )
 
 
-def _usable(everything: Iterator[Seen | Refused], refused: list[Refused], source: str) -> Iterator[Seen]:
+def usable(everything: Iterator[Seen | Refused], refused: list[Refused], source: str) -> Iterator[Seen]:
     """Those that can be used; the others go into `refused`. An error if there is none at all."""
-    usable = 0
+    count = 0
     for one in everything:
         if isinstance(one, Refused):
             refused.append(one)
             continue
-        usable += 1
+        count += 1
         yield one
-    if not usable:
+    if not count:
         raise FrameSaturated(refused[0].reason) if refused else InputError(f"'{source}' holds no frame; record some")
 
 
-def _scene(one: Seen, task: Task) -> torch.Tensor:
-    scene = torch.from_numpy(one.scene.astype(np.float32) / 255)[None]
-    return scene.to(device_of(task))
+def scene_of(one: Seen, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(one.scene.astype(np.float32) / 255)[None].to(device)
 
 
-def _write(out: pathlib.Path, name: str, image) -> None:
+def write_image(out: pathlib.Path, name: str, image) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         image.save(out / name)
@@ -226,21 +262,27 @@ def _write(out: pathlib.Path, name: str, image) -> None:
         raise StorageError(f"cannot write {out / name}: {error}; name another folder with --out") from error
 
 
-def _as_image(picture: np.ndarray):
+def as_image(picture: np.ndarray):
     """A picture in [0, 1], (h, w) or (h, w, 3), as eight bits."""
     from PIL import Image
 
     return Image.fromarray((picture * 255).round().astype(np.uint8))
 
 
-def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 192, margin: int = 104):
-    """Scenes where known, raw frames and pictures, one column each, with their names in the margin."""
+def _sheet(pictures: list[tuple[Seen, np.ndarray, np.ndarray | None]]):
+    """Pictures, and their error bars where known."""
+    seen, made, stds = zip(*pictures, strict=True)
+    return sheet_of(seen, {"picture": made} | ({} if stds[0] is None else {"error bar": stds}))
+
+
+def sheet_of(seen: Sequence[Seen], views: dict[str, Sequence[np.ndarray]], side: int = 192, margin: int = 136):
+    """Scenes where known, raw frames, and views (H, W) of each by name: one column each, the names in the margin."""
     from PIL import Image, ImageDraw, ImageFont
 
-    rows = {"raw frame": [one.y[0, 0].numpy() for one, _ in pictures], "picture": [picture for _, picture in pictures]}
-    if all(one.scene is not None for one, _ in pictures):
-        rows = {"scene": [drawn(torch.from_numpy(one.scene)).numpy() / 255 for one, _ in pictures], **rows}
-    size = (margin + len(pictures) * (side + 8), len(rows) * (side + 8) + 8)
+    rows = {"raw frame": [one.y[0, 0].numpy() for one in seen], **views}
+    if all(one.scene is not None for one in seen):
+        rows = {"scene": [drawn(torch.from_numpy(one.scene)).numpy() / 255 for one in seen], **rows}
+    size = (margin + len(seen) * (side + 8), len(rows) * (side + 8) + 8)
     sheet = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
     for at_row, (name, row) in enumerate(rows.items()):
@@ -248,8 +290,10 @@ def _sheet(pictures: list[tuple[Seen, np.ndarray]], side: int = 192, margin: int
         for at_column, picture in enumerate(row):
             # A frame is drawn from its darkest to its brightest pixel.
             low, high = np.percentile(picture, [0.5, 99.5]) if name == "raw frame" else (0, 1)
+            if name == "error bar":  # white is the largest of all
+                high = max(std.max() for std in row)
             grey = np.clip((picture - low) / max(high - low, 1e-9), 0, 1)
-            tile = _as_image(grey)
+            tile = as_image(grey)
             if max(tile.size) > side:
                 tile.thumbnail((side, side))
             scale = max(1, side // max(tile.size))

@@ -16,7 +16,7 @@ from hardware.errors import CalibrationMismatch, ConfigurationError, InputError,
 from hardware.rig import RigSpec
 from lensless.app import text_file
 from lensless.app.rig import Rig
-from lensless.app.rig_file import check_spec
+from lensless.app.rig_file import check_spec, shipped_rigs
 from lensless.optics import ForwardModel, TransferMatrix
 
 FORMAT = "optics-free measured rig 1"
@@ -91,6 +91,13 @@ def is_measured(source: str | pathlib.Path) -> bool:
         return (pathlib.Path(source) / FACTS).is_file()
     except (OSError, ValueError):  # no name that a file can have
         return False
+
+
+def is_rig(source: str | pathlib.Path) -> bool:
+    """Whether that names a rig: the folder of a measured one, a rig file, or one that comes with the package."""
+    return (
+        is_measured(source) or pathlib.Path(source).suffix == ".toml" or str(source).partition("~")[0] in shipped_rigs()
+    )
 
 
 def open_measured(folder: str | pathlib.Path, device: str = "cpu") -> MeasuredRig:

@@ -34,6 +34,15 @@ class Split(StrEnum):
     test = "test"
 
 
+class Solver(StrEnum):
+    tikhonov = "tikhonov"
+    truncated_svd = "truncated-svd"
+    fista = "fista"
+    admm = "admm"
+    wiener = "wiener"
+    all = "all"
+
+
 def _option(text: str, *names: str, **limits):
     return typer.Option(*names, help=text, **limits)
 
@@ -156,6 +165,44 @@ PrecisionOption = Annotated[
     _option("auto takes bfloat16 where the processor is fast in it; the recipe's by default.", "--precision"),
 ]
 Checkpoint = Annotated[pathlib.Path, typer.Argument(help="Folder that `lensless train` wrote.", metavar="CHECKPOINT")]
+CheckpointOrRig = Annotated[
+    pathlib.Path,
+    typer.Argument(
+        help="Folder that `lensless train` wrote; with --solver a rig: an id, a TOML file, or a measured one.",
+        metavar="CHECKPOINT|RIG",
+    ),
+]
+SolverOption = Annotated[
+    Solver | None,
+    _option(
+        "Without any training, by a classical solver, or by all of them side by side (docs/solvers.md): a rig then "
+        "takes the place of the checkpoint."
+    ),
+]
+Weight = Annotated[
+    str | None,
+    _option(
+        "With --solver. How much it smooths: a number (of truncated-svd the rank), or how it is chosen: gcv, l-curve, "
+        "discrepancy; of fista and admm sure, discrepancy.",
+        "--weight",
+        metavar="NUMBER|CHOICE",
+    ),
+]
+Iterations = Annotated[int | None, _option("With --solver fista or admm: at most so many.", "--iterations", min=1)]
+ErrorBars = Annotated[
+    bool,
+    _option("With a linear --solver: write the standard deviation of each pixel beside each picture.", "--error-bars"),
+]
+FittedOn = Annotated[
+    str | None,
+    _option("With --solver wiener: fit mean and covariance on these; tikhonov, truncated-svd: their mean.", "--scenes"),
+]
+SensorCalibration = Annotated[
+    pathlib.Path | None,
+    _option(
+        "With --solver: calibration of a real sensor; the rig's own by default.", "--calibration", metavar="FILE.npz"
+    ),
+]
 Source = Annotated[
     str,
     typer.Argument(

@@ -106,12 +106,14 @@ class Setting:
         dark = self.rig.spec.scene.dark_level
         mean = dark + (1 - dark) * pictures.mean.float().to(self.device)
         model = self.rig.forward_model
-        light = model.A(mean.reshape(1, -1, *model.scene_shape)).flatten()
+        return self.noise_variance_at(model.A(mean.reshape(1, -1, *model.scene_shape))).flatten()
+
+    def noise_variance_at(self, light: Tensor) -> Tensor:
+        """The same at the illuminance (..., H', W')."""
         variance = self.sensor.variance(light, self.frames)
         dark_std_dn, flat_std = uncertainty(self.rig.spec, self.calibration)
         for std, scale in ((dark_std_dn, 1 / self.calibration.white_dn), (flat_std, light)):
-            error = torch.tensor(std, dtype=torch.float32, device=self.device).flatten() * scale
-            variance = variance + error.square()
+            variance = variance + (torch.tensor(std, dtype=torch.float32, device=self.device) * scale).square()
         return variance
 
     def saturated_share(self, pictures: Tensor) -> float:

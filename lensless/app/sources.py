@@ -94,16 +94,25 @@ def rigs_of(source: str) -> list[tuple[str, str]]:
     if scheme == "simulated":
         spec = read_spec(options_of(place)[0])
         return [(spec.id, spec.fingerprint)]
+    rigs = [facts.get("rig") for facts in provenances(source)]
+    return [
+        (str(rig["id"]), str(rig["fingerprint"]))
+        for rig in rigs
+        if isinstance(rig, dict) and {"id", "fingerprint"} <= rig.keys()
+    ]
+
+
+def provenances(source: str) -> list[dict]:
+    """What each recording that the source names says of how it was made; of other sources nothing."""
+    scheme, _, place = source.partition(":")
     path = pathlib.Path(place if scheme == "replay" else source)
     if not os.path.exists(path) or (path.is_file() and path.suffix != SUFFIX):  # false for what can be no name, too
         return []
-    named = []
+    said = []
     for file in recordings_at(path):
         with Recording.open(file) as recording:
-            rig = recording.provenance.get("rig")
-        if isinstance(rig, dict) and {"id", "fingerprint"} <= rig.keys():
-            named.append((str(rig["id"]), str(rig["fingerprint"])))
-    return named
+            said.append(recording.provenance)
+    return said
 
 
 def _shots(source: str, calibration: Calibration, frames: int, scenes: bool, rays: int | None) -> Iterable[_Shot]:
@@ -180,7 +189,7 @@ def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, sou
         if len(group) < frames:
             raise InputError(
                 f"'{source}': {len(group)} frames left over, a measurement takes {frames}; record whole groups, "
-                "or use a checkpoint that was trained with fewer --frames"
+                "or average fewer: --frames with a solver, or a checkpoint that was trained so"
             )
         for other in group[1:]:
             if (other.label, other.scene_key) != (first.label, first.scene_key):

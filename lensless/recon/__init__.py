@@ -8,6 +8,7 @@ from lensless.recon.spectral import error_bars
 from lensless.recon.tikhonov import discrepancy_weight, gcv_weight, l_curve_weight, tikhonov, tikhonov_gains
 from lensless.recon.total_variation import total_variation
 from lensless.recon.truncated_svd import truncated_gains, truncated_svd
+from lensless.recon.tv_weight import tv_weight
 from lensless.recon.wiener import (
     LinearEstimate,
     SceneStatistics,
@@ -36,6 +37,7 @@ __all__ = [
     "total_variation",
     "truncated_gains",
     "truncated_svd",
+    "tv_weight",
     "wiener",
     "wiener_of",
 ]

@@ -26,7 +26,7 @@ from lensless.recon.solution import Solution
 from lensless.recon.total_variation import gradient, gradient_adjoint, shrink
 
 _RELAX = 1.8  # (Boyd et al., section 3.4.3)
-_MOST_POINTS = 8192
+MOST_POINTS = 8192
 _PENALTY = 3e-3  # of the square of the norm: what 9 problems of three kinds of masks, at three weights, end best with
 _SENSOR = 0.1  # penalty of the split of H x, whose own curvature is 1
 _LOOK_EVERY, _UNBALANCED, _BALANCED_BY = 10, 5.0, 2.0
@@ -126,9 +126,9 @@ class _Dense(_Split):
     def __init__(self, A: ForwardModel, y: Tensor, weight: float, box: Box, penalty: float | None):
         self._weight, self._box = weight, box
         points = math.prod(A.scene_shape)
-        if points > _MOST_POINTS:
+        if points > MOST_POINTS:
             raise ConfigurationError(
-                f"admm: scenes of {points} pixels, limit {_MOST_POINTS} for a model that is no mask, as it inverts a "
+                f"admm: scenes of {points} pixels, limit {MOST_POINTS} for a model that is no mask, as it inverts a "
                 "matrix of that size; use fista"
             )
         gram = A.gram()  # of channels, a block for each
@@ -179,7 +179,7 @@ class _Fourier(_Split):
         self._H = torch.stack([mask.transfer * w for mask, w in masks])
         self._power = self._H.abs().square()
         self._smooth = _laplacian(self._period, y)
-        self._set_penalty(max(_PENALTY * float(self._power.max()), 10 * weight) if penalty is None else penalty)
+        self._set_penalty(max(_PENALTY * float(self._power.max()), 30 * weight) if penalty is None else penalty)
         self._b = y.new_zeros(*y.shape[:2], *self._period)
         self._X, self._beside = torch.fft.rfft2(self._b), torch.zeros_like(self._b)
         self.x = y.new_zeros(*y.shape[:2], *first.scene_shape).clamp_(*box)
