@@ -161,8 +161,8 @@ def _linear(asked: Asked, setting: Setting, first: Tensor) -> Solver:
         if not asked.error_bars:
             return Solved(x)
         variances = setting.noise_variance_at(y.clamp_min(0))
-        bars = [error_bars(svd, gains, variance[0], model.picture_shape[0 if model.channels else 1 :]) for variance in variances]
-        return Solved(x, torch.stack(bars)[:, None])
+        bars = [error_bars(svd, gains, variance[0], model.picture_shape) for variance in variances]
+        return Solved(x, torch.stack(bars))
 
     what = f"the leading {weight} of {len(found.s)} directions" if ranks else f"weight {weight:.2g} |A|^2"
     return Solver(solve, f"{asked.solver} about {about}: {what}, {by}", {"weight": weight, "about": about})

@@ -48,8 +48,8 @@ class Spectrum:
         return self.scene + correction.reshape(self.scene.shape)
 
 
-def error_bars(svd: SVD, gains: Tensor, noise_variance: Tensor | float, scene_shape: tuple[int, int]) -> Tensor:
-    """What the noise of the pixels makes of each scene pixel: its standard deviation, (H, W).
+def error_bars(svd: SVD, gains: Tensor, noise_variance: Tensor | float, scene_shape: tuple[int, ...]) -> Tensor:
+    """What the noise of the pixels makes of each scene pixel: its standard deviation, of the shape (H, W) or (C, H, W).
 
         sqrt(diag(V g U* N U g V*))
 
