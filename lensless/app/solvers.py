@@ -214,7 +214,9 @@ def _variation(asked: Asked, setting: Setting, first: Tensor) -> Solver:
 def _wiener(asked: Asked, setting: Setting, first: Tensor) -> Solver:
     model, dark = setting.rig.forward_model, setting.rig.spec.scene.dark_level
     pictures = asked.statistics(setting)
-    radiance = SceneStatistics(dark + (1 - dark) * pictures.mean, (1 - dark) ** 2 * pictures.covariance)
+    power = (1 - dark) ** 2
+    prior = None if pictures.prior is None else power * pictures.prior
+    radiance = SceneStatistics(dark + (1 - dark) * pictures.mean, power * pictures.covariance, prior)
     variance = setting.noise_variance(pictures)
     estimate = wiener_of(model, variance, radiance)
     std = posterior_std(model.as_matrix(), variance, radiance).float() if asked.error_bars else None

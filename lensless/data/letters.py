@@ -90,7 +90,7 @@ def _found(path: pathlib.Path) -> pathlib.Path:
 def _unpacked(file: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """As `_parsed`, of an .npz."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _PACKED}
         count = len(arrays["labels"])
         for name, rest in _PACKED.items():
@@ -100,7 +100,7 @@ def _unpacked(file: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
         labels, words, folds = (arrays[name].astype(np.int64) for name in ("labels", "word", "fold"))
         if not count or labels.min() < 0 or labels.max() >= len(CLASSES):
             raise ValueError(f"{count} labels, expected each from 0 to {len(CLASSES) - 1}")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"'{file}' holds no packed letters: {error}; take another copy") from error
     return np.unpackbits(arrays["images_packed"].astype(np.uint8), axis=1), labels, words, folds
 

@@ -78,7 +78,7 @@ def _read(file: pathlib.Path, expected: dict[str, tuple[int, ...]]) -> dict[str,
             "holds it with --data or OPTICS_FREE_DATA"
         )
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in expected}
         count = len(arrays["images"])
         for name, shape in expected.items():

@@ -10,30 +10,34 @@ from lensless.optics import ForwardModel
 
 @dataclasses.dataclass(frozen=True)
 class SceneStatistics:
-    """First two moments of scenes: `mean` (N,) and `covariance` (N, N), float64, N = H W; fitted on training scenes."""
+    """First two moments of scenes, float64: `mean` (N,) and `covariance` (N, N), N = C H W; fitted on training scenes.
+
+    `prior` is what a filter takes for the covariance, (N, N): what few scenes tell of all others; None: the same.
+    """
 
     mean: Tensor
     covariance: Tensor
+    prior: Tensor | None = None
 
     @property
     def regular_covariance(self) -> Tensor:
-        """The covariance with 1e-4 added to each variance: pixels that are black in every scene have none."""
-        return self.covariance + 1e-4 * torch.eye(len(self.mean), dtype=torch.float64, device=self.mean.device)
+        """The prior with 1e-4 added to each variance: pixels that are black in every scene have none."""
+        prior = self.covariance if self.prior is None else self.prior
+        return prior + 1e-4 * torch.eye(len(self.mean), dtype=torch.float64, device=self.mean.device)
 
     def each_alone(self, channels: int) -> "SceneStatistics":
         """The same of scenes of so many channels, with nothing told of one by another."""
-        blocks = self.covariance.unflatten(0, (channels, -1)).unflatten(2, (channels, -1))  # (C, H W, C, H W)
-        alone = torch.block_diag(*(blocks[channel, :, channel] for channel in range(channels)))
-        return SceneStatistics(self.mean, alone)
+        prior = None if self.prior is None else _blocks_alone(self.prior, channels)
+        return SceneStatistics(self.mean, _blocks_alone(self.covariance, channels), prior)
 
     @classmethod
     def of(cls, scenes: Tensor) -> "SceneStatistics":
-        """Moments of scenes (B, C, H, W), drawn to what is the same everywhere in a scene where there are few of them.
+        """Moments of scenes (B, C, H, W).
 
         A sample's covariance knows no more directions than it has scenes, and a filter made with it sees nothing else.
-        It is mixed with the covariance of the scenes if they were stationary, by the share that is nearest to the true
-        one in the mean (Ledoit and Wolf 2004, doi 10.1016/S0047-259X(03)00096-4): of 20,000 digits about a thousandth,
-        of 300 photographs most of it.
+        The prior is mixed with the covariance of the scenes if they were stationary, by the share that is nearest to
+        the true one in the mean (Ledoit and Wolf 2004, doi 10.1016/S0047-259X(03)00096-4): of 20,000 digits about a
+        thousandth, of 300 photographs most of it.
         """
         flat = scenes.flatten(1).double()
         mean = flat.mean(0)
@@ -43,7 +47,12 @@ class SceneStatistics:
         distance = float((sample - even).square().sum())
         doubt = (float(centred.square().sum(1).square().mean()) - float(sample.square().sum())) / len(flat)
         share = 1.0 if distance <= doubt else max(0.0, doubt) / distance
-        return cls(mean, sample.lerp_(even, share))
+        return cls(mean, sample, even.lerp_(sample, 1 - share))
+
+
+def _blocks_alone(covariance: Tensor, channels: int) -> Tensor:
+    blocks = covariance.unflatten(0, (channels, -1)).unflatten(2, (channels, -1))  # (C, H W, C, H W)
+    return torch.block_diag(*(blocks[channel, :, channel] for channel in range(channels)))
 
 
 def stationary(centred: Tensor) -> Tensor:

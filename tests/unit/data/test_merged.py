@@ -11,6 +11,7 @@ from lensless.data.merged import MERGED, merged_scenes
 
 def test_every_merged_set_has_classes_of_its_set_each_once():
     sets = {"mnist": tuple("0123456789"), "emnist-digits": tuple("0123456789"), "cifar10": CLASSES}
+    sets["cifar10-jpeg"] = CLASSES
     for name, merged in MERGED.items():
         labels = torch.tensor([*range(10), -1])
         pictures = torch.zeros(11, 1, 4, 4, dtype=torch.uint8)

@@ -16,7 +16,7 @@ class Doubled(ForwardModel):
         super().__init__((3, 4), (6, 4), sampling_error=0.25)
 
     def A(self, x):
-        self._flat(x, self.scene_shape)
+        self._flat_scene(x)
         return torch.stack([x, 2 * x], -2).reshape(*x.shape[:2], 6, 4)
 
     def A_adjoint(self, y):
