@@ -277,7 +277,7 @@ def reconstruct(
     o.only_live(live, {"window": window, "seconds": seconds, "retries": retries})
     options = {
         "--weight": weight, "--iterations": iterations, "--error-bars": error_bars, "--scenes": scenes,
-        "--calibration": calibration, "--frames": frames, "--rays": rays, "--data": data, "--download": download,
+        "--frames": frames, "--rays": rays, "--data": data, "--download": download,
     }  # fmt: skip
     if solver is None:
         from lensless.app import inference
@@ -285,15 +285,16 @@ def reconstruct(
         for name, value in options.items():
             if value:
                 raise ConfigurationError(f"{name} goes with --solver; a checkpoint knows its own")
+        asked = inference.Frames(source, count, rig, calibration, device)
         if live:
             from lensless.app.live import commands
 
             if out != o.PICTURES:
                 raise ConfigurationError(f"--live stores nothing; leave --out {out} out")
-            until = commands.Until(count, seconds, retries)
-            commands.reconstruct(checkpoint, source, until, rig, device, Screen(json, lasting=True), window)
+            until = commands.Until(seconds, retries)
+            commands.reconstruct(checkpoint, asked, until, Screen(json, lasting=True), window)
             return
-        inference.reconstruct(checkpoint, source, out, count, rig, device, Screen(json))
+        inference.reconstruct(checkpoint, asked, out, Screen(json))
         return
     from lensless.app import solve, solvers
 
@@ -317,6 +318,7 @@ def classify(
     count: o.Measurements = None,
     abstain: o.Abstain = None,
     rig: o.FramesOfRig = None,
+    calibration: o.SensorCalibration = None,
     live: o.Live = False,
     seconds: o.LiveSeconds = None,
     retries: o.LiveRetries = None,
@@ -329,13 +331,13 @@ def classify(
     from lensless.app import inference
 
     o.only_live(live, {"seconds": seconds, "retries": retries})
+    frames = inference.Frames(source, count, rig, calibration, device)
     if live:
         from lensless.app.live import commands
 
-        until = commands.Until(count, seconds, retries)
-        commands.classify(checkpoint, source, until, rig, device, Screen(json, lasting=True), abstain)
+        commands.classify(checkpoint, frames, commands.Until(seconds, retries), Screen(json, lasting=True), abstain)
         return
-    inference.classify(checkpoint, source, count, rig, device, Screen(json), abstain)
+    inference.classify(checkpoint, frames, Screen(json), abstain)
 
 
 @app.command()

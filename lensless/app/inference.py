@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from calibration import Calibration
 from hardware.errors import ConfigurationError, FrameSaturated, InputError, StorageError
 from hardware.replay import SUFFIX
 from lensless.app.load import setting_of
@@ -25,17 +26,24 @@ from lensless.train import checkpoint
 SHEET = 8  # pictures on the sheet
 
 
-def reconstruct(
-    folder: pathlib.Path,
-    source: str,
-    out: pathlib.Path,
-    count: int | None,
-    rig: str | None,
-    device: str,
-    screen: Screen,
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Frames:
+    """Which frames a checkpoint is used on: the options of the commands, as they were given.
+
+    `source` of frames; `count` of measurements at most; `rig` that they must be of; `calibration` of the sensor that
+    took them, where it is not the checkpoint's.
+    """
+
+    source: str
+    count: int | None = None
+    rig: str | None = None
+    calibration: pathlib.Path | None = None
+    device: str = "auto"
+
+
+def reconstruct(folder: pathlib.Path, frames: Frames, out: pathlib.Path, screen: Screen) -> None:
     """Write a picture of every measurement, and a sheet of frames beside pictures."""
-    task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=True)
+    task, seen, refused = _open(folder, frames, screen, scenes=True)
     check_gives(task, folder, pictures=True)
     check_new(out)
 
@@ -44,7 +52,7 @@ def reconstruct(
             with torch.no_grad():
                 yield Made(one, task(one.y.to(device_of(task))))
 
-    facts = {"checkpoint": str(folder), "source": source} | write_pictures(pictures(), out, screen)
+    facts = {"checkpoint": str(folder), "source": frames.source} | write_pictures(pictures(), out, screen)
     screen.result(facts | say_refused(refused, screen))
 
 
@@ -93,26 +101,18 @@ def write_pictures(made: Iterator[Made], out: pathlib.Path, screen: Screen) -> d
     return {"pictures": results, "mean_psnr_db": mean}
 
 
-def classify(
-    folder: pathlib.Path,
-    source: str,
-    count: int | None,
-    rig: str | None,
-    device: str,
-    screen: Screen,
-    abstain: float | None = None,
-) -> None:
+def classify(folder: pathlib.Path, frames: Frames, screen: Screen, abstain: float | None = None) -> None:
     """Name every measurement, with its probability; what is less certain than `abstain` gets no name.
 
     Raises:
         ConfigurationError: a checkpoint that gives pictures.
     """
-    task, seen, refused = _open(folder, source, count, rig, device, screen, scenes=False)
+    task, seen, refused = _open(folder, frames, screen, scenes=False)
     check_gives(task, folder, pictures=False)
     results = [_named(one, task, abstain or 0.0) for one in seen]
     rows = [[one["from"], one["label"] or "?", f"{one['probability']:.1%}", one.get("truth", "")] for one in results]
     screen.table("", *_filled(["from", "label", "probability", "truth"], _short(rows)))
-    facts = {"checkpoint": str(folder), "source": source, "labels": results}
+    facts = {"checkpoint": str(folder), "source": frames.source, "labels": results}
     screen.result(facts | _counted(results, task, abstain, screen) | say_refused(refused, screen))
 
 
@@ -182,27 +182,32 @@ def device_of(task: Task) -> torch.device:
 
 
 def _open(
-    folder: pathlib.Path, source: str, count: int | None, rig: str | None, device: str, screen: Screen, *, scenes: bool
+    folder: pathlib.Path, frames: Frames, screen: Screen, *, scenes: bool
 ) -> tuple[Task, Iterator[Seen], list[Refused]]:
     """Task, measurements one by one, and a list that fills with those that saturate."""
-    found, setting = opened(folder, source, rig, device, screen)
+    found, setting = opened(folder, frames, screen)
     refused: list[Refused] = []
-    everything = measurements(source, found.calibration, setting.frames, count, scenes=scenes, rays=setting.rig.rays)
-    return found.task.to(setting.device), usable(everything, refused, source), refused
+    everything = measurements(
+        frames.source, found.calibration, setting.frames, frames.count, scenes=scenes, rays=setting.rig.rays
+    )
+    return found.task.to(setting.device), usable(everything, refused, frames.source), refused
 
 
-def opened(
-    folder: pathlib.Path, source: str, rig: str | None, device: str, screen: Screen
-) -> tuple[checkpoint.Checkpoint, Setting]:
-    """A checkpoint and its setting, for frames of a source that must be of its rig.
+def opened(folder: pathlib.Path, frames: Frames, screen: Screen) -> tuple[checkpoint.Checkpoint, Setting]:
+    """A checkpoint and its setting, with the calibration of the sensor that took the frames, which must be of its rig.
 
     Raises:
-        CalibrationMismatch: frames that say that they are of another rig.
+        CalibrationMismatch: frames that say that they are of another rig, or a calibration that does not fit it.
     """
+    source = frames.source
     _check_order(folder, source)
     found = checkpoint.load(folder)
-    setting = setting_of(found, str(folder), device)
-    asked = [] if rig is None else [read_spec(rig)]
+    setting = setting_of(found, str(folder), frames.device)
+    if frames.calibration is not None:
+        other = Calibration.load(frames.calibration)
+        other.fits(setting.rig.spec)
+        found = dataclasses.replace(found, calibration=other)
+    asked = [] if frames.rig is None else [read_spec(frames.rig)]
     # A measured rig is known by its camera, which the calibration checks in every frame; a simulated camera, or frames
     # from before it was measured, have the name of a design.
     seen = [one for one in rigs_of(source) if not found.card.get("measured") or "@" in one[0]]

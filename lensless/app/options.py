@@ -200,7 +200,9 @@ FittedOn = Annotated[
 SensorCalibration = Annotated[
     pathlib.Path | None,
     _option(
-        "With --solver: calibration of a real sensor; the rig's own by default.", "--calibration", metavar="FILE.npz"
+        "Calibration of the sensor that took the frames; the checkpoint's, or the rig's own, by default.",
+        "--calibration",
+        metavar="FILE.npz",
     ),
 ]
 Source = Annotated[

@@ -1,5 +1,6 @@
 """The commands as a user runs them, and what they say when something is wrong."""
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -543,3 +544,27 @@ def test_a_calibration_that_does_not_fit_the_rig_is_refused(lensless, tiny, real
 
 def test_rays_for_a_rig_without_a_cannula_are_refused(lensless):
     said(lensless("inspect", "bare-v1", "--rays", 1024), 2, "bare-v1", "leave --rays out")
+
+
+def test_frames_of_another_sensor_are_served_with_its_calibration(lensless, classify_run, recording, tmp_path):
+    """One that is calibrated anew, or in place of the first: the network stays, and takes measurements as before."""
+    own = Calibration.load(classify_run / "calibration.npz")
+    other = dataclasses.replace(own, camera_id="OTHER-2")
+    other.save(tmp_path / "other.npz")
+    with Recording.open(recording) as found:
+        first = found[0]
+        frame = Frame(first.pixels, dataclasses.replace(first.meta, camera_id="OTHER-2"))
+    with Recording.create(tmp_path / "other.h5", like=frame) as writer:
+        writer.append(frame)
+    refused = lensless("classify", classify_run, tmp_path / "other.h5")
+    assert refused.exit_code == 6 and "camera is 'OTHER-2'" in refused.stderr
+    calibrated = ("--calibration", tmp_path / "other.npz", "--json", tmp_path / "labels.json")
+    served = lensless("classify", classify_run, tmp_path / "other.h5", *calibrated)
+    assert served.exit_code == 0, served.output
+    (label,) = json.loads((tmp_path / "labels.json").read_text())["labels"]
+    assert lensless("classify", classify_run, recording, "--json", tmp_path / "own.json").exit_code == 0
+    expected = json.loads((tmp_path / "own.json").read_text())["labels"][0]
+    assert (label["label"], label["probability"]) == (expected["label"], expected["probability"])
+    dataclasses.replace(other, bit_depth=10).save(tmp_path / "ten.npz")
+    unfit = lensless("classify", classify_run, tmp_path / "other.h5", "--calibration", tmp_path / "ten.npz")
+    assert unfit.exit_code == 6 and "bit depth 10" in unfit.stderr
