@@ -58,9 +58,12 @@ class Screen:
         self.json_to = json_to
         # Names of files and classes are shown as they are: "[red]" is no colour in them, ":key:" no picture.
         to = _Lasting(json_to == "-") if lasting else None
+        # Jupyter asks for colours (FORCE_COLOR), from which rich takes a pipe for a terminal, and draws bars into it.
+        piped = not (sys.stderr if json_to == "-" else sys.stdout).isatty()
         self.console = Console(
-            file=to, stderr=json_to == "-", highlight=False, markup=False, emoji=False, quiet=not launch().first
-        )
+            file=to, stderr=json_to == "-", force_terminal=False if piped else None, highlight=False, markup=False,
+            emoji=False, quiet=not launch().first,
+        )  # fmt: skip
 
     def say(self, text: str) -> None:
         self.console.print(plain(text), soft_wrap=True)  # a path that is broken into lines cannot be copied

@@ -1,5 +1,6 @@
 """Physics: forward models of rigs, and the sensor that records what they make."""
 
+from lensless.optics.analysis import signal_to_noise
 from lensless.optics.bare_sensor import BareSensor
 from lensless.optics.cannula import Cannula
 from lensless.optics.channels import Channels
@@ -24,6 +25,7 @@ __all__ = [
     "fresnel_number",
     "from_planes",
     "psf_from_picture",
+    "signal_to_noise",
     "to_deepinv",
     "to_mosaic",
     "to_mosaic_adjoint",

@@ -1,4 +1,4 @@
-"""What people see of a command, on a real terminal."""
+"""What people see of a command, on a real terminal and in a file."""
 
 import os
 import select
@@ -27,3 +27,18 @@ def test_what_is_said_beside_a_bar_is_shown_also_where_the_work_outlasts_the_ter
             assert select.select([ours], [], [], 5)[0], f"{missing} not in {shown!r}"
             shown += os.read(ours, 65536).decode(errors="replace")
     os.close(ours)
+
+
+def test_a_file_is_no_terminal_where_colours_are_asked_for(monkeypatch, tmp_path):
+    """Jupyter asks for them; a bar that is drawn into its output is a hundred lines of control sequences."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with open(tmp_path / "shown.txt", "w+") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        screen = Screen()
+        with screen.working("tracing"), screen.following("recording", 3) as watch:
+            watch(1, "none lost")
+        screen.table("what it saw", ["scene", "label"], [["0", "A"]])
+        file.seek(0)
+        shown = file.read()
+    assert "tracing: " in shown and "what it saw" in shown
+    assert "\x1b" not in shown
