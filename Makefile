@@ -29,9 +29,10 @@ test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not alone" -n $(WORKERS) --dist worksteal
 	$(BIN)/python -m pytest -m "alone and not slow" $$(grep -rlE 'mark\.alone' tests --include='test_*.py')
 
-# Proofs that take minutes.
+# Proofs that take minutes: as many at a time as there are processors, each in one thread.
 slow: install
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not alone" -n $$(($(WORKERS) - 1)) --dist worksteal
+	$(BIN)/python -m pytest -m "alone and slow" $$(grep -rlE 'mark\.alone' tests --include='test_*.py')
 
 lint: install
 	$(BIN)/ruff check .
