@@ -32,9 +32,9 @@ CHOICES = {
     "tikhonov": ("gcv", "l-curve", "discrepancy"), "truncated-svd": ("gcv", "discrepancy"),
     "admm": ("sure", "discrepancy"), "fista": ("sure", "discrepancy"), "wiener": (),
 }  # fmt: skip
-ITERATIONS = {"admm": 300, "fista": 3000}
-TOLERANCE = {"admm": 1e-3, "fista": 1e-5}  # smaller ones change the PSNR of cannula-v1 by less than 0.1 dB
-_FEW = 4  # measurements on which the weight of total variation is chosen
+ITERATIONS = {"admm": 1000, "fista": 3000}
+TOLERANCE = {"admm": 1e-4, "fista": 1e-5}  # smaller ones change the PSNR of cannula-v1 by less than 0.1 dB
+_FEW = 8  # measurements on which the weight of total variation is chosen
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ def measured(model, count: int = 4) -> torch.Tensor:
     return clean + STD * draw(count, 1, *SENSOR, seed=1)
 
 
-def solver(model, iterations: int = 200):
+def solver(model, iterations: int = 100):
     return functools.partial(admm, model, iterations=iterations, tolerance=0.0)
 
 
@@ -56,7 +56,7 @@ def test_the_discrepancy_leaves_the_misfit_of_the_noise(model):
 
 def test_the_risk_hardly_minds_noise_that_is_said_wrong(model):
     y, solve = measured(model), solver(model)
-    weights = [tv_weight("sure", model, y, torch.tensor((said * STD) ** 2), solve) for said in (0.9, 1.0, 1.1)]
+    weights = [tv_weight("sure", model, y, torch.tensor((said * STD) ** 2), solve) for said in (0.9, 1.1)]
     assert max(weights) <= 10**0.51 * min(weights)
 
 
