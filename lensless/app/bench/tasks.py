@@ -42,14 +42,14 @@ def run(wish: Wish, screen: Screen) -> dict:
     for number, cell in enumerate(chosen, 1):
         kept = wish.out / f"{cell.name}.json"
         seeds = 1 if wish.quick else cell.seeds
-        made_by = [shlex.join(["lensless", *words]) for words in _commands(cell, seeds, wish)]
+        commands = _commands(cell, seeds, wish)
         if not kept.exists():
             screen.say(f"\n{number} of {len(chosen)}: {cell.name}")
-            reason = _make(cell, seeds, wish, made_by, kept, screen)
+            reason = _make(cell, wish, commands, kept, screen)
             if reason:
                 missing[cell.name] = reason
                 continue
-        found[cell.name] = _read(kept, made_by)
+        found[cell.name] = _read(kept, [_typed(words) for words in commands])
     _show(found, screen)
     for name, reason in missing.items():
         screen.say(f"{name} was left out: {reason}")
@@ -69,26 +69,30 @@ def _chosen(wish: Wish) -> list[Cell]:
 
 
 def _commands(cell: Cell, seeds: int, wish: Wish) -> list[list[str]]:
-    """What makes a cell: a training for each seed, and one evaluation of all; words behind `lensless`."""
+    """What makes a cell, words behind `lensless`: a training for each seed, one evaluation of all, and of a headline the
+    first seed beside the same network on the sharp picture, which takes a training of its own.
+    """
     data = [] if wish.data is None else ["--data", str(wish.data)]
     folders = [str(wish.out / f"{cell.name}-{seed}") for seed in range(seeds)]
-    trainings = []
+    commands = []
     for seed, folder in enumerate(folders):
         after = [] if cell.after is None else ["--after", str(wish.out / f"{cell.after}-{seed}")]
-        trainings.append(["train", *cell.training(seed, wish.quick), *after, "--out", folder, *data])
-    sharp = cell.seeds > 1 and not wish.quick and not cell.gives_picture  # headlines stand beside the sharp picture
-    evaluation = ["evaluate", *folders, *([] if sharp else ["--no-sharp"]), *data]
-    return [*trainings, evaluation]
+        commands.append(["train", *cell.training(seed, wish.quick), *after, "--out", folder, *data])
+    commands.append(["evaluate", *folders, "--no-sharp", *data, "--json", str(_result(wish, cell))])
+    if seeds > 1 and not cell.gives_picture:
+        commands.append(["evaluate", folders[0], *data, "--json", str(_result(wish, cell, "sharp"))])
+    return commands
 
 
-def _make(cell: Cell, seeds: int, wish: Wish, made_by: list[str], kept: pathlib.Path, screen: Screen) -> str:
+def _result(wish: Wish, cell: Cell, which: str = "evaluation") -> pathlib.Path:
+    return wish.out / f"{cell.name}.{which}.json"
+
+
+def _make(cell: Cell, wish: Wish, commands: list[list[str]], kept: pathlib.Path, screen: Screen) -> str:
     """Run the commands of a cell and keep its facts; the reason if it cannot be made here."""
-    result = wish.out / f"{cell.name}.evaluation.json"
     wish.out.mkdir(parents=True, exist_ok=True)
-    commands = _commands(cell, seeds, wish)
-    commands[-1] += ["--json", str(result)]
     for words in commands:
-        screen.say(f"$ {shlex.join(['lensless', *words])}")
+        screen.say(f"$ {_typed(words)}")
         code = subprocess.run([sys.executable, "-m", "optics_free", *words]).returncode
         if code == INTERRUPTED:
             raise KeyboardInterrupt
@@ -96,13 +100,20 @@ def _make(cell: Cell, seeds: int, wish: Wish, made_by: list[str], kept: pathlib.
             return "its scenes are not in the data folder"
         if code:
             return f"a command ended with exit code {code}, see above"
-    evaluated = json.loads(result.read_text())
     facts = {
-        "cell": dataclasses.asdict(cell), "made_by": made_by, "code": code_version(), **evaluated,
-        "cost": cost_of(wish.out / f"{cell.name}-0"),
+        "cell": dataclasses.asdict(cell), "made_by": [_typed(words) for words in commands], "code": code_version(),
+        **json.loads(_result(wish, cell).read_text()), "cost": cost_of(wish.out / f"{cell.name}-0"),
     }  # fmt: skip
+    sharp = _result(wish, cell, "sharp")
+    if sharp.exists():
+        lines = json.loads(sharp.read_text())["evaluations"][0]["lines"]
+        facts["sharp"] = next(line["accuracy"] for line in lines if "sharp" in line["name"])
     write(kept, json.dumps(facts, indent=2) + "\n")
     return ""
+
+
+def _typed(words: list[str]) -> str:
+    return shlex.join(["lensless", *words])
 
 
 def _read(path: pathlib.Path, made_by: list[str]) -> dict:
@@ -124,8 +135,11 @@ def _show(found: dict[str, dict], screen: Screen) -> None:
         cell, first, cost = facts["cell"], facts["evaluations"][0], facts["cost"]
         numbers = first["numbers"]
         figures.append(
-            [name, cell["rig"], cell["scenes"], cell["method"], figure_of(facts), _ssim(facts), linear_of(facts)]
-        )
+            [
+                name, cell["rig"], cell["scenes"], cell["method"], figure_of(facts), _ssim(facts), linear_of(facts),
+                shown("accuracy", facts.get("sharp")),
+            ]
+        )  # fmt: skip
         costs.append(
             [
                 name, f"{numbers['trainable']:,}", f"{numbers['from_calibration']:,}",
@@ -133,8 +147,11 @@ def _show(found: dict[str, dict], screen: Screen) -> None:
                 f"{cost['flop'] / 1e6:.1f}", f"{cost['latency_ms']:.2f}",
             ]
         )  # fmt: skip
-    heads = ["", "rig", "scenes", "method", "PSNR (dB) or accuracy", "SSIM", "linear"]
-    screen.table("\ntest scenes; linear: Wiener's estimate, or a linear rule on the same numbers", heads, figures)
+    heads = ["", "rig", "scenes", "method", "PSNR (dB) or accuracy", "SSIM", "linear", "sharp"]
+    what = (
+        "linear: Wiener's estimate, or a linear rule on the same numbers; sharp: the same network on the sharp picture"
+    )
+    screen.table(f"\ntest scenes; {what}", heads, figures)
     heads = ["", "trainable", "from calibration", "fitted", "stored", "MFLOP", "ms on one core"]
     screen.table("\nwhat each holds, and what one result costs", heads, costs)
 

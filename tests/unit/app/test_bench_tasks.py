@@ -35,12 +35,13 @@ def cells(monkeypatch, tmp_path):
                 return subprocess.CompletedProcess(words, code)
         if command[0] == "evaluate":
             place = command[command.index("--json") + 1]
-            folders = command[1 : command.index("--no-sharp")] if "--no-sharp" in command else command[1:3]
+            folders = command[1 : command.index("--no-sharp")] if "--no-sharp" in command else command[1:2]
             metric = "psnr_db" if "picture" in command[1] else "accuracy"
+            sharp = {"name": "same network on the sharp picture", metric: 0.99}
             lines = [{"name": "own", metric: 20 + at} for at in range(len(folders))]
             one = [
                 {
-                    "metric": metric, "stored_bytes": 5e6, "lines": [line, {"name": "Wiener", metric: 11.0}],
+                    "metric": metric, "stored_bytes": 5e6, "lines": [line, {"name": "Wiener", metric: 11.0}, sharp],
                     "numbers": {"trainable": 7, "from_calibration": 8, "fitted_on_scenes": 9},
                 }
                 for line in lines
@@ -58,6 +59,7 @@ def cells(monkeypatch, tmp_path):
         (
             Cell("picture", "cannula-v1", "mnist", "network", "reconstruct --width 8", 15, seeds=2, quick=True),
             Cell("label", "cannula-v1", "mnist", "without", "classify", 20),
+            Cell("many", "cannula-v1", "mnist", "without", "classify", 20, seeds=2),
             Cell("after", "cannula-v1", "mnist", "after", "classify", after="picture"),
         ),
     )
@@ -73,7 +75,7 @@ def test_each_cell_is_trained_and_evaluated_by_its_commands(cells, capsys):
         f"evaluate {out}/picture-0 {out}/picture-1 --no-sharp --json {out}/picture.evaluation.json",
         f"train classify --rig cannula-v1 --scenes mnist --seed 0 --epochs 20 --out {out}/label-0",
     ]
-    assert shlex.join(typed[5]) == (
+    assert shlex.join(typed[-2]) == (
         f"train classify --scenes mnist --seed 0 --after {out}/picture-0 --out {out}/after-0"
     )
     assert (
@@ -88,7 +90,8 @@ def test_what_is_there_is_not_made_again_and_of_other_commands_refused(cells):
     run(only=("label",))
     assert len(typed) == 2
     run()
-    assert len(typed) == 2 + 3 + 2
+    assert len(typed) == 2 + 3 + 4 + 2
+    assert shlex.join(typed[8]) == f"evaluate {out}/many-0 --json {out}/many.sharp.json"
     again = len(typed)
     run()
     assert len(typed) == again
@@ -101,12 +104,13 @@ def test_what_is_there_is_not_made_again_and_of_other_commands_refused(cells):
 
 def test_missing_scenes_and_failures_leave_one_cell_out_and_ctrl_c_ends(cells):
     run, _, ends, _ = cells
-    ends["train classify --rig"] = 5
+    ends["label-0"] = 5
     found = run()
-    assert found["left_out"] == {"label": "its scenes are not in the data folder"} and len(found["cells"]) == 2
-    ends["train classify --rig"] = 1
+    assert found["left_out"] == {"label": "its scenes are not in the data folder"} and len(found["cells"]) == 3
+    assert found["cells"]["many"]["sharp"] == 0.99
+    ends["label-0"] = 1
     assert run()["left_out"] == {"label": "a command ended with exit code 1, see above"}
-    ends["train classify --rig"] = 130
+    ends["label-0"] = 130
     with pytest.raises(KeyboardInterrupt):
         run()
 
@@ -120,7 +124,9 @@ def test_a_quick_look_trains_a_few_cells_hardly(cells):
 
 def test_an_unknown_cell_is_refused_with_those_there_are(cells):
     run, *_ = cells
-    with pytest.raises(ConfigurationError, match="--only 'labels': no such cell; there are picture, label, after"):
+    with pytest.raises(
+        ConfigurationError, match="--only 'labels': no such cell; there are picture, label, many, after"
+    ):
         run(only=("labels",))
 
 
