@@ -69,8 +69,8 @@ def _chosen(wish: Wish) -> list[Cell]:
 
 
 def _commands(cell: Cell, seeds: int, wish: Wish) -> list[list[str]]:
-    """What makes a cell, words behind `lensless`: a training for each seed, one evaluation of all, and of a headline the
-    first seed beside the same network on the sharp picture, which takes a training of its own.
+    """What makes a cell, words behind `lensless`: a training for each seed, one evaluation of all, and of a headline
+    the first seed beside the same network on the sharp picture, which takes a training of its own.
     """
     data = [] if wish.data is None else ["--data", str(wish.data)]
     folders = [str(wish.out / f"{cell.name}-{seed}") for seed in range(seeds)]
