@@ -8,6 +8,7 @@ import shlex
 import torch
 from torch import Tensor
 
+from hardware.errors import ConfigurationError
 from lensless.app import inspection_page, pages
 from lensless.app.linear_estimates import Estimates, Noise, linear_estimates
 from lensless.app.load import open_device
@@ -58,6 +59,11 @@ def inspect(
 ) -> None:  # fmt: skip
     """What a rig can see: on the screen, as JSON, and as a page (`inspect-RIG.html` unless told otherwise)."""
     opened = open_rig(rig, str(open_device(device)), rays)
+    if opened.spec.scene.channels > 1:
+        raise ConfigurationError(
+            f"rig {opened.id!r} has a display in colours, and inspect looks at one of them so far; copy its file, with "
+            "scene.wavelength_nm in place of scene.colours_nm and without sensor.mosaic"
+        )
     options = {"--scenes": scenes, "--frames": frames, "--rays": rays}
     given = [f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
     command = " ".join(["lensless inspect", shlex.quote(rig), *given])

@@ -114,7 +114,7 @@ def test_its_numbers_are_all_that_it_stores(task):
 
 
 def test_loss_falls_on_one_batch(task):
-    losses = descend(task, 60, rate=1e-2)
+    losses = descend(task, 60 if task.kind != "reconstruct-cycle" else 15, rate=1e-2)
     assert sum(losses[-5:]) / 5 < losses[0] - 0.001 * abs(losses[0])
 
 

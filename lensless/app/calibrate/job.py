@@ -54,6 +54,11 @@ def calibrate(wish: Wish, screen: Screen) -> dict:
     rig = open_rig(wish.rig, rays=wish.rays)
     if rig.own_calibration is not None:
         raise ConfigurationError(f"rig '{wish.rig}' is a measured one; name the rig file that it was calibrated from")
+    if rig.spec.scene.channels > 1:
+        raise ConfigurationError(
+            f"rig {rig.id!r} has a display in colours, and a matrix is measured in grey so far; calibrate a grey rig "
+            "file of the same optics, or train on the design"
+        )
     if wish.patterns not in (AUTO, *KINDS):
         raise ConfigurationError(f"--patterns {wish.patterns!r}; expected {AUTO} or one of {', '.join(KINDS)}")
     _check_place(wish.out)
