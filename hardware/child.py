@@ -4,6 +4,7 @@ Started as a program of its own and not by `multiprocessing`: that runs the call
 it is guarded, and sends pickles.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -244,6 +245,28 @@ class Parent:
             os.write(2, f"what the parent said cannot be read: {error}\n".encode())
         self._messages.put(None)
         self._on_end()
+
+
+def serve_parent(work: Callable[[Parent], None], failure: Callable[[Exception], LenslessError]) -> NoReturn:
+    """Do `work` for the parent process, say what went wrong, and leave; `failure` names what a library raised."""
+    parent = Parent(on_end=leave)  # also out of a driver that hangs
+    try:
+        work(parent)
+    except EOFError:  # the parent has enough
+        leave()
+    except LenslessError as error:
+        parent.send(**error_message(error))
+    except Exception as error:  # drivers and toolkits may raise anything; the parent tells of it
+        parent.send(**error_message(failure(error)))
+    leave()
+
+
+def without_core_dump() -> None:
+    """Where a library aborts this process, that leaves no file behind."""
+    with contextlib.suppress(ImportError):  # Windows
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def leave(code: int = 0) -> NoReturn:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from hardware.alive import alive, heard_by
 from hardware.camera import Camera
-from hardware.child import Parent, error_message, leave
+from hardware.child import Parent, error_message, serve_parent
 from hardware.errors import CameraError, ConfigurationError, LenslessError
 from hardware.frame import CameraSettings, Frame, from_plain
 from hardware.slots import Slots
@@ -29,17 +29,12 @@ NEWS_S = 1.0
 
 def serve(make: Callable[[], Camera]) -> NoReturn:
     """Open a camera, and do what the parent asks until it has enough."""
-    parent = Parent(on_end=leave)  # also out of a driver that hangs
-    try:
+
+    def work(parent: Parent) -> None:
         with heard_by(lambda: parent.send(alive=True)), make() as camera:
             _Server(parent, camera).run()
-    except EOFError:
-        leave()
-    except LenslessError as error:
-        parent.send(**error_message(error))
-    except Exception as error:  # a driver may raise anything; the parent tells of it
-        parent.send(**error_message(CameraError(f"the driver raised {type(error).__name__}: {error}; open it anew")))
-    leave()
+
+    serve_parent(work, lambda error: CameraError(f"the driver raised {type(error).__name__}: {error}; open it anew"))
 
 
 class _Server:

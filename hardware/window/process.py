@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from hardware.child import Parent, error_message, leave
-from hardware.errors import ConfigurationError, DeviceError, DeviceLost, LenslessError
+from hardware.child import Parent, error_message, serve_parent, without_core_dump
+from hardware.errors import ConfigurationError, DeviceError, DeviceLost
 from hardware.window.address import parse_window
 from hardware.window.full_screen import PUMP_S, FullScreen, load_cv2
 from hardware.window.layout import Layout
@@ -72,20 +72,11 @@ def _why_not(verify: str) -> str:
 
 def main(number: str, rows: str, columns: str, options: str) -> NoReturn:
     """Serve the parent, and tell it what went wrong."""
-    with contextlib.suppress(ImportError):  # Windows
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # Qt aborts where there is no desktop
-    parent = Parent(on_end=leave)
-    try:
-        serve(parent, int(number), (int(rows), int(columns)), options)
-    except EOFError:
-        leave()
-    except LenslessError as error:
-        parent.send(**error_message(error))
-    except Exception as error:  # a toolkit may raise anything; the parent tells of it
-        parent.send(**error_message(DeviceError(f"window:{number}: {type(error).__name__}: {error}; open it anew")))
-    leave()
+    without_core_dump()  # Qt aborts where there is no desktop
+    serve_parent(
+        lambda parent: serve(parent, int(number), (int(rows), int(columns)), options),
+        lambda error: DeviceError(f"window:{number}: {type(error).__name__}: {error}; open it anew"),
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What runs in the child process of a `View`: python -m hardware.window.view_process TITLE"""
 
 import base64
-import contextlib
 import sys
 import zlib
 from types import ModuleType
@@ -9,8 +8,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from hardware.child import Parent, error_message, leave
-from hardware.errors import DeviceError, LenslessError
+from hardware.child import Parent, serve_parent, without_core_dump
+from hardware.errors import DeviceError
 from hardware.window.full_screen import PUMP_S, is_visible, load_cv2, make_window
 from hardware.window.monitors import Desktop
 
@@ -50,20 +49,11 @@ def _pump(cv2: ModuleType) -> int:
 
 def main(title: str) -> NoReturn:
     """Serve the parent, and tell it what went wrong."""
-    with contextlib.suppress(ImportError):  # Windows
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # Qt aborts where there is no desktop
-    parent = Parent(on_end=leave)
-    try:
-        serve(parent, title)
-    except EOFError:
-        leave()
-    except LenslessError as error:
-        parent.send(**error_message(error))
-    except Exception as error:  # a toolkit may raise anything; the parent tells of it
-        parent.send(**error_message(DeviceError(f"window {title!r}: {type(error).__name__}: {error}; open it anew")))
-    leave()
+    without_core_dump()  # Qt aborts where there is no desktop
+    serve_parent(
+        lambda parent: serve(parent, title),
+        lambda error: DeviceError(f"window {title!r}: {type(error).__name__}: {error}; open it anew"),
+    )
 
 
 if __name__ == "__main__":

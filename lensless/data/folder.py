@@ -118,17 +118,16 @@ def _square(image) -> np.ndarray:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of type {image.mode}, expected 8 or 16 bits without sign")
-    image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
-    image = image.convert("RGB")
-    red, green, blue = image.split()
-    if red.tobytes() == green.tobytes() == blue.tobytes():
-        image = red
+    ImageOps.exif_transpose(image, in_place=True)
+    # RGBa is RGB times its alpha: the picture before black
+    image = image.convert("RGBA").convert("RGBa") if image.has_transparency_data else image.convert("RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     small = min(side, _PICTURE_SIDE_PX)
-    return np.asarray(image.resize((small, small), Image.Resampling.BOX, (left, top, left + side, top + side)))
+    square = image.resize((small, small), Image.Resampling.BOX, (left, top, left + side, top + side))
+    colours = np.asarray(square)[..., :3]
+    is_grey = (colours == colours[..., :1]).all()
+    return colours[..., 0] if is_grey else colours
 
 
 def _centred(picture: np.ndarray, side: int, channels: int) -> Tensor:

@@ -43,7 +43,7 @@ class ReconstructCycle(PictureTask):
         backward_cycle: float = 1.0,
         colours: int = 1,
     ):
-        super().__init__(scene_shape, sensor_shape, None, colours, "l1")
+        super().__init__(scene_shape, sensor_shape, colours)
         if side is None:
             longest = max(*self.scene_shape, *self.sensor_shape)
             side = min(LARGEST_SIDE, max(SMALLEST_SIDE, longest // 8 * 8))
@@ -84,11 +84,6 @@ class ReconstructCycle(PictureTask):
 
     def _sizes(self) -> dict:
         return {"side": self.side, "width": self.width, "backward_cycle": self.backward_cycle}
-
-    def config(self) -> dict:
-        config = super().config()
-        del config["reads"], config["loss"]  # it reads all pixels, and has a loss of its own
-        return config
 
     def numbers(self) -> Numbers:
         """Half of the translators and the adversary serve the training only."""

@@ -8,13 +8,13 @@ from lensless.nn.projection import pixels_of
 from lensless.nn.unet import UNet
 from lensless.recon.wiener import LinearEstimate
 from lensless.tasks.losses import DEFAULT
-from lensless.tasks.picture import PictureTask
+from lensless.tasks.picture import PixelsTask
 from lensless.tasks.task import WIDEST, Numbers, trainable, whole_number
 
 MOST_RANK = 4096
 
 
-class ReconstructLearned(PictureTask):
+class ReconstructLearned(PixelsTask):
     """A learned global layer of stated rank from the frame to a picture, then a compact network that corrects it.
 
     Args:
@@ -45,15 +45,10 @@ class ReconstructLearned(PictureTask):
         self.rank = whole_number(self.kind, "rank", rank, 1, MOST_RANK)
         self.width = whole_number(self.kind, "width", width, 1, WIDEST)
         self.deep_width = whole_number(self.kind, "deep_width", deep_width, 1, WIDEST)
-        self.register_buffer("read_pixels", torch.arange(self._reads))
-        self.register_buffer("mean", torch.zeros(self._reads))
+        self.register_buffer("mean", torch.zeros(len(self.reads)))
         self.register_buffer("spread", torch.ones(()))
-        first = GlobalLayer(self._reads, rank, self.picture_shape)
+        first = GlobalLayer(len(self.reads), rank, self.picture_shape)
         self.network = _Corrected(first, UNet(colours, width, deep_width, colours))
-
-    @property
-    def reads(self) -> Tensor:
-        return self.read_pixels
 
     def fit(self, mean: Tensor, spread: float, begin: LinearEstimate | None = None) -> None:
         """Set the fixed numbers, and where learning begins.
@@ -73,7 +68,7 @@ class ReconstructLearned(PictureTask):
         return (pixels_of(y, self.reads) - self.mean) / self.spread
 
     def _sizes(self) -> dict:
-        return {"rank": self.rank, "width": self.width, "deep_width": self.deep_width}
+        return {"rank": self.rank, "width": self.width, "deep_width": self.deep_width, "reads": len(self.reads)}
 
     def numbers(self) -> Numbers:
         return Numbers(trainable(self.network), len(self.reads), self.mean.numel() + 1)

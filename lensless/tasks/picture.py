@@ -1,7 +1,9 @@
 """What all tasks share that give a picture."""
 
+import abc
 import math
 
+import torch
 from torch import Tensor
 
 from lensless.tasks.losses import DEFAULT, loss_named
@@ -13,7 +15,6 @@ class PictureTask(Task):
 
     Args:
         scene_shape, sensor_shape: of the rig; the sides of the scene are multiples of 4.
-        reads: pixels of the frame that are read.
         colours: of a picture, 1 or 3.
         loss: see `lensless.tasks.losses`.
 
@@ -23,17 +24,12 @@ class PictureTask(Task):
 
     metric_name = "psnr_db"
 
-    def __init__(
-        self, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], reads: int | None, colours: int, loss: str
-    ):
+    def __init__(self, scene_shape: tuple[int, int], sensor_shape: tuple[int, int], colours: int, loss: str = DEFAULT):
         super().__init__()
         self.scene_shape = sides(self.kind, "scene_shape", scene_shape, multiple=4)
         self.sensor_shape = sides(self.kind, "sensor_shape", sensor_shape)
         self.colours = checked_colours(self.kind, colours)
         self.loss_name, self._loss = loss, loss_named(loss)
-        cells = math.prod(self.sensor_shape)
-        reads = cells if reads is None else reads
-        self._reads = whole_number(self.kind, "pixels that are read", reads, 1, cells)
 
     def target(self, pictures: Tensor, labels: Tensor) -> Tensor:
         return pictures
@@ -49,12 +45,36 @@ class PictureTask(Task):
         loss = {} if self.loss_name == DEFAULT else {"loss": self.loss_name}
         return {
             "kind": self.kind, "scene_shape": list(self.scene_shape), "sensor_shape": list(self.sensor_shape),
-            **self._sizes(), "reads": self._reads, **in_colours(self.colours), **loss,
+            **self._sizes(), **in_colours(self.colours), **loss,
         }  # fmt: skip
 
+    @abc.abstractmethod
     def _sizes(self) -> dict:
         """What else `config` says."""
-        return {}
+
+
+class PixelsTask(PictureTask):
+    """One that reads some pixels of the frame, `reads` of them; all by default.
+
+    Buffers: `read_pixels` (n,), their flat indices.
+    """
+
+    def __init__(
+        self,
+        scene_shape: tuple[int, int],
+        sensor_shape: tuple[int, int],
+        reads: int | None,
+        colours: int,
+        loss: str,
+    ):
+        super().__init__(scene_shape, sensor_shape, colours, loss)
+        cells = math.prod(self.sensor_shape)
+        reads = whole_number(self.kind, "pixels that are read", cells if reads is None else reads, 1, cells)
+        self.register_buffer("read_pixels", torch.arange(reads))
+
+    @property
+    def reads(self) -> Tensor:
+        return self.read_pixels
 
 
 def psnr_db(estimates: Tensor, pictures: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from lensless.nn.unet import UNet
 from lensless.nn.unrolled import Consistency, SharedStages, Unrolled
 from lensless.recon.wiener import SceneStatistics, wiener
 from lensless.tasks.losses import DEFAULT
-from lensless.tasks.picture import PictureTask
+from lensless.tasks.picture import PixelsTask
 from lensless.tasks.task import WIDEST, Numbers, trainable, whole_number
 
 # Standard deviation of the error that a stage's guess is taken to have, in picture units: about 25 dB.
@@ -20,7 +20,7 @@ MOST_STAGES = 32
 MOST_NUMBERS = 6144  # of a picture, for a step back to the measurement, which takes two matrices of its square
 
 
-class Reconstruct(PictureTask):
+class Reconstruct(PixelsTask):
     """Wiener's estimate of the picture, then a compact network that corrects it.
 
     Args:
@@ -60,8 +60,7 @@ class Reconstruct(PictureTask):
                 f"task {self.kind!r}: {stages} stages for pictures of {numbers} numbers; a step back to the "
                 f"measurement is made for at most {MOST_NUMBERS}: take --stages 1"
             )
-        self.register_buffer("read_pixels", torch.arange(self._reads))
-        self.register_buffer("wiener_matrix", torch.zeros(numbers, self._reads))
+        self.register_buffer("wiener_matrix", torch.zeros(numbers, len(self.reads)))
         self.register_buffer("wiener_offset", torch.zeros(numbers))
         consistency = Consistency(numbers) if stages > 1 else None
         if shared:
@@ -70,10 +69,6 @@ class Reconstruct(PictureTask):
             seen = [colours] + [3 * colours] * (stages - 1)
             network = Unrolled([UNet(channels, width, deep_width, colours) for channels in seen], consistency)
         self.network = network.to(memory_format=torch.channels_last)
-
-    @property
-    def reads(self) -> Tensor:
-        return self.read_pixels
 
     def fit(self, matrix: Tensor, noise_variance: Tensor, dark_level: float, pictures: SceneStatistics) -> None:
         """Set the fixed numbers.
@@ -101,7 +96,7 @@ class Reconstruct(PictureTask):
 
     def _sizes(self) -> dict:
         sizes = {"stages": self.stages, "width": self.width, "deep_width": self.deep_width}
-        return sizes | ({"shared": True} if self.shared else {})
+        return sizes | {"reads": len(self.reads)} | ({"shared": True} if self.shared else {})
 
     def numbers(self) -> Numbers:
         fitted = [self.wiener_matrix, self.wiener_offset, *self.network.buffers()]

@@ -15,6 +15,7 @@ import numpy as np
 from calibration import Calibration
 from hardware.errors import ConfigurationError
 from hardware.rig import RigSpec
+from lensless.app.bench.kept import read_kept
 from lensless.app.calibrate import job
 from lensless.app.calibrate.cost import figure
 from lensless.app.measured_rig import is_measured, open_measured
@@ -129,10 +130,7 @@ def _measure(
     name = f"{wish.task}-{wish.scenes}-{way}-{seed}" + (f"-{wish.epochs}-epochs" if wish.epochs else "")
     kept, of = wish.out / f"{name}.json", {"rig": hidden.spec.fingerprint, "measured": measured.spec.fingerprint}
     if kept.exists():
-        found = json.loads(kept.read_text())
-        if {key: found.get(key) for key in of} != of:
-            raise ConfigurationError(f"{kept} is of another calibration than this; name another folder with --out")
-        return float(found["figure"])
+        return float(read_kept(kept, of)["figure"])
     screen.say(f"\n{name}: trained on {WAYS[way]}")
     training, validation, test = (
         load_scenes(wish.scenes, part, seed, None, wish.data) for part in ("train", "val", "test")

@@ -9,7 +9,7 @@ import pathlib
 
 import torch
 
-from hardware.errors import ConfigurationError, InputError
+from lensless.app.bench.kept import read_kept
 from lensless.app.bench.specks_picture import draw
 from lensless.app.bench.specks_rigs import CELLS, RIG, Cell
 from lensless.app.evaluation import evaluate
@@ -39,7 +39,7 @@ def run(screen: Screen, device: str, out: pathlib.Path, scenes: str, data: pathl
             screen.say(f"\n{number} of {len(CELLS)}: {cell.name}")
             figures = _measure(cell, screen, device, out / cell.name, sets)
             write(path, json.dumps(figures | {"made_of": made_of}, indent=2) + "\n")
-        found[cell.name] = _read(path, made_of)
+        found[cell.name] = read_kept(path, {"made_of": made_of})
     heads = ["", "accuracy", "total light only", "linear rule", "modes above noise"]
     keys = ("accuracy", "total light only", "linear rule")
     rows = [
@@ -74,15 +74,3 @@ def _measure(
         "modes": int((ratios > 1).sum()),
         **dataclasses.asdict(cell),
     }
-
-
-def _read(path: pathlib.Path, made_of: dict) -> dict:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); delete it, and the cell is measured again") from error
-    if found.get("made_of") != made_of:
-        raise ConfigurationError(
-            f"{path} holds figures of {found.get('made_of')}; expected {made_of}; name another folder with --out"
-        )
-    return found

@@ -11,7 +11,8 @@ import shlex
 import subprocess
 import sys
 
-from hardware.errors import ConfigurationError, InputError
+from hardware.errors import ConfigurationError
+from lensless.app.bench.kept import read_kept
 from lensless.app.bench.tasks_cells import CELLS, Cell
 from lensless.app.bench.tasks_cost import cost_of
 from lensless.app.bench.tasks_sheet import write_sheet
@@ -49,7 +50,7 @@ def run(wish: Wish, screen: Screen) -> dict:
             if reason:
                 missing[cell.name] = reason
                 continue
-        found[cell.name] = _read(kept, [_typed(words) for words in commands])
+        found[cell.name] = read_kept(kept, {"made_by": [_typed(words) for words in commands]})
     _show(found, screen)
     for name, reason in missing.items():
         screen.say(f"{name} was left out: {reason}")
@@ -114,19 +115,6 @@ def _make(cell: Cell, wish: Wish, commands: list[list[str]], kept: pathlib.Path,
 
 def _typed(words: list[str]) -> str:
     return shlex.join(["lensless", *words])
-
-
-def _read(path: pathlib.Path, made_by: list[str]) -> dict:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); delete it, and the cell is made again") from error
-    if found.get("made_by") != made_by:
-        raise ConfigurationError(
-            f"{path} was made by {found.get('made_by')}, and not by {made_by}; name another folder with --out, or "
-            "delete it"
-        )
-    return found
 
 
 def _show(found: dict[str, dict], screen: Screen) -> None:

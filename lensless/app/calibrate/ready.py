@@ -96,6 +96,12 @@ class Ready:
 
 
 def make_ready(wish: Wish, rig: Rig, screen: Screen, stack: contextlib.ExitStack) -> Ready:
+    """Open camera and display, look at both, and decide what is shown: all that stands before the first pattern.
+
+    Raises:
+        CalibrationMismatch: frames that are not raw, or of another sensor than the rig's.
+        ConfigurationError: a folder of another calibration, or an option that cannot be.
+    """
     with screen.working(f"opening {wish.address}"):
         stand = stack.enter_context(open_stand(wish.address, wish.display, rig, hidden=True))
         settings = stand.camera.configure(wish.settings)

@@ -79,7 +79,7 @@ def test_figures_of_other_scenes_are_not_taken_for_these(bench, monkeypatch):
     with pytest.raises(ConfigurationError, match="name another folder with --out"):
         bench()
     (bench.folder / f"{Cell(specks=0).name}.json").write_text("{")
-    with pytest.raises(InputError, match="delete it, and the cell is measured again"):
+    with pytest.raises(InputError, match="delete it, and it is measured again"):
         bench()
 
 

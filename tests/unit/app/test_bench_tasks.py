@@ -95,7 +95,7 @@ def test_what_is_there_is_not_made_again_and_of_other_commands_refused(cells):
     again = len(typed)
     run()
     assert len(typed) == again
-    with pytest.raises(ConfigurationError, match=r"picture\.json was made by .*name another folder with --out"):
+    with pytest.raises(ConfigurationError, match=r"picture\.json is of made_by = .*name another folder with --out"):
         run(quick=True)
     (out / "label.json").write_text("{")
     with pytest.raises(InputError, match=r"label\.json: cannot be read .*delete it"):
