@@ -89,6 +89,7 @@ def bench_tasks(
         bool, typer.Option("--quick", help="A few cells, hardly trained, in under 5 minutes: does everything run?")
     ] = False,
     only: Annotated[list[str] | None, typer.Option(help="A cell by its name; may be given several times.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Cells made at once; one a processor by default.", min=1)] = None,
     data: o.Data = None,
     json: o.Json = None,
 ) -> None:
@@ -96,7 +97,7 @@ def bench_tasks(
     from lensless.app.bench import tasks
 
     screen = Screen(json)
-    screen.result(tasks.run(tasks.Wish(out, quick, tuple(only or ()), data), screen))
+    screen.result(tasks.run(tasks.Wish(out, quick, tuple(only or ()), data, jobs), screen))
 
 
 @bench.command("apply")

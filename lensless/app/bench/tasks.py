@@ -1,23 +1,21 @@
 """`lensless bench tasks`: one table of what networks make of frames, rig x scenes x method, beside their baselines.
 
 Every cell is made by commands that anybody can type: `lensless train` and `lensless evaluate`, which this module runs,
-one after the other. A cell that is there is not made again, so that a run of hours goes on where it was stopped.
+several cells side by side. A cell that is there is not made again, so that a run of hours goes on where it was stopped.
 """
 
 import dataclasses
 import json
 import pathlib
-import shlex
-import subprocess
-import sys
 
 from hardware.errors import ConfigurationError
 from lensless.app.bench.kept import read_kept
+from lensless.app.bench.side_by_side import Job, processors, side_by_side, typed
 from lensless.app.bench.tasks_cells import CELLS, Cell
 from lensless.app.bench.tasks_cost import cost_of
 from lensless.app.bench.tasks_sheet import write_sheet
 from lensless.app.results import check_out
-from lensless.app.screen import INTERRUPTED, Screen
+from lensless.app.screen import Screen
 from lensless.app.text_file import write
 from lensless.app.version import code_version
 from lensless.evaluate.figures import shown
@@ -27,30 +25,40 @@ NO_DATA = 5  # the exit code of a command whose scenes are missing
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """What is to be measured: the options of the command, as they were given."""
+    """What is to be measured, by the options of the command."""
 
     out: pathlib.Path
     quick: bool = False
     only: tuple[str, ...] = ()
     data: pathlib.Path | None = None
+    jobs: int | None = None
 
 
 def run(wish: Wish, screen: Screen) -> dict:
     """Make all cells that are not there yet; the table, and the facts of each cell."""
     check_out(wish.out)
-    chosen = _chosen(wish)
-    found, missing = {}, {}
-    for number, cell in enumerate(chosen, 1):
-        kept = wish.out / f"{cell.name}.json"
-        seeds = 1 if wish.quick else cell.seeds
-        commands = _commands(cell, seeds, wish)
-        if not kept.exists():
-            screen.say(f"\n{number} of {len(chosen)}: {cell.name}")
-            reason = _make(cell, wish, commands, kept, screen)
-            if reason:
-                missing[cell.name] = reason
-                continue
-        found[cell.name] = read_kept(kept, {"made_by": [_typed(words) for words in commands]})
+    cells = {cell.name: cell for cell in _chosen(wish)}
+    jobs = {name: _job(cell, wish) for name, cell in cells.items()}
+    found = {
+        name: read_kept(_kept(wish, name), _made_by(job)) for name, job in jobs.items() if _kept(wish, name).exists()
+    }
+    missing = {}
+
+    def ended(job: Job, code: int) -> None:
+        if code:
+            missing[job.name] = _reason(job, code)
+            screen.say(f"{job.name} is left out: {missing[job.name]}")
+        else:
+            found[job.name] = _facts(cells[job.name], job, wish)
+            _keep(wish, job.name, found[job.name])
+
+    wish.out.mkdir(parents=True, exist_ok=True)
+    to_do = [job for name, job in jobs.items() if name not in found]
+    side_by_side(to_do, wish.jobs or min(processors(), max(1, len(to_do))), screen, ended)
+    for name in (name for name in found if "cost" not in found[name]):  # now that nothing runs beside it
+        found[name]["cost"] = cost_of(wish.out / f"{name}-0")
+        _keep(wish, name, found[name])
+    found = {name: found[name] for name in cells if name in found}
     _show(found, screen)
     for name, reason in missing.items():
         screen.say(f"{name} was left out: {reason}")
@@ -69,52 +77,52 @@ def _chosen(wish: Wish) -> list[Cell]:
     return [cell for cell in CELLS if cell.name in wanted | needed]
 
 
-def _commands(cell: Cell, seeds: int, wish: Wish) -> list[list[str]]:
-    """What makes a cell, words behind `lensless`: a training for each seed, one evaluation of all, and of a headline
-    the first seed beside the same network on the sharp picture, which takes a training of its own.
+def _job(cell: Cell, wish: Wish) -> Job:
+    """What makes a cell: a training for each seed, one evaluation of all, and of a headline the first seed beside the
+    same network on the sharp picture, which takes a training of its own.
     """
     data = [] if wish.data is None else ["--data", str(wish.data)]
-    folders = [str(wish.out / f"{cell.name}-{seed}") for seed in range(seeds)]
+    folders = [str(wish.out / f"{cell.name}-{seed}") for seed in range(1 if wish.quick else cell.seeds)]
     commands = []
     for seed, folder in enumerate(folders):
         after = [] if cell.after is None else ["--after", str(wish.out / f"{cell.after}-{seed}")]
         commands.append(["train", *cell.training(seed, wish.quick), *after, "--out", folder, *data])
     commands.append(["evaluate", *folders, "--no-sharp", *data, "--json", str(_result(wish, cell))])
-    if seeds > 1 and not cell.gives_picture:
+    if len(folders) > 1 and not cell.gives_picture:
         commands.append(["evaluate", folders[0], *data, "--json", str(_result(wish, cell, "sharp"))])
-    return commands
+    return Job(cell.name, commands, wish.out / f"{cell.name}.log", cell.after)
+
+
+def _made_by(job: Job) -> dict:
+    return {"made_by": [typed(words) for words in job.commands]}
 
 
 def _result(wish: Wish, cell: Cell, which: str = "evaluation") -> pathlib.Path:
     return wish.out / f"{cell.name}.{which}.json"
 
 
-def _make(cell: Cell, wish: Wish, commands: list[list[str]], kept: pathlib.Path, screen: Screen) -> str:
-    """Run the commands of a cell and keep its facts; the reason if it cannot be made here."""
-    wish.out.mkdir(parents=True, exist_ok=True)
-    for words in commands:
-        screen.say(f"$ {_typed(words)}")
-        code = subprocess.run([sys.executable, "-m", "optics_free", *words]).returncode
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        if code == NO_DATA:
-            return "its scenes are not in the data folder"
-        if code:
-            return f"a command ended with exit code {code}, see above"
-    facts = {
-        "cell": dataclasses.asdict(cell), "made_by": [_typed(words) for words in commands], "code": code_version(),
-        **json.loads(_result(wish, cell).read_text()), "cost": cost_of(wish.out / f"{cell.name}-0"),
-    }  # fmt: skip
+def _kept(wish: Wish, name: str) -> pathlib.Path:
+    return wish.out / f"{name}.json"
+
+
+def _keep(wish: Wish, name: str, facts: dict) -> None:
+    write(_kept(wish, name), json.dumps(facts, indent=2) + "\n")
+
+
+def _reason(job: Job, code: int) -> str:
+    if code == NO_DATA:
+        return "its scenes are not in the data folder"
+    return f"a command of it ended with exit code {code}, see {job.log}"
+
+
+def _facts(cell: Cell, job: Job, wish: Wish) -> dict:
+    evaluated = json.loads(_result(wish, cell).read_text())
+    facts = {"cell": dataclasses.asdict(cell), **_made_by(job), "code": code_version(), **evaluated}
     sharp = _result(wish, cell, "sharp")
     if sharp.exists():
         lines = json.loads(sharp.read_text())["evaluations"][0]["lines"]
         facts["sharp"] = next(line["accuracy"] for line in lines if "sharp" in line["name"])
-    write(kept, json.dumps(facts, indent=2) + "\n")
-    return ""
-
-
-def _typed(words: list[str]) -> str:
-    return shlex.join(["lensless", *words])
+    return facts
 
 
 def _show(found: dict[str, dict], screen: Screen) -> None:

@@ -1,5 +1,6 @@
 """The results table: its cells are commands, it goes on where it was stopped, and tells what it left out."""
 
+import dataclasses
 import json
 import shlex
 import subprocess
@@ -22,17 +23,27 @@ def test_the_table_is_no_longer_than_promised_and_every_cell_has_a_name_and_a_co
         assert cell.training(1, False)[0] in ("reconstruct", "classify")
 
 
+@dataclasses.dataclass(eq=False)
+class Ended:
+    """A process that has ended."""
+
+    code: int
+
+    def wait(self) -> int:
+        return self.code
+
+
 @pytest.fixture
 def cells(monkeypatch, tmp_path):
     """Three cells on a folder where nothing is trained: what would be typed, and what it ends with."""
     typed, ends = [], {}
 
-    def run(words):
+    def run(words, **_):
         command = words[3:]
         typed.append(command)
         for part, code in ends.items():
             if part in shlex.join(command):
-                return subprocess.CompletedProcess(words, code)
+                return Ended(code)
         if command[0] == "evaluate":
             place = command[command.index("--json") + 1]
             folders = command[1 : command.index("--no-sharp")] if "--no-sharp" in command else command[1:2]
@@ -48,9 +59,9 @@ def cells(monkeypatch, tmp_path):
             ]  # fmt: skip
             with open(place, "w") as file:
                 json.dump({"evaluations": one}, file)
-        return subprocess.CompletedProcess(words, 0)
+        return Ended(0)
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "Popen", run)
     monkeypatch.setattr(tasks, "cost_of", lambda folder: {"flop": 3e6, "latency_ms": 1.5})
     monkeypatch.setattr(tasks, "write_sheet", lambda folders, path, data: None)
     monkeypatch.setattr(
@@ -63,7 +74,7 @@ def cells(monkeypatch, tmp_path):
             Cell("after", "cannula-v1", "mnist", "after", "classify", after="picture"),
         ),
     )
-    return lambda **wish: tasks.run(tasks.Wish(tmp_path, **wish), Screen()), typed, ends, tmp_path
+    return lambda **wish: tasks.run(tasks.Wish(tmp_path, jobs=1, **wish), Screen()), typed, ends, tmp_path
 
 
 def test_each_cell_is_trained_and_evaluated_by_its_commands(cells, capsys):
@@ -102,17 +113,30 @@ def test_what_is_there_is_not_made_again_and_of_other_commands_refused(cells):
         run()
 
 
-def test_missing_scenes_and_failures_leave_one_cell_out_and_ctrl_c_ends(cells):
-    run, _, ends, _ = cells
+def test_missing_scenes_and_failures_leave_a_cell_out_and_what_needs_it(cells):
+    run, _, ends, out = cells
     ends["label-0"] = 5
     found = run()
     assert found["left_out"] == {"label": "its scenes are not in the data folder"} and len(found["cells"]) == 3
     assert found["cells"]["many"]["sharp"] == 0.99
     ends["label-0"] = 1
-    assert run()["left_out"] == {"label": "a command ended with exit code 1, see above"}
-    ends["label-0"] = 130
-    with pytest.raises(KeyboardInterrupt):
+    assert run()["left_out"] == {"label": f"a command of it ended with exit code 1, see {out}/label.log"}
+    for name in ("picture", "after"):
+        (out / f"{name}.json").unlink()
+    ends["picture-1"] = 5
+    assert list(run()["left_out"]) == ["picture", "label", "after"]
+
+
+def test_figures_are_kept_before_costs_are_measured_when_nothing_else_runs(cells, monkeypatch):
+    run, typed, _, out = cells
+    monkeypatch.setattr(tasks, "cost_of", lambda folder: {}["cost"])
+    with pytest.raises(KeyError):
         run()
+    assert "cost" not in json.loads((out / "label.json").read_text())
+    count = len(typed)
+    monkeypatch.setattr(tasks, "cost_of", lambda folder: {"flop": 3e6, "latency_ms": 1.5})
+    run()
+    assert len(typed) == count and json.loads((out / "label.json").read_text())["cost"]["flop"] == 3e6
 
 
 def test_a_quick_look_trains_a_few_cells_hardly(cells):
