@@ -162,12 +162,13 @@ class Calibration:
         """Refuse a rig none of whose frames could be corrected with this.
 
         Raises:
-            CalibrationMismatch: another shape, bit depth or exposure than the rig's.
+            CalibrationMismatch: another shape, bit depth, colour filter array or exposure than the rig's.
         """
         sensor, (shortest_s, longest_s) = rig.sensor, self.exposure_s
         for what, got, expected, fits in (
             ("shape", self.shape, tuple(sensor.shape), self.shape == tuple(sensor.shape)),
             ("bit depth", self.bit_depth, sensor.bit_depth, self.bit_depth == sensor.bit_depth),
+            ("colour filter array", self.cfa, sensor.mosaic, self.cfa == sensor.mosaic),
             ("exposure (s)", self.exposure_s, sensor.exposure_s, shortest_s <= sensor.exposure_s <= longest_s),
         ):
             if not fits:

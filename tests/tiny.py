@@ -87,12 +87,12 @@ def measured(count: int = 80, seed: int = 0) -> MeasuredScenes:
 
 def reconstruct(*shapes: tuple[int, int]) -> Reconstruct:
     torch.manual_seed(0)
-    return new_reconstruct(setting(*shapes), scenes(shape=(shapes or [(8, 8)])[0]), 2, 8, 8)
+    return new_reconstruct(setting(*shapes), scenes(shape=(shapes or [(8, 8)])[0]), 2, 8)
 
 
 def shared_stages(*shapes: tuple[int, int]) -> Reconstruct:
     some = scenes(shape=(shapes or [(8, 8)])[0])
-    return new_reconstruct(setting(*shapes), some, 3, 8, 8, shared=True, loss="l1+l2")
+    return new_reconstruct(setting(*shapes), some, 3, 8, shared=True, loss="l1+l2")
 
 
 def learned(*shapes: tuple[int, int]) -> ReconstructLearned:
@@ -110,7 +110,7 @@ def cycle(*shapes: tuple[int, int]) -> ReconstructCycle:
 
 def colours(*shapes: tuple[int, int]) -> Reconstruct:
     """Of a display in colours and a sensor under a mosaic."""
-    return new_reconstruct(colour_setting(*shapes), scenes(shape=(shapes or [(8, 8)])[0]), 2, 8, 8)
+    return new_reconstruct(colour_setting(*shapes), scenes(shape=(shapes or [(8, 8)])[0]), 2, 8)
 
 
 def classify(*shapes: tuple[int, int]) -> Classify:

@@ -18,6 +18,7 @@ from lensless.app.robustness import condition_line, conditions, perturbed_lines
 from lensless.app.screen import Screen
 from lensless.app.setting import AT_ONCE, Setting, batches
 from lensless.app.text_file import check_place, write
+from lensless.app.training import unlabelled
 from lensless.data.augment import Augmentation
 from lensless.data.measured_scenes import MeasuredScenes
 from lensless.data.scenes import Scenes, load_scenes
@@ -164,13 +165,11 @@ def check_classes(task: Task, scenes: Scenes, where: pathlib.Path) -> None:
     if scenes.classes != task.classes:
         trained, named = _told_apart(task.classes, scenes.classes)
         raise ConfigurationError(
-            f"{where}: trained on {len(task.classes)} classes ({trained}), scenes {scenes.name!r} have "
-            f"{len(scenes.classes)} ({named}); name scenes of the same classes with --scenes"
+            f"{where}: trained on {len(task.classes)} classes{trained}, and scenes {scenes.name!r} have "
+            f"{len(scenes.classes)}{named}; name scenes of the same classes with --scenes"
         )
     if int(scenes.labels.min()) < 0:
-        raise ConfigurationError(
-            f"scenes {scenes.name!r} hold pictures without a label; put each into the folder of its class"
-        )
+        raise ConfigurationError(unlabelled(scenes))
 
 
 def _told_apart(*lists: tuple[str, ...]) -> Iterator[str]:
@@ -178,8 +177,8 @@ def _told_apart(*lists: tuple[str, ...]) -> Iterator[str]:
     pairs = itertools.zip_longest(*lists)
     first = next(at for at, pair in enumerate(pairs) if len(set(pair)) > 1)
     for classes in lists:
-        some = ", ".join(classes[first : first + 5]) or "no more"
-        yield ("... " * (first > 0)) + some + (" ..." * (first + 5 < len(classes)))
+        some = ", ".join(classes[first : first + 5])
+        yield f" ({'... ' * (first > 0)}{some}{' ...' * (first + 5 < len(classes))})" if some else ""
 
 
 def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, dict[str, float]]]:
@@ -241,10 +240,10 @@ def _simulated_sets(
 ) -> tuple[Scenes, Scenes, Scenes]:
     """Those of a name, or those that the card names."""
     name = scenes or card["scenes"]["train"][0].partition("/")[0]
-    if scenes is None and (kind := name.partition(":")[0]) in ("folder", "shown", *pairs.KINDS):
+    if scenes is None and (kind := name.partition(":")[0]) in pairs.PLACES:
         what = "pictures" if kind == "folder" else "scenes"
         raise ConfigurationError(
-            f"{where}: trained on {what} of the {name}, wherever it lies now; name it with --scenes {kind}:PATH"
+            f"{where}: trained on {what} of {name}, wherever that lies now; say it with --scenes {kind}:PATH"
         )
     # Glyphs of another seed are other pictures; the checkpoint's own seed gives the scenes that it was trained on.
     training, validation, test = (

@@ -7,6 +7,7 @@ from lensless.app.new_tasks import new_classify, new_cycle, new_learned, new_rec
 from lensless.app.setting import Setting
 from lensless.data.scenes import Scenes
 from lensless.tasks import Task
+from lensless.tasks.losses import loss_named
 from lensless.tasks.task import WIDEST
 
 # What each kind of task takes, by the names of the options.
@@ -39,11 +40,13 @@ class NetworkWish:
     hidden: tuple[int, ...] | None = None
 
     def check(self, kind: str) -> None:
-        """Raises ConfigurationError for an option that a task of this kind does not take."""
+        """Raises ConfigurationError for an option that a task of this kind does not take, or a loss that is none."""
         for name in self._given():
             if name not in _TAKES[kind]:
-                owners = " or ".join(_COMMANDS[one] for one, names in _TAKES.items() if name in names)
-                raise ConfigurationError(f"--{name} goes with {owners} only; leave it out")
+                owners = {_COMMANDS[one] for one, names in _TAKES.items() if name in names}
+                raise ConfigurationError(f"--{name} goes with {_all_of(owners)} only; leave it out")
+        if self.loss is not None:
+            loss_named(self.loss)
 
     def make(self, kind: str, setting: Setting, scenes: Scenes, seed: int) -> Task:
         """The untrained task."""
@@ -54,11 +57,16 @@ class NetworkWish:
 
 
 _COMMANDS = {
-    "reconstruct": "`lensless train reconstruct`",
+    "reconstruct": "`lensless train reconstruct --network unrolled`",
     "reconstruct-learned": "`lensless train reconstruct --network learned`",
     "reconstruct-cycle": "`lensless train reconstruct --network cycle`",
     "classify": "`lensless train classify` without --after",
 }
+
+
+def _all_of(commands: set[str]) -> str:
+    pictures = {command for kind, command in _COMMANDS.items() if kind.startswith("reconstruct")}
+    return "`lensless train reconstruct`" if commands == pictures else " or ".join(sorted(commands))
 
 
 def widths(text: str | None) -> tuple[int, ...] | None:

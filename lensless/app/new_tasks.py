@@ -29,16 +29,19 @@ _INITIAL = 0x1717  # keeps initial weights apart from other draws of the same se
 
 
 def new_reconstruct(
-    setting: Setting, scenes: Scenes, stages: int | None = None, width: int = 32, deep_width: int = 24,
-    *, seed: int = 0, loss: str = DEFAULT, shared: bool = False, statistics: SceneStatistics | None = None,
+    setting: Setting, scenes: Scenes, stages: int | None = None, width: int | None = None, *, seed: int = 0,
+    loss: str = DEFAULT, shared: bool = False, statistics: SceneStatistics | None = None,
 ) -> Reconstruct:  # fmt: skip
     """A task whose fixed numbers are set from the rig and the training scenes, or other `statistics` of them.
 
-    Two stages unless told otherwise, or one where a picture has too many numbers for a step back to the measurement.
+    Six narrow stages unless told otherwise, or a wide one where a picture has too many numbers for a step back to the
+    measurement.
     """
     model = setting.rig.forward_model
     numbers = math.prod(model.picture_shape)
-    stages = stages or (2 if numbers <= MOST_NUMBERS_BACK else 1)
+    stages = stages or (6 if numbers <= MOST_NUMBERS_BACK else 1)
+    width = width or (16 if stages > 1 else 32)
+    deep_width = max(1, 3 * width // 4)
     statistics = statistics or statistics_of(scenes, model.picture_shape, setting.rig.device)
     reads = leading_pixels(model, numbers, READS)
     _begin(seed)

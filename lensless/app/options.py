@@ -78,7 +78,8 @@ MeasuredScenes = Annotated[
 ]
 Count = Annotated[int | None, _option("How many scenes; all by default.", "--count", min=1)]
 Frames = Annotated[
-    int | None, _option("Frames averaged into one measurement; the rig's own number by default.", "--frames", min=1)
+    int | None,
+    _option("Frames averaged into one measurement; the rig's own number by default.", "--frames", min=1, max=100_000),
 ]
 Rays = Annotated[
     int | None,
@@ -145,7 +146,9 @@ Hidden = Annotated[
     str | None,
     _option("Inner widths of a private classifier's residual blocks, e.g. 160,160; 80 by default.", "--hidden"),
 ]
-Workers = Annotated[int, _option("Processes that load scenes; any number gives the same result.", "--workers", min=0)]
+Workers = Annotated[
+    int, _option("Processes that load scenes; any number gives the same result.", "--workers", min=0, max=64)
+]
 Epochs = Annotated[int | None, _option("Passes over the training scenes; the recipe's by default.", "--epochs", min=1)]
 BatchSize = Annotated[int | None, _option("Scenes per step; the recipe's by default.", "--batch-size", min=1)]
 Shards = Annotated[
@@ -158,7 +161,7 @@ Shards = Annotated[
     ),
 ]
 LearningRate = Annotated[
-    float | None, _option("Highest step size; the recipe's by default.", "--learning-rate", min=1e-8)
+    float | None, _option("Highest step size; the recipe's by default.", "--learning-rate", min=1e-8, max=10)
 ]
 PrecisionOption = Annotated[
     Precision | None,

@@ -16,6 +16,7 @@ from lensless.data.recorded import Collection
 from lensless.train.checkpoint import check_rig
 
 KINDS = {"recorded": Collection.open, "pairs": PairsFile.open}
+PLACES = ("folder", "shown", *KINDS)  # kinds of scenes that lie where the user says, and no card remembers
 
 
 def source_of(scenes: str, screen: Screen) -> PairSource | None:

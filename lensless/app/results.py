@@ -55,6 +55,7 @@ def show(evaluation: Evaluation, screen: Screen) -> None:
 
 
 def check_out(out: pathlib.Path) -> None:
-    """Refuse a place that is a file, before an hour of work goes there."""
-    if out.exists() and not out.is_dir():
-        raise StorageError(f"--out {out} is a file; expected a folder, or a name that is free")
+    """Refuse a place that is a file, or lies in one, before an hour of work goes there."""
+    there = next((place for place in (out, *out.absolute().parents) if place.exists()), out)
+    if there.exists() and not there.is_dir():
+        raise StorageError(f"--out {out}: {there} is a file; expected a folder, or a name that is free")

@@ -132,9 +132,12 @@ class Screen:
         return watch
 
     def track(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
-        """The items, with a bar that follows them where somebody watches a terminal."""
+        """The items, with a bar that follows them; where nobody watches a terminal, a line now and then."""
         if not self.console.is_terminal:
-            yield from items
+            watch = self._now_and_then(what, total, "", 0)
+            for done, item in enumerate(items, 1):
+                yield item
+                watch(done, "")
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console) as bar:
@@ -170,7 +173,7 @@ class Screen:
             nonlocal last_s
             if (now_s := time.monotonic()) - last_s > 20:
                 last_s = now_s
-                count = f"{done:,} of {total:,} {unit}" if total else f"{done:,} {unit}"
+                count = (f"{done:,} of {total:,} {unit}" if total else f"{done:,} {unit}").rstrip()
                 left_s = (total - done) * (now_s - began_s) / (done - begun) if total and done > begun else None
                 left = "" if left_s is None else f"{left_s:.0f} s left"
                 self.say(", ".join(filter(None, (f"{what}: {count}", figures, left))))
@@ -246,7 +249,9 @@ def guarded(command: Callable) -> Callable:
     def run(*arguments, **options):
         try:
             if launch().count > 1 and command.__name__ not in _TOGETHER:
-                raise ConfigurationError("torchrun goes with `lensless train`; this command runs in one process")
+                raise ConfigurationError(
+                    "torchrun goes with `lensless train` and `lensless bench scaling`; this command runs in one process"
+                )
             return command(*arguments, **options)
         except ProcessLost as error:
             time.sleep(_TOLD_WITHIN_S)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from calibration import Calibration
 from hardware.errors import CalibrationMismatch, ConfigurationError
+from hardware.replay import SUFFIX
 from lensless.app.inference import (
     SHEET,
     Made,
@@ -209,7 +210,9 @@ def _said_by(source: str) -> dict:
 
 
 def _check_order(wish: Wish) -> None:
-    """Raises ConfigurationError if a checkpoint stands where a rig is expected."""
+    """Raises ConfigurationError if a checkpoint, or a recording, stands where a rig is expected."""
+    if pathlib.Path(wish.rig).suffix == SUFFIX:
+        raise ConfigurationError(f"{wish.rig} is a recording, no rig: with --solver the order is RIG SOURCE")
     for name in (wish.rig, wish.source):
         if (pathlib.Path(name) / checkpoint.WEIGHTS).is_file():
             raise ConfigurationError(

@@ -194,8 +194,8 @@ def _averaged(shots: Iterable[_Shot], calibration: Calibration, frames: int, sou
         for other in group[1:]:
             if (other.label, other.scene_key) != (first.label, first.scene_key):
                 raise CalibrationMismatch(
-                    f"'{source}': {first.name} and {other.name} show different scenes, but the checkpoint averages "
-                    f"{frames} frames of one; record {frames} frames of each scene"
+                    f"'{source}': {first.name} and {other.name} show different scenes, and a measurement averages "
+                    f"{frames} frames of one; record {frames} frames of each scene, or average fewer"
                 )
         try:
             total = sum(calibration.apply(shot.frame).y.astype(np.float64) for shot in group)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shlex
 
 from calibration import Calibration
 from hardware.errors import ConfigurationError
@@ -141,7 +142,7 @@ def train_front(
         check_scenes(kind, training, validation, chosen)
     with screen.working(f"what of {kind} is fixed"):
         task = (network or NetworkWish()).make(kind, setting, training, chosen.seed)
-    _run(task, wish.source(setting, screen), training, validation, chosen, out, workers, screen)
+    _run(task, wish.source(setting, screen), training, validation, chosen, out, workers, screen, wish.scenes)
 
 
 def train_after(
@@ -164,12 +165,12 @@ def train_after(
         training, validation = wish.recorded_sets(recorded, setting, screen)
     check_scenes("classify-reconstruction", training, validation, chosen)
     task = new_after_reconstruction(found.task.to(setting.device), training, seed=chosen.seed)
-    _run(task, setting, training, validation, chosen, out, workers, screen)
+    _run(task, setting, training, validation, chosen, out, workers, screen, wish.scenes)
 
 
 def _run(
     task: Task, source: Setting | Perturbed, training: Scenes, validation: Scenes, chosen: Recipe, out: pathlib.Path,
-    workers: int, screen: Screen,
+    workers: int, screen: Screen, said: str,
 ) -> None:  # fmt: skip
     numbers, metric = task.numbers(), task.metric_name
     if isinstance(training, MeasuredScenes) and chosen.augmentation is not None:
@@ -178,6 +179,8 @@ def _run(
     if not isinstance(training, MeasuredScenes):
         for note in training.notes:
             screen.say(f"  {note}")
+    if shrunk := training.shrunk(task.picture_shape):
+        screen.say(f"  {shrunk}")
     screen.say(f"{task.kind}: {numbers.trainable:,} trainable parameters")
     screen.say(f"scenes: {len(training):,} of {training.name}; checkpoint: {out}")
     with screen.training(task.kind, metric) as watch:
@@ -187,7 +190,9 @@ def _run(
         f"best epoch {best.epoch + 1} of {len(result.history)}: {HEADS[metric]} {shown(metric, best.validation)} "
         f"on {len(validation):,} validation scenes; {seconds:.0f} s"
     )
-    screen.say(f"next: lensless evaluate {out}")
+    has_place = said.partition(":")[0] in pairs.PLACES
+    again = ["lensless", "evaluate", str(out), *(["--scenes", said] if has_place else [])]
+    screen.say(f"next: {shlex.join(again)}")
     screen.result(
         {
             "checkpoint": str(out), "task": task.kind, "metric": metric, "validation": best.validation,

@@ -30,7 +30,7 @@ from lensless.train.temperature import fit_temperature
 # Handwriting bends more than it moves: a strong warp and a small shift gave the best validation.
 BENT = Augmentation(shift_px=0.5, turn_deg=12.0, scale=0.12, shear=0.15, warp_px=2.0)
 RECIPES = {
-    "reconstruct": Recipe(epochs=12, batch_size=50),
+    "reconstruct": Recipe(epochs=10, batch_size=50, learning_rate=4e-3),
     "reconstruct-learned": Recipe(epochs=12, batch_size=50),
     # As published, but for the rate, which falls here. Its adversary learns a tenth as fast.
     "reconstruct-cycle": Recipe(epochs=45, batch_size=8, learning_rate=2e-4, weight_decay=0.0),
@@ -122,10 +122,13 @@ def check_scenes(kind: str, scenes: Scenes, validation: Scenes, recipe: Recipe) 
     """Refuse scenes that a task of this kind cannot learn from.
 
     Raises:
-        ConfigurationError: pictures without a label, one class only, unlike classes, fewer scenes than a batch takes.
+        ConfigurationError: pictures without a label, one class only, unlike classes, fewer scenes than a
+            batch takes, a batch that a classifier cannot take.
     """
     if not kind.startswith("reconstruct"):
         _check_labels(scenes, validation)
+        if recipe.batch_size < 2:
+            raise ConfigurationError("--batch-size 1: a classifier normalises over its batch; expected 2 or more")
     if len(scenes) < recipe.batch_size:
         raise ConfigurationError(
             f"scenes {scenes.name!r}: {len(scenes)} training scenes are less than one batch of {recipe.batch_size}; "
@@ -136,9 +139,7 @@ def check_scenes(kind: str, scenes: Scenes, validation: Scenes, recipe: Recipe) 
 def _check_labels(scenes: Scenes, validation: Scenes) -> None:
     for some in (scenes, validation):
         if int(some.labels.min()) < 0:
-            pairs = some.name.startswith("pairs:")
-            how = "store an array `labels` beside them" if pairs else "put each into the folder of its class"
-            raise ConfigurationError(f"scenes {some.name!r} hold pictures without a label; {how}, or train reconstruct")
+            raise ConfigurationError(f"{unlabelled(some)}, or train reconstruct")
         if int(some.labels.max()) >= len(scenes.classes) or some.classes != scenes.classes:
             raise ConfigurationError(
                 f"scenes {some.name!r} have labels up to {int(some.labels.max())} and {len(some.classes)} classes, the "
@@ -150,6 +151,14 @@ def _check_labels(scenes: Scenes, validation: Scenes) -> None:
             f"scenes {scenes.name!r} are all of one class, {scenes.classes[int(found[0])]!r}; a classifier needs "
             "two at least: add scenes of another, or train reconstruct"
         )
+
+
+def unlabelled(scenes: Scenes) -> str:
+    """That some scenes have no label, and what to do about it."""
+    count = int((scenes.labels < 0).sum())
+    pairs = scenes.name.startswith("pairs:")
+    how = "store an array `labels` beside them, 0 or more each" if pairs else "put each into the folder of its class"
+    return f"scenes {scenes.name!r}: {count:,} of {len(scenes):,} pictures have no label; {how}"
 
 
 def _check_alike(processes: Processes, task: Task, scenes: Scenes, card: dict) -> None:

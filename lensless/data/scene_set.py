@@ -57,6 +57,13 @@ class Scenes:
         down, right = rows - pictures.shape[-2], columns - pictures.shape[-1]
         return F.pad(pictures, (right // 2, right - right // 2, down // 2, down - down // 2))
 
+    def shrunk(self, shape: tuple[int, ...]) -> str | None:
+        """In words, that a display of `shape` (..., H, W) shows these pictures smaller than they are."""
+        (height, width), (rows, columns) = self.pictures.shape[-2:], shape[-2:]
+        if height <= rows and width <= columns:
+            return None
+        return f"pictures of {height} x {width} pixels are shrunk to the {rows} x {columns} of the rig's display"
+
     def names(self, labels: Tensor) -> list[str]:
         """The class names of labels (n,); "?" where a label is unknown."""
         return [self.classes[label] if label >= 0 else "?" for label in labels.tolist()]

@@ -31,12 +31,16 @@ class Consistency(nn.Module):
         self.from_guess.copy_(solve @ G)
         self.mean.copy_(mean)
 
-    def forward(self, guess: Tensor, wiener: Tensor) -> Tensor:
-        """Guess and Wiener estimate (B, C, H, W) -> (B, C, H, W), in float32 also under autocast."""
+    def measured(self, wiener: Tensor) -> Tensor:
+        """What the Wiener estimate (B, C, H, W) says of the measurement, the same for every guess, (B, N)."""
+        with torch.autocast(wiener.device.type, enabled=False):
+            return (wiener.float().flatten(1) - self.mean) @ self.from_wiener.T
+
+    def forward(self, guess: Tensor, measured: Tensor) -> Tensor:
+        """Guess (B, C, H, W) and what was `measured` -> (B, C, H, W), in float32 also under autocast."""
         with torch.autocast(guess.device.type, enabled=False):
             guess = guess.float()
-            pull = (wiener.flatten(1) - self.mean) @ self.from_wiener.T
-            pull = pull - (guess.flatten(1) - self.mean) @ self.from_guess.T
+            pull = measured - (guess.flatten(1) - self.mean) @ self.from_guess.T
             return guess + pull.view_as(guess)
 
 
@@ -56,8 +60,9 @@ class Unrolled(nn.Module):
 
     def forward(self, wiener: Tensor) -> Tensor:
         estimate = wiener + self.stages[0](wiener)
+        measured = self.consistency.measured(wiener) if len(self.stages) > 1 else None
         for stage in self.stages[1:]:
-            consistent = self.consistency(estimate, wiener)
+            consistent = self.consistency(estimate, measured)
             estimate = consistent + stage(torch.cat([consistent, estimate.float(), wiener], 1))
         return estimate.float()
 
@@ -77,8 +82,9 @@ class SharedStages(nn.Module):
 
     def forward(self, wiener: Tensor) -> Tensor:
         estimate = consistent = wiener
+        measured = self.consistency.measured(wiener) if self.count > 1 else None
         for at in range(self.count):
             if at:
-                consistent = self.consistency(estimate, wiener)
+                consistent = self.consistency(estimate, measured)
             estimate = consistent + self.stage(torch.cat([consistent, estimate.float(), wiener], 1))
         return estimate.float()

@@ -1,5 +1,7 @@
 """Reconstruct with a first layer that is learned: for rigs whose physics nobody has written down."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ class ReconstructLearned(PixelsTask):
 
     Args:
         scene_shape, sensor_shape: of the rig; the sides of the scene are multiples of 4.
-        rank: of the global layer.
+        rank: of the global layer, at most the numbers of a picture.
         width, deep_width: channels of the network at half and at a quarter of the picture's scale.
         reads: pixels of the frame that are read; all of them by default.
         colours, loss: see `PictureTask`.
@@ -42,7 +44,7 @@ class ReconstructLearned(PixelsTask):
         loss: str = DEFAULT,
     ):
         super().__init__(scene_shape, sensor_shape, reads, colours, loss)
-        self.rank = whole_number(self.kind, "rank", rank, 1, MOST_RANK)
+        self.rank = whole_number(self.kind, "rank", rank, 1, min(MOST_RANK, math.prod(self.picture_shape)))
         self.width = whole_number(self.kind, "width", width, 1, WIDEST)
         self.deep_width = whole_number(self.kind, "deep_width", deep_width, 1, WIDEST)
         self.register_buffer("mean", torch.zeros(len(self.reads)))

@@ -161,9 +161,9 @@ class Trainer:
 
     def _divergence(self, epoch: int, step: int, what: str) -> str:
         scenes = self.batches.indices(epoch, step)[:8].tolist()
-        good = "no epoch was finished"
+        good = "No epoch was finished"
         if self.history:
-            good = f"the best weights, of epoch {self._best_epoch()}, are in {self.folder}"
+            good = f"The best weights, of epoch {self._best_epoch()}, are in {self.folder}"
         return (
             f"training: {what} at epoch {epoch + 1}, step {step + 1} (scenes {scenes} ...); expected a finite number. "
             f"{good}. Lower the learning rate (now {self.recipe.learning_rate:g}) or use --precision 32-true"

@@ -75,7 +75,7 @@ def check_same_run(folder: pathlib.Path, found: dict, wanted: dict) -> None:
     differ = []
     for part in ("task", "recipe", "data"):
         for key in sorted(found[part].keys() | wanted[part].keys()):
-            before, now = found[part].get(key), wanted[part].get(key)
+            before, now = (values.get(key, "its default") for values in (found[part], wanted[part]))
             if before != now:
                 differ.append((key, f"{key} = {before}, not {now}"))
     kind = [words for key, words in differ if key == "kind"]  # another kind of task differs in everything

@@ -60,3 +60,8 @@ def _check_camera(address: str) -> None:
             f"--live looks through a camera, and {address!r} is a file or a folder; play a recording with "
             f"replay:{address}, or leave --live out"
         )
+    if ":" not in address:
+        raise ConfigurationError(
+            f"--live looks through a camera, and {address!r} is no address of one (nor a file that exists); expected "
+            "one like opencv:0 or simulated:cannula-v1, see `lensless devices`"
+        )

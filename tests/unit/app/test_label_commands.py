@@ -112,7 +112,7 @@ def test_labels_that_do_not_fit_are_refused_before_the_training():
     good = tiny.scenes(40)
     check_scenes("classify", good, good, RECIPE)
     unknown = with_labels(torch.tensor([0, 1, -1, 2]))
-    with pytest.raises(ConfigurationError, match="without a label; put each into the folder of its class"):
+    with pytest.raises(ConfigurationError, match="1 of 4 pictures have no label; put each into the folder"):
         check_scenes("classify", good, unknown, RECIPE)
     check_scenes("reconstruct", good, unknown, RECIPE)
     with pytest.raises(ConfigurationError, match="labels up to 7 and 4 classes, the training scenes 4"):
@@ -122,17 +122,20 @@ def test_labels_that_do_not_fit_are_refused_before_the_training():
         check_scenes("classify", good, fewer, RECIPE)
     with pytest.raises(ConfigurationError, match="15 training scenes are less than one batch of 16"):
         check_scenes("classify", tiny.scenes(15), good, RECIPE)
+    with pytest.raises(ConfigurationError, match="--batch-size 1: a classifier normalises over its batch"):
+        check_scenes("classify-reconstruction", good, good, dataclasses.replace(RECIPE, batch_size=1))
+    check_scenes("reconstruct", good, good, dataclasses.replace(RECIPE, batch_size=1))
 
 
 def test_class_lists_that_differ_are_told_apart_where_they_differ():
     task = tiny.classify()
     swapped = with_labels(torch.arange(4), classes=(*tiny.CLASSES[:2], tiny.CLASSES[3], tiny.CLASSES[2]))
     words = re.escape(
-        "trained on 4 classes (... bottom left, bottom right), scenes 'blobs-0' have 4 (... bottom right, b"
+        "trained on 4 classes (... bottom left, bottom right), and scenes 'blobs-0' have 4 (... bottom right, b"
     )
     with pytest.raises(ConfigurationError, match=words):
         check_classes(task, swapped, "here")
-    with pytest.raises(ConfigurationError, match=r"have 2 \(\.\.\. no more\); name scenes of the same classes"):
+    with pytest.raises(ConfigurationError, match=r"left, .*\), and scenes .* have 2; name scenes of the same classes"):
         check_classes(task, with_labels(torch.tensor([0, 1]), classes=tiny.CLASSES[:2]), "here")
 
 

@@ -241,6 +241,7 @@ def test_ctrl_c_before_the_camera_is_open(lensless, classify_run, tiny, monkeypa
         (["reconstruct", "RUN", "simulated:cannula-v1", "--window"], "--window goes with --live only"),
         (["reconstruct", "RUN", "simulated:cannula-v1", "--live", "--out", "x"], "--live stores nothing"),
         (["classify", "RUN", "FRAMES", "--live"], "play a recording with replay:"),
+        (["classify", "RUN", "nowhere.h5", "--live"], "'nowhere.h5' is no address of one (nor a file that exists)"),
         (["reconstruct", "RUN", "simulated:TINY", "--live"], "gives labels; use: lensless classify"),
     ],
 )

@@ -90,8 +90,13 @@ def test_colours_from_a_folder_to_pictures_of_a_recording_and_of_a_camera(lensle
 def test_what_a_network_does_not_take_is_refused(lensless, tmp_path):
     for words, told in (
         (("reconstruct", "--rank", 3), "--rank goes with `lensless train reconstruct --network learned` only"),
-        (("reconstruct", "--network", "cycle", "--loss", "l1"), "--loss goes with `lensless train reconstruct` or"),
-        (("classify", "--stages", 2), "--stages goes with `lensless train reconstruct` only"),
+        (("reconstruct", "--network", "cycle", "--loss", "l1"), "--network learned` or `lensless train"),
+        (("classify", "--stages", 2), "--stages goes with `lensless train reconstruct --network unrolled` only"),
+        (("classify", "--width", 8), "--width goes with `lensless train reconstruct` only; leave it out"),
+        (
+            ("reconstruct", "--network", "learned", "--rank", 1025),
+            "rank = 1025; expected a whole number from 1 to",
+        ),
         (("classify", "--network", "cycle"), "--network goes with `lensless train reconstruct` only"),
         (("reconstruct", "--loss", "l7", "--count", 100), "loss 'l7' is unknown; expected one of log-mse, l1"),
     ):

@@ -69,6 +69,7 @@ def lines(evaluation: dict) -> dict:
 def test_recorded_pairs_train_and_are_evaluated(lensless, collection, trained, shown):
     out, text = trained["reconstruct"]
     assert "300 of recorded:glyphs/train" in text and "are not moved" not in text
+    assert f"next: lensless evaluate {out} --scenes recorded:{collection}" in text
     card = checkpoint.load(out).card
     assert card["frames"] == 2 and card["real_sensor"] is False and card["rig"]["rays"] == 1024
     assert card["scenes"]["validation"][2] == 60

@@ -155,6 +155,8 @@ def test_what_does_not_go_together_is_refused(lensless, tiny, recording, tmp_pat
 def test_a_checkpoint_is_no_rig_and_another_rig_is_refused(lensless, reconstruct_run, recording, tmp_path):
     result = lensless("reconstruct", reconstruct_run, recording, "--solver", "admm", "--out", tmp_path / "out")
     assert result.exit_code == 2 and "is a checkpoint, which needs no solver" in result.stderr
+    result = lensless("reconstruct", recording, "cannula-v1", "--solver", "admm", "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "is a recording, no rig" in " ".join(result.stderr.split())
     result = lensless("reconstruct", "cannula-v1", recording, "--solver", "admm", "--out", tmp_path / "out")
     assert result.exit_code == 6 and "'tiny-v1'" in result.stderr
     result = lensless("reconstruct", "cannula-v1", recording, "--out", tmp_path / "out")

@@ -77,7 +77,11 @@ def test_defective_pixels_do_no_harm(rig, measured):
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"bit_depth": 10, "clip_dn": None}, "bit depth 10"), ({"exposure_s": (1.0, 2.0)}, "exposure")],
+    [
+        ({"bit_depth": 10, "clip_dn": None}, "bit depth 10"),
+        ({"exposure_s": (1.0, 2.0)}, "exposure"),
+        ({"cfa": "RGGB"}, "colour filter array RGGB, rig '.*' has None"),
+    ],
 )
 def test_a_calibration_of_other_frames_is_refused(rig, measured, changes, says):
     with pytest.raises(CalibrationMismatch, match=says):

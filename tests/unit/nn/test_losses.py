@@ -100,7 +100,13 @@ def test_shared_stages_are_one_network_used_again_and_again():
             seen.append(planes)
             return torch.ones_like(planes[:, :1])
 
-    wiener = torch.zeros(2, 1, 4, 4)
-    found = SharedStages(Stage(), 3, lambda guess, wiener: 10 * guess)(wiener)
+    class Times10(torch.nn.Module):
+        def measured(self, wiener):
+            return wiener
+
+        def forward(self, guess, measured):
+            return 10 * guess
+
+    found = SharedStages(Stage(), 3, Times10())(torch.zeros(2, 1, 4, 4))
     assert float(found[0, 0, 0, 0]) == 10 * (10 * 1 + 1) + 1
     assert [planes[0, :, 0, 0].tolist() for planes in seen] == [[0, 0, 0], [10, 1, 0], [110, 11, 0]]

@@ -46,7 +46,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_nothing_is_overwritten(tmp_p
     scenes = SceneBatches(tiny.scenes().pictures, tiny.scenes().labels, tiny.RECIPE).indices(2, 2)[:8].tolist()
     assert f"the loss is {value} at epoch 3, step 3 (scenes {scenes} ...)" in message
     best = max(state.load(tmp_path)[1]["history"], key=lambda record: record["validation"])["epoch"] + 1
-    assert f"the best weights, of epoch {best}, are in {tmp_path}" in message and "learning rate" in message
+    assert f"The best weights, of epoch {best}, are in {tmp_path}" in message and "learning rate" in message
     assert snapshots.now() == snapshots.taken[-1] and len(snapshots.taken) == 2
 
 
@@ -66,7 +66,7 @@ def test_a_weight_that_breaks_in_the_last_step_of_an_epoch_is_not_stored(tmp_pat
 def test_a_validation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     task = tiny.reconstruct()
     monkeypatch.setattr(task, "metric", lambda output, target: torch.full((len(output),), math.nan))
-    with pytest.raises(TrainingDiverged, match=r" of the validation is nan at epoch 1, .*no epoch was finished"):
+    with pytest.raises(TrainingDiverged, match=r" of the validation is nan at epoch 1, .*No epoch was finished"):
         tiny.run(tmp_path, task)
     assert not (tmp_path / state.NEWEST).exists() and not (tmp_path / "weights.safetensors").exists()
 

@@ -123,5 +123,5 @@ def test_other_settings_are_refused_by_name(tmp_path, part, key, value):
 def test_all_settings_that_differ_are_named(tmp_path):
     state.store(tmp_path, {}, RUN)
     other = {"task": {**RUN["task"], "hidden": [1]}, "recipe": {**RUN["recipe"], "new": 1}, "data": RUN["data"]}
-    with pytest.raises(ConfigurationError, match=r"hidden = .*, not \[1\]; new = None, not 1; go on"):
+    with pytest.raises(ConfigurationError, match=r"hidden = .*, not \[1\]; new = its default, not 1; go on"):
         state.check_same_run(tmp_path, state.load(tmp_path)[1], other)
