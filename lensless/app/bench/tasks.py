@@ -88,7 +88,7 @@ def _job(cell: Cell, wish: Wish) -> Job:
         after = [] if cell.after is None else ["--after", str(wish.out / f"{cell.after}-{seed}")]
         commands.append(["train", *cell.training(seed, wish.quick), *after, "--out", folder, *data])
     commands.append(["evaluate", *folders, "--no-sharp", *data, "--json", str(_result(wish, cell))])
-    if len(folders) > 1 and not cell.gives_picture:
+    if cell.sharp and not wish.quick:
         commands.append(["evaluate", folders[0], *data, "--json", str(_result(wish, cell, "sharp"))])
     return Job(cell.name, commands, wish.out / f"{cell.name}.log", cell.after)
 

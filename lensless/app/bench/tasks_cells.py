@@ -11,8 +11,8 @@ class Cell:
     """One row of the table.
 
     `method` in words; `train` are the options of `lensless train`; `epochs` of the training, None for the recipe's;
-    `after` the cell whose pictures are classified; `seeds` trainings, of which mean and range are told; `quick` says
-    that a quick look trains it, too.
+    `after` the cell whose pictures are classified; `seeds` trainings, of which mean and range are told; `sharp`: beside
+    the same network on the sharp picture; `quick` says that a quick look trains it, too.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Cell:
     epochs: int | None = None
     after: str | None = None
     seeds: int = 1
+    sharp: bool = False
     quick: bool = False
 
     @property
@@ -54,17 +55,18 @@ CELLS = (
     Cell("picture-cycle", "cannula-v1", "mnist", "self-consistent network",
          "reconstruct --network cycle --width 16 --count 5000", 10),
     Cell("picture-bare", "bare-v1-short", "mnist", "network after Wiener", "reconstruct", 5),
-    Cell("label", "cannula-v1", "mnist", "without reconstruction", "classify", 200, seeds=3, quick=True),
+    Cell("label", "cannula-v1", "mnist", "without reconstruction", "classify", 200, seeds=3, sharp=True,
+         quick=True),
     Cell("label-letters", "cannula-v1", "letters", "without reconstruction", "classify --hidden 74 --moved 0.7", 150,
-         seeds=3),
+         seeds=3, sharp=True),
     Cell("label-even", "cannula-v1", "mnist-even-odd", "without reconstruction", "classify", 60),
     Cell("label-animal", "cannula-v1", "cifar10-jpeg-animal-vehicle", "without reconstruction", "classify", 60),
     Cell("label-after", "cannula-v1", "mnist", "after reconstruction", "classify",
-         after="picture", seeds=3, quick=True),
+         after="picture", seeds=3, sharp=True, quick=True),
     Cell("label-letters-after", "cannula-v1", "letters", "after reconstruction", "classify", 12,
          after="picture-letters"),
     Cell("label-bare", "bare-v1", "mnist", "without reconstruction, 100 frames",
-         "classify --hidden 150,150 --frames 100", seeds=3),
+         "classify --hidden 150,150 --frames 100", seeds=3, sharp=True),
     Cell("label-bare-one", "bare-v1", "mnist", "without reconstruction, one frame",
          "classify --hidden 150,150 --frames 1", seeds=3),
     Cell("label-bare-even", "bare-v1", "mnist-even-odd", "without reconstruction, 100 frames",

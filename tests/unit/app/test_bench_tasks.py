@@ -70,7 +70,7 @@ def cells(monkeypatch, tmp_path):
         (
             Cell("picture", "cannula-v1", "mnist", "network", "reconstruct --width 8", 15, seeds=2, quick=True),
             Cell("label", "cannula-v1", "mnist", "without", "classify", 20),
-            Cell("many", "cannula-v1", "mnist", "without", "classify", 20, seeds=2),
+            Cell("many", "cannula-v1", "mnist", "without", "classify", 20, seeds=2, sharp=True),
             Cell("after", "cannula-v1", "mnist", "after", "classify", after="picture"),
         ),
     )
