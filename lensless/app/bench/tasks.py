@@ -9,6 +9,7 @@ import json
 import pathlib
 
 from hardware.errors import ConfigurationError
+from lensless.app.bench import tasks_table
 from lensless.app.bench.kept import read_kept
 from lensless.app.bench.side_by_side import Job, processors, side_by_side, typed
 from lensless.app.bench.tasks_cells import CELLS, Cell
@@ -18,7 +19,6 @@ from lensless.app.results import check_out
 from lensless.app.screen import Screen
 from lensless.app.text_file import write
 from lensless.app.version import code_version
-from lensless.evaluate.figures import shown
 
 NO_DATA = 5  # the exit code of a command whose scenes are missing
 
@@ -59,12 +59,14 @@ def run(wish: Wish, screen: Screen) -> dict:
         found[name]["cost"] = cost_of(wish.out / f"{name}-0")
         _keep(wish, name, found[name])
     found = {name: found[name] for name in cells if name in found}
-    _show(found, screen)
+    tasks_table.show(found, screen)
     for name, reason in missing.items():
         screen.say(f"{name} was left out: {reason}")
     sheet = wish.out / "sheet.png"
     write_sheet({name: wish.out / f"{name}-0" for name in found}, sheet, wish.data)
-    screen.say(f"look at it: {sheet.resolve()}")
+    page = wish.out / "results.md"
+    tasks_table.write_page(found, page)
+    screen.say(f"look at it: {sheet.resolve()}, {page.resolve()}")
     return {"cells": found, "left_out": missing, "quick": wish.quick}
 
 
@@ -123,59 +125,3 @@ def _facts(cell: Cell, job: Job, wish: Wish) -> dict:
         lines = json.loads(sharp.read_text())["evaluations"][0]["lines"]
         facts["sharp"] = next(line["accuracy"] for line in lines if "sharp" in line["name"])
     return facts
-
-
-def _show(found: dict[str, dict], screen: Screen) -> None:
-    figures, costs = [], []
-    for name, facts in found.items():
-        cell, first, cost = facts["cell"], facts["evaluations"][0], facts["cost"]
-        numbers = first["numbers"]
-        figures.append(
-            [
-                name, cell["rig"], cell["scenes"], cell["method"], figure_of(facts), _ssim(facts), linear_of(facts),
-                shown("accuracy", facts.get("sharp")),
-            ]
-        )  # fmt: skip
-        costs.append(
-            [
-                name, f"{numbers['trainable']:,}", f"{numbers['from_calibration']:,}",
-                f"{numbers['fitted_on_scenes']:,}", f"{first['stored_bytes'] / 1e6:.1f} MB",
-                f"{cost['flop'] / 1e6:.1f}", f"{cost['latency_ms']:.2f}",
-            ]
-        )  # fmt: skip
-    heads = ["", "rig", "scenes", "method", "PSNR (dB) or accuracy", "SSIM", "linear", "sharp"]
-    what = (
-        "linear: Wiener's estimate, or a linear rule on the same numbers; sharp: the same network on the sharp picture"
-    )
-    screen.table(f"\ntest scenes; {what}", heads, figures)
-    heads = ["", "trainable", "from calibration", "fitted", "stored", "MFLOP", "ms on one core"]
-    screen.table("\nwhat each holds, and what one result costs", heads, costs)
-
-
-def figure_of(facts: dict) -> str:
-    """The headline of a cell: of one training, or mean and range of several."""
-    return _spread(facts, 0, facts["evaluations"][0]["metric"])
-
-
-def linear_of(facts: dict) -> str:
-    """What the best linear way reaches on the same frames."""
-    lines = facts["evaluations"][0]["lines"]
-    metric = facts["evaluations"][0]["metric"]
-    for at, line in enumerate(lines):
-        if line["name"] in ("Wiener", "linear rule"):
-            values = [one["lines"][at][metric] for one in facts["evaluations"]]
-            return shown(metric, sum(values) / len(values))
-    return ""
-
-
-def _ssim(facts: dict) -> str:
-    return _spread(facts, 0, "ssim") if "ssim" in facts["evaluations"][0]["lines"][0] else ""
-
-
-def _spread(facts: dict, line: int, metric: str) -> str:
-    values = [one["lines"][line][metric] for one in facts["evaluations"]]
-    mean = shown(metric, sum(values) / len(values))
-    if len(values) == 1:
-        return mean
-    low, high = (shown(metric, end).removesuffix(" %") for end in (min(values), max(values)))
-    return f"{mean} ({low} .. {high})"

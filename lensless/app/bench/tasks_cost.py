@@ -14,10 +14,14 @@ CALLS, WARM_UP = 200, 20
 
 
 def cost_of(folder: pathlib.Path) -> dict:
-    """Operations of matrix products and convolutions, and the median latency in ms on one core; both of one frame."""
-    task = checkpoint.load(folder).task
+    """Operations of matrix products and convolutions, and the median latency in ms on one core, both of one frame; and
+    how long it was trained, with how many threads.
+    """
+    found = checkpoint.load(folder)
+    task = found.task
     frame = torch.full((1, 1, *task.sensor_shape), 0.1)
-    return {"flop": operations(task, frame), "latency_ms": latency_ms(task, frame)}
+    trained = {"training_s": found.card["history"][-1]["seconds"], "threads": found.card["threads"]}
+    return {"flop": operations(task, frame), "latency_ms": latency_ms(task, frame)} | trained
 
 
 def operations(task: Task, frame: torch.Tensor) -> int:
