@@ -60,7 +60,7 @@ class _Crew:
     """What runs; interrupted by us alone and once, also when the terminal's Ctrl-C reaches all that it knows."""
 
     def __init__(self, threads: int, screen: Screen, follow: Callable[[int, str], None]):
-        self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        self._environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
         self._screen, self._follow = screen, follow
         self._running: dict[str, subprocess.Popen] = {}
         self._done, self._stopped, self._lock = 0, False, threading.Lock()

@@ -43,7 +43,8 @@ def test_commands_of_one_process_refuse_several_once(second_of_three, capfd):
 
     results = [CliRunner().invoke(app, ["inspect", "cannula-v1"]) for _ in range(2)]
     assert [result.exit_code for result in results] == [2, 2]
-    assert capfd.readouterr().err == "error: torchrun goes with `lensless train`; this command runs in one process\n"
+    said = "torchrun goes with `lensless train` and `lensless bench scaling`; this command runs in one process"
+    assert capfd.readouterr().err == f"error: {said}\n"
 
 
 def test_the_second_process_shows_nothing_and_writes_no_result(second_of_three, tmp_path, capsys):
