@@ -38,7 +38,7 @@ def collection(tiny, shown, tmp_path_factory):
 def trained(lensless, tiny, collection, tmp_path_factory):
     """Checkpoints of both tasks, trained on the recorded frames, and what was said."""
     found = {}
-    for task, epochs in (("reconstruct", 15), ("classify", 40)):
+    for task, epochs in (("reconstruct", 30), ("classify", 40)):
         out = tmp_path_factory.mktemp("runs") / task
         result = lensless(
             "train", task, "--scenes", f"recorded:{collection}", "--rig", tiny, "--epochs", epochs, "--batch-size", 50,
