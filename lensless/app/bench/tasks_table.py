@@ -6,15 +6,15 @@ from lensless.app.screen import Screen
 from lensless.app.text_file import write
 from lensless.evaluate.figures import shown
 
-_FIGURES = (
+_TITLES = {
+    "Cells": ["rig", "scenes", "method"],
     "Test scenes. linear: Wiener's estimate, or a linear rule on the same numbers; sharp: the same network on the "
-    "sharp picture; of several trainings mean (lowest .. highest)"
-)
-_COSTS = "What each holds, and what it costs: one result on one core, and a training with so many threads"
-_HEADS = {
-    _FIGURES: ["", "rig", "scenes", "method", "PSNR (dB) or accuracy", "SSIM", "linear", "sharp"],
-    _COSTS: ["", "trainable", "from calibration", "fitted", "stored", "MFLOP", "ms", "training (min)", "threads"],
-}
+    "sharp picture; of several trainings mean (lowest .. highest)": ["PSNR (dB) or accuracy", "SSIM", "linear", "sharp"],
+    "What each holds": ["trainable", "from calibration", "fitted", "stored"],
+    "What it costs: one result on one core, and a training with so many threads": [
+        "MFLOP", "ms", "training (min)", "threads",
+    ],
+}  # fmt: skip
 
 
 def show(found: dict[str, dict], screen: Screen) -> None:
@@ -36,25 +36,30 @@ def write_page(found: dict[str, dict], path: pathlib.Path) -> None:
 
 
 def _tables(found: dict[str, dict]) -> list[tuple[str, list[str], list[list[str]]]]:
-    figures, costs = [], []
-    for name, facts in found.items():
-        cell, first, cost = facts["cell"], facts["evaluations"][0], facts["cost"]
-        numbers = first["numbers"]
-        figures.append(
-            [
-                name, cell["rig"], cell["scenes"], cell["method"], _figure(facts), _ssim(facts), _linear(facts),
-                shown("accuracy", facts.get("sharp")),
-            ]
-        )  # fmt: skip
-        costs.append(
-            [
-                name, f"{numbers['trainable']:,}", f"{numbers['from_calibration']:,}",
-                f"{numbers['fitted_on_scenes']:,}", f"{first['stored_bytes'] / 1e6:.1f} MB",
-                f"{cost['flop'] / 1e6:.1f}", f"{cost['latency_ms']:.2f}", f"{cost['training_s'] / 60:.1f}",
-                str(cost["threads"]),
-            ]
-        )  # fmt: skip
-    return [(title, _HEADS[title], rows) for title, rows in ((_FIGURES, figures), (_COSTS, costs))]
+    """Title, heads and rows of each; the first column is the name of the cell."""
+    rows = {name: _parts(facts) for name, facts in found.items()}
+    return [
+        (title, ["", *heads], [[name, *parts[at]] for name, parts in rows.items()])
+        for at, (title, heads) in enumerate(_TITLES.items())
+    ]
+
+
+def _parts(facts: dict) -> tuple[list[str], ...]:
+    """The row of a cell in each table."""
+    cell, first, cost = facts["cell"], facts["evaluations"][0], facts["cost"]
+    numbers = first["numbers"]
+    return (
+        [cell["rig"], cell["scenes"], cell["method"]],
+        [_figure(facts), _ssim(facts), _linear(facts), shown("accuracy", facts.get("sharp"))],
+        [
+            *(f"{numbers[which]:,}" for which in ("trainable", "from_calibration", "fitted_on_scenes")),
+            f"{first['stored_bytes'] / 1e6:.1f} MB",
+        ],
+        [
+            f"{cost['flop'] / 1e6:.1f}", f"{cost['latency_ms']:.2f}", f"{cost['training_s'] / 60:.1f}",
+            str(cost["threads"]),
+        ],
+    )  # fmt: skip
 
 
 def _figure(facts: dict) -> str:
