@@ -9,7 +9,9 @@ from lensless.evaluate.figures import shown
 _TITLES = {
     "Cells": ["rig", "scenes", "method"],
     "Test scenes. linear: Wiener's estimate, or a linear rule on the same numbers; sharp: the same network on the "
-    "sharp picture; of several trainings mean (lowest .. highest)": ["PSNR (dB) or accuracy", "SSIM", "linear", "sharp"],
+    "sharp picture; of several trainings mean (lowest .. highest)": [
+        "PSNR (dB) or accuracy", "SSIM", "linear", "sharp",
+    ],
     "What each holds": ["trainable", "from calibration", "fitted", "stored"],
     "What it costs: one result on one core, and a training with so many threads": [
         "MFLOP", "ms", "training (min)", "threads",
