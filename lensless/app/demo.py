@@ -17,7 +17,7 @@ from lensless.evaluate.evaluation import Evaluation
 from lensless.train import checkpoint
 
 # Enough to be worth looking at in under 4 minutes on 2 processors.
-EPOCHS = {"reconstruct": 3, "classify": 45}
+EPOCHS = {"reconstruct": 4, "classify": 45}
 
 
 def run(
