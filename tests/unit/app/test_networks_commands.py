@@ -5,7 +5,6 @@ import tomllib
 
 import numpy as np
 import pytest
-from conftest import RIG
 from PIL import Image
 
 from hardware import Recording
@@ -27,10 +26,12 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def colour_rig(tmp_path_factory):
+def colour_rig(tiny, tmp_path_factory):
     path = tmp_path_factory.mktemp("rig") / "tiny-colour.toml"
-    text = RIG.replace('id = "tiny-v1"', 'id = "tiny-colour"').replace(
-        "dark_level = 0.1", "dark_level = 0.1\ncolours_nm = [630.0, 530.0, 460.0]"
+    text = (
+        tiny.read_text()
+        .replace('id = "tiny-v1"', 'id = "tiny-colour"')
+        .replace("dark_level = 0.1", "dark_level = 0.1\ncolours_nm = [630.0, 530.0, 460.0]")
     )
     path.write_text(text.replace("core_index = 1.46", "core_index = 1.46\nabbe_number = 67.8") + 'mosaic = "RGGB"\n')
     assert tomllib.loads(path.read_text())["sensor"]["mosaic"] == "RGGB"
