@@ -148,7 +148,7 @@ def test_errors_of_all_or_of_the_first_are_told_once(options, tmp_path):
     (tmp_path / "file").write_text("in the way")
     for more, code, words in (
         (["--batch-size", 49], 2, "a batch of 49 scenes cannot be cut into 2 equal parts"),
-        (["--out", tmp_path / "file" / "below"], 4, "cannot make the folder"),
+        (["--out", tmp_path / "file" / "below"], 4, "is a file; expected a folder"),
         (["--nonsense"], 2, "Usage:"),
     ):
         started = begin(2, options("classify", "refused", *more))
@@ -166,7 +166,8 @@ def test_processes_that_differ_are_refused(tmp_path):
         "with joined(torch.device('cpu')) as processes:\n"
         "    total = torch.ones(3) * (processes.rank + 1)\n"
         "    processes.add_up(total)\n"
-        "    print(total.tolist(), processes.by_first(lambda: os.environ['RANK']), flush=True)\n"
+        "    told = f\"{total.tolist()} {processes.by_first(lambda: os.environ['RANK'])}\\n\"\n"
+        "    os.write(1, told.encode())\n"  # at once: lines of two processes must not mix
         "    processes.check_alike({'code': '1.0', 'batch_size': 16 * (1 + processes.rank)})\n"
     )
     command = [*START, "--nproc-per-node", "2", str(script)]
