@@ -10,7 +10,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from typing import TextIO
 
+from hardware.errors import StorageError
 from lensless.app.screen import INTERRUPTED, Screen
 
 
@@ -56,6 +58,13 @@ def side_by_side(jobs: list[Job], at_once: int, screen: Screen, ended: Callable[
             crew.stop()
 
 
+def _opened(path: pathlib.Path) -> TextIO:
+    try:
+        return path.open("a")
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; make room, or name another folder") from error
+
+
 class _Crew:
     """What runs; interrupted by us alone and once, also when the terminal's Ctrl-C reaches all that it knows."""
 
@@ -81,7 +90,7 @@ class _Crew:
                 process.send_signal(signal.SIGINT)
 
     def _run(self, job: Job, words: list[str]) -> int:
-        with job.log.open("a") as log:
+        with _opened(job.log) as log:
             log.write(f"$ {typed(words)}\n")
             log.flush()
             with self._lock:

@@ -19,6 +19,7 @@ from lensless.app.results import check_out
 from lensless.app.screen import Screen
 from lensless.app.text_file import write
 from lensless.app.version import code_version
+from lensless.tensor_file import make_folder
 
 NO_DATA = 5  # the exit code of a command whose scenes are missing
 
@@ -52,7 +53,7 @@ def run(wish: Wish, screen: Screen) -> dict:
             found[job.name] = _facts(cells[job.name], job, wish)
             _keep(wish, job.name, found[job.name])
 
-    wish.out.mkdir(parents=True, exist_ok=True)
+    make_folder(wish.out)
     to_do = [job for name, job in jobs.items() if name not in found]
     side_by_side(to_do, wish.jobs or min(processors(), max(1, len(to_do))), screen, ended)
     for name in (name for name in found if "cost" not in found[name]):  # now that nothing runs beside it

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from hardware.errors import StorageError
 from lensless.app.bench.side_by_side import Job, side_by_side
 from lensless.app.screen import Screen
 
@@ -39,6 +40,12 @@ def test_each_job_runs_its_commands_and_what_it_needs_first(work, tmp_path, caps
     assert not (tmp_path / "then.log").exists()
     shown = capsys.readouterr().out
     assert "good: lensless board-emulator --help" in shown and "then:" not in shown
+
+
+def test_a_log_that_cannot_be_written_is_one_error(work, tmp_path):
+    (tmp_path / "good.log").mkdir()
+    with pytest.raises(StorageError, match=r"cannot write .*good\.log: Is a directory"):
+        work(("good", [["board-emulator", "--help"]]))
 
 
 def test_an_interruption_interrupts_what_runs_begins_nothing_and_waits(work, tmp_path):
