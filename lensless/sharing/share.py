@@ -1,0 +1,125 @@
+"""`share`: any network, to one that computes its weights from at most so many trained numbers."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hardware.errors import ConfigurationError
+from lensless.sharing.budget import trained_numbers
+from lensless.sharing.cells import plan_cells
+from lensless.sharing.initial import draw, fit, he
+from lensless.sharing.layout import Layout, TooFew
+from lensless.sharing.network import SharedNetwork
+from lensless.sharing.plan import Plan
+from lensless.sharing.soft import plan_soft
+from lensless.sharing.tiles import plan_tiles
+from lensless.sharing.weights import Private, Weight, clusters, find, fingerprint, place
+
+METHODS: dict[str, Callable[..., Layout]] = {"cells": plan_cells, "soft": plan_soft, "tiles": plan_tiles}
+INITIAL = ("he", "match", "keep")
+MOST_PRIVATE = 0.5  # of the budget: above, first and last layers join what is shared
+
+
+def make_plan(
+    network: nn.Module,
+    budget: int | str,
+    method: str = "cells",
+    *,
+    keep: Sequence[str] = (),
+    exact: bool = False,
+    **options,
+) -> Plan:
+    """Which weights of a network come from which templates; no number is drawn.
+
+    Args:
+        network, budget, method, keep, exact: as of `share`.
+        options: of the method.
+
+    Raises:
+        ConfigurationError: as `share`.
+    """
+    if method not in METHODS:
+        raise ConfigurationError(f"share: method = {method!r}; expected one of {', '.join(METHODS)}")
+    weights, private = find(network, keep)
+    natural = sum(each.numbers for each in private) + sum(weight.numbers for weight in weights)
+    allowed = trained_numbers(budget, natural)
+    weights, private = _ends(weights, private, allowed)
+    spent = sum(each.numbers for each in private)
+    if not weights:
+        raise ConfigurationError("share: no layer of this network is large enough to share; take it as it is")
+    try:
+        banks, shared = METHODS[method](clusters(network, weights), max(0, allowed - spent), exact, **options)
+    except TooFew as error:
+        kept = sorted(private, key=lambda each: -each.numbers)[:3]
+        names = ", ".join(f"{each.name} {each.numbers:,} ({each.reason})" for each in kept)
+        raise ConfigurationError(
+            f"share: a budget of {allowed:,} trained numbers is too small; method {method!r} needs {spent + error.least:,}: "
+            f"{error.least:,} for what is shared and {spent:,} for what is not, above all {names or 'nothing'}"
+        ) from error
+    return Plan(method, fingerprint(network), natural, allowed, banks, shared, tuple(private))
+
+
+def share(
+    network: nn.Module | Mapping[str, nn.Module],
+    budget: int | str,
+    method: str = "cells",
+    *,
+    plan: Plan | None = None,
+    keep: Sequence[str] = (),
+    init: str = "he",
+    exact: bool = False,
+    seed: int | None = None,
+    **options,
+) -> SharedNetwork:
+    """A network with the same layers, which computes their weights from at most `budget` trained numbers.
+
+    Args:
+        network: any, trained or not; it is copied. Several by name share one set of templates (see `Ensemble`).
+        budget: most trained numbers of the whole, private ones included: 40_000, "25%" of what it has, or
+            "40kB@float32".
+        method: "cells" (small blocks, for low budgets), "tiles", "soft" (layers of one shape).
+        plan: to use in place of budget and method; see `make_plan`.
+        keep: patterns of names of layers that stay as they are, such as "stem" or "stages.*.leave".
+        init: "he" (fresh, with the spread of He et al.), "match" (fresh, with the spread that each weight has now),
+            or "keep" (the nearest to the weights that it has now).
+        exact: spend the budget to the last number.
+        seed: of fresh numbers; None takes them from torch's global generator.
+        options: of the method.
+
+    Raises:
+        ConfigurationError: a budget that is too small, with the least that would do; a layer that cannot be shared; a
+            plan for another network.
+    """
+    if isinstance(network, Mapping):
+        network = nn.ModuleDict(network)
+    if init not in INITIAL:
+        raise ConfigurationError(f"share: init = {init!r}; expected one of {', '.join(INITIAL)}")
+    plan = plan or make_plan(network, budget, method, keep=keep, exact=exact, **options)
+    shared = SharedNetwork(network, plan)
+    originals = {each.weight.name: _original(network, each.weight) for each in plan.weights}
+    if init == "keep":
+        fit(shared, originals)
+        return shared
+    spreads = {each.weight.name: he(each.weight) for each in plan.weights}
+    if init == "match":
+        spreads |= {name: spread for name, value in originals.items() if (spread := float(value.std())) > 0}
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    draw(shared, spreads, generator)
+    return shared
+
+
+def _original(network: nn.Module, weight: Weight) -> Tensor:
+    module, own = place(network, weight.name)
+    return weight.seen(getattr(module, own).detach())
+
+
+def _ends(weights: list[Weight], private: list[Private], allowed: int) -> tuple[list[Weight], list[Private]]:
+    """First and last layer stay private, unless that takes more than half of the budget: the larger one is shared first."""
+    spent = sum(each.numbers for each in private)
+    ends = {weights[at].name: (weights[at], reason) for at, reason in ((0, "first layer"), (-1, "last layer"))} if len(weights) > 2 else {}
+    for name, (weight, _) in sorted(ends.items(), key=lambda item: -item[1][0].numbers):
+        if spent + sum(each.numbers for each, _ in ends.values()) > MOST_PRIVATE * allowed:
+            del ends[name]
+    rest = [weight for weight in weights if weight.name not in ends]
+    return rest, [*private, *(Private(name, weight.numbers, reason) for name, (weight, reason) in ends.items())]
