@@ -38,7 +38,9 @@ class BankNumbers(nn.Module):
         """What a row mixes, (templates, size)."""
         found = self.numbers[row.start : row.start + row.templates * row.size]
         short = row.templates * row.size - len(found)
-        if short:
+        if short and row.repeats:
+            found = found.repeat(-(-row.size // len(found)))[: row.size]
+        elif short:
             found = torch.cat([found, found.new_zeros(short)])
         return found.view(row.templates, row.size)
 

@@ -23,6 +23,7 @@ class Row:
         start: of the first template in the bank.
         templates: how many are mixed.
         size: numbers of each, and of what comes out. What lies behind the end of the bank counts as 0.
+        repeats: instead, the bank begins again there.
         mixed: False for one template that is taken as it is, without a mixing number.
         born: which untying made this row; 0 those of the first plan.
     """
@@ -31,6 +32,7 @@ class Row:
     templates: int
     size: int
     mixed: bool = True
+    repeats: bool = False
     born: int = 0
 
     @property

@@ -13,10 +13,18 @@ from lensless.sharing.layout import Layout, TooFew
 from lensless.sharing.network import SharedNetwork
 from lensless.sharing.plan import Plan
 from lensless.sharing.soft import plan_soft
+from lensless.sharing.ssn import plan_ssn
+from lensless.sharing.superweights import plan_superweights
 from lensless.sharing.tiles import plan_tiles
 from lensless.sharing.weights import Private, Weight, clusters, find, fingerprint, place
 
-METHODS: dict[str, Callable[..., Layout]] = {"cells": plan_cells, "soft": plan_soft, "tiles": plan_tiles}
+METHODS: dict[str, Callable[..., Layout]] = {
+    "cells": plan_cells,
+    "soft": plan_soft,
+    "ssn": plan_ssn,
+    "superweights": plan_superweights,
+    "tiles": plan_tiles,
+}
 INITIAL = ("he", "match", "keep")
 MOST_PRIVATE = 0.5  # of the budget: above, first and last layers join what is shared
 
