@@ -89,16 +89,25 @@ class SharedNetwork(nn.Module):
             self._take_away()
 
     @contextlib.contextmanager
-    def gathered(self) -> Iterator[dict[str, Tensor]]:
-        """Weights made once for any number of forward and backward passes inside; at the end their gradients go on to
-        the templates. The tensors that it gives hold, until then, the gradient of each generated weight."""
-        made = self.materialise()
-        leaves = {name: weight.detach().requires_grad_() for name, weight in made.items()}
+    def held(self) -> Iterator[dict[str, Tensor]]:
+        """Weights made once for any number of forward and backward passes inside; gradients stop at them."""
+        with torch.no_grad():
+            leaves = self.materialise()
+        for leaf in leaves.values():
+            leaf.requires_grad_()
         try:
             self._put(leaves)
             yield leaves
         finally:
             self._take_away()
+
+    @contextlib.contextmanager
+    def gathered(self) -> Iterator[dict[str, Tensor]]:
+        """As `held`, and at the end the gradients go on to the templates: the generator is passed once, however many
+        batches, members of an ensemble or rounds of a recurrent network there were."""
+        made = self.materialise()
+        with self.held() as leaves:
+            yield leaves
         used = [name for name, leaf in leaves.items() if leaf.grad is not None]
         torch.autograd.backward([made[name] for name in used], [leaves[name].grad for name in used])
 

@@ -1,0 +1,86 @@
+"""Who shares with whom, found from gradients instead of guessed."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from hardware.errors import ConfigurationError
+from lensless.sharing.conflict import Conflict, conflict, split
+from lensless.sharing.layout import TooFew
+from lensless.sharing.network import SharedNetwork
+from lensless.sharing.plan import Plan
+from lensless.sharing.superweights import plan_superweights
+from lensless.sharing.weights import Weight
+
+TAU, STEP = 0.1, 0.05
+LINKAGES = ("single", "complete")
+
+
+def refine(
+    shared: SharedNetwork,
+    batches: Iterable,
+    loss: Callable[[SharedNetwork, object], Tensor],
+    *,
+    tau: float = TAU,
+    step: float = STEP,
+    linkage: str = "single",
+    found: Conflict | None = None,
+) -> Plan:
+    """A plan in which only layers share that want to move alike; train it from scratch: `share(network, plan=plan)`.
+
+    Layers of a cluster whose gradients have a cosine above `tau` stay together. While what comes out needs more numbers
+    than the budget, `tau` is lowered.
+
+    Args:
+        shared: of method "superweights", hard-shared and trained a little (`tied=True`).
+        batches, loss: as of `conflict`.
+        tau, step: where the threshold begins, and by how much it falls.
+        linkage: "single" or "complete", see `split`.
+        found: a comparison that was made before, in place of a new one.
+
+    Raises:
+        ConfigurationError: a plan of another method, or a setting that cannot be.
+    """
+    if shared.plan.method != "superweights":
+        raise ConfigurationError(f"refine: the plan is of method {shared.plan.method!r}; expected 'superweights'")
+    if linkage not in LINKAGES or not step > 0:
+        raise ConfigurationError(f"refine: linkage = {linkage!r}, step = {step!r}; expected single or complete, and > 0")
+    found = found or conflict(shared, batches, loss)
+    groups = _clusters(shared.plan)
+    while True:
+        parts = split(found.mean, groups, tau, linkage)
+        try:
+            return regrouped(shared.plan, [[found.names[member] for member in part] for part in parts])
+        except TooFew:
+            if tau < -1 - step:
+                raise
+            tau -= step
+
+
+def random_split(plan: Plan, sizes: Sequence[int], seed: int) -> Plan:
+    """The control: clusters of the same sizes as another plan's, with members drawn by chance."""
+    raise NotImplementedError
+
+
+def regrouped(plan: Plan, groups: Sequence[Sequence[str]]) -> Plan:
+    """The same budget spent on other clusters.
+
+    Raises:
+        TooFew: they need more than the budget.
+    """
+    kernels: dict[tuple[int, ...], list[Weight]] = {}
+    for each in plan.weights:
+        kernels.setdefault(each.weight.kernel, []).append(each.weight)
+    numbers = plan.budget - plan.private_numbers
+    banks, weights = plan_superweights(list(kernels.values()), numbers, groups=groups)
+    return Plan(plan.method, plan.fingerprint, plan.natural, plan.budget, banks, weights, plan.private)
+
+
+def _clusters(plan: Plan) -> list[list[int]]:
+    """Places of the weights that read the same banks."""
+    found: dict[int, list[int]] = {}
+    for at, each in enumerate(plan.weights):
+        found.setdefault(min(piece.bank for piece in each.pieces), []).append(at)
+    return list(found.values())
