@@ -44,18 +44,18 @@ class BankNumbers(nn.Module):
             found = torch.cat([found, found.new_zeros(short)])
         return found.view(row.templates, row.size)
 
-    def mixed(self) -> list[tuple[Row, list[int], Tensor]]:
-        """Each group of rows, and its mixing numbers (rows, templates) without their gain."""
-        mixing = iter(self.mixing)
+    def mixed(self, mixing: Sequence[Tensor] | None = None) -> list[tuple[Row, list[int], Tensor]]:
+        """Each group of rows, and its mixing numbers (rows, templates) without their gain: its own, or others."""
+        mixing = iter(self.mixing if mixing is None else mixing)
         ones = self.gain.new_ones(1, 1)
         return [
             (row, rows, next(mixing) if row.mixed else ones.expand(len(rows), 1)) for row, rows in self.groups
         ]
 
-    def make(self, only: Sequence[int] | None = None) -> Made:
-        """The vectors of all rows, or of some; one product for each group of them."""
+    def make(self, only: Sequence[int] | None = None, mixing: Sequence[Tensor] | None = None) -> Made:
+        """The vectors of all rows, or of some, with the bank's mixing numbers or others; one product for each group."""
         found: dict[int, tuple[list[Tensor], list[int]]] = {}
-        for row, rows, mixing in self.mixed():
+        for row, rows, mixing in self.mixed(mixing):
             gain = self.gain[rows] if len(self.groups) > 1 else self.gain
             if only is not None:
                 places = [at for at, number in enumerate(rows) if number in only]
