@@ -9,10 +9,12 @@ Small templates with a large gain, or the other way round, learn a hundred times
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hardware.errors import ConfigurationError
 from lensless.sharing.network import SharedNetwork
+from lensless.sharing.plan import Piece
 from lensless.sharing.weights import Weight
 
 
@@ -25,15 +27,29 @@ def draw(shared: SharedNetwork, spreads: dict[str, float], generator: torch.Gene
         spreads: standard deviation of each shared weight, by name; see `he` and `spread_of`.
         generator: of the numbers, on the processor; torch's own by default.
     """
-    users = shared.plan.users()
+    wanted_of: dict[tuple[int, int], float] = {}
+    for each in shared.plan.weights:
+        for piece in each.pieces:
+            wanted = spreads[each.weight.name] / (_smoothing(piece, each.weight.kernel) if piece.stretched else 1)
+            # Of a row that several weights read, the smallest: it is the one of the largest fan-in.
+            wanted_of[piece.bank, piece.row] = min(wanted, wanted_of.get((piece.bank, piece.row), math.inf))
     for at, bank in enumerate(shared.banks):
-        # Of a row that several weights read, the smallest: it is the one of the largest fan-in.
-        wanted = [min(spreads[weight.name] for weight in users[at, row]) for row in range(len(bank.bank.rows))]
+        wanted = [wanted_of[at, row] for row in range(len(bank.bank.rows))]
         least = min(wanted)
         bank.numbers.copy_(torch.randn(bank.numbers.shape, generator=generator) * least)
         bank.gain.copy_(torch.tensor(wanted) / least)
         for mixing in bank.mixing:
             mixing.copy_(_directions(*mixing.shape, generator))
+
+
+def _smoothing(piece: Piece, kernel: tuple[int, ...]) -> float:
+    """Spread of independent numbers of spread 1 after they were resized: neighbours are averaged."""
+    taps = math.prod(kernel)
+    found = 1.0
+    for small, large in zip((piece.shape[0], piece.shape[1] * taps), (piece.used[0], piece.used[1] * taps), strict=True):
+        matrix = F.interpolate(torch.eye(small)[None], size=large, mode="linear", align_corners=False)[0]
+        found *= float(matrix.square().sum(0).mean().sqrt())
+    return found
 
 
 def he(weight: Weight) -> float:

@@ -34,9 +34,14 @@ class Draft:
     most: int = MOST_TEMPLATES
 
     @property
+    def mixed(self) -> bool:
+        """A row that is alone with one template takes it as it is: a number to multiply it by would tell nothing."""
+        return self.rows > 1 or self.most > 1
+
+    @property
     def cost(self) -> int:
         """Trained numbers of one template: its own, and one of each row."""
-        return self.size + self.rows
+        return self.size + self.rows * self.mixed
 
 
 def fill(drafts: Sequence[Draft], numbers: int, exact: bool = False) -> tuple[Bank, ...]:
@@ -66,7 +71,7 @@ def fill(drafts: Sequence[Draft], numbers: int, exact: bool = False) -> tuple[Ba
                 if counts[at] < limit[at] and draft.cost <= left:
                     counts[at], left, bought = counts[at] + 1, left - draft.cost, True
     banks = [
-        Bank(draft.name, draft.size * count, (Row(0, count, draft.size),) * draft.rows)
+        Bank(draft.name, draft.size * count, (Row(0, count, draft.size, mixed=draft.mixed),) * draft.rows)
         for draft, count in zip(drafts, counts, strict=True)
     ]
     return tuple(_spend(banks, drafts, left)) if exact and left else tuple(banks)

@@ -1,6 +1,6 @@
 """`share`: any network, to one that computes its weights from at most so many trained numbers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -52,20 +52,28 @@ def make_plan(
     weights, private = find(network, keep)
     natural = sum(each.numbers for each in private) + sum(weight.numbers for weight in weights)
     allowed = trained_numbers(budget, natural)
-    weights, private = _ends(weights, private, allowed)
-    spent = sum(each.numbers for each in private)
     if not weights:
         raise ConfigurationError("share: no layer of this network is large enough to share; take it as it is")
-    try:
-        banks, shared = METHODS[method](clusters(network, weights), max(0, allowed - spent), exact, **options)
-    except TooFew as error:
-        kept = sorted(private, key=lambda each: -each.numbers)[:3]
-        names = ", ".join(f"{each.name} {each.numbers:,} ({each.reason})" for each in kept)
-        raise ConfigurationError(
-            f"share: a budget of {allowed:,} trained numbers is too small; method {method!r} needs {spent + error.least:,}: "
-            f"{error.least:,} for what is shared and {spent:,} for what is not, above all {names or 'nothing'}"
-        ) from error
-    return Plan(method, fingerprint(network), natural, allowed, banks, shared, tuple(private))
+    refused = []
+    for shared, kept in _ends(weights, private, allowed):
+        spent = sum(each.numbers for each in kept)
+        try:
+            banks, made = METHODS[method](clusters(network, shared), allowed - spent, exact, **options)
+        except TooFew as error:
+            refused.append((spent + error.least, error.least, kept))
+            continue
+        return Plan(method, fingerprint(network), natural, allowed, banks, made, tuple(kept))
+    raise ConfigurationError(_refusal(allowed, method, *min(refused, key=lambda each: each[0])))
+
+
+def _refusal(allowed: int, method: str, whole: int, least: int, kept: Sequence[Private]) -> str:
+    spent = whole - least
+    most = sorted(kept, key=lambda each: -each.numbers)[:3]
+    names = ", ".join(f"{each.name} {each.numbers:,} ({each.reason})" for each in most)
+    return (
+        f"share: a budget of {allowed:,} trained numbers is too small; method {method!r} needs {whole:,}: "
+        f"{least:,} for what is shared and {spent:,} for what is not, above all {names or 'nothing'}"
+    )
 
 
 def share(
@@ -122,12 +130,19 @@ def _original(network: nn.Module, weight: Weight) -> Tensor:
     return weight.seen(getattr(module, own).detach())
 
 
-def _ends(weights: list[Weight], private: list[Private], allowed: int) -> tuple[list[Weight], list[Private]]:
-    """First and last layer stay private, unless that takes more than half of the budget: the larger one is shared first."""
+def _ends(
+    weights: list[Weight], private: list[Private], allowed: int
+) -> Iterator[tuple[list[Weight], list[Private]]]:
+    """What to share and what to keep, to be tried in turn: first and last layer private, the smaller of them, neither;
+    what takes more than half of the budget comes behind what does not."""
+    ends = [(weights[0], "first layer"), (weights[-1], "last layer")] if len(weights) > 2 else []
+    ends.sort(key=lambda end: -end[0].numbers)
     spent = sum(each.numbers for each in private)
-    ends = {weights[at].name: (weights[at], reason) for at, reason in ((0, "first layer"), (-1, "last layer"))} if len(weights) > 2 else {}
-    for name, (weight, _) in sorted(ends.items(), key=lambda item: -item[1][0].numbers):
-        if spent + sum(each.numbers for each, _ in ends.values()) > MOST_PRIVATE * allowed:
-            del ends[name]
-    rest = [weight for weight in weights if weight.name not in ends]
-    return rest, [*private, *(Private(name, weight.numbers, reason) for name, (weight, reason) in ends.items())]
+    choices = [ends[begin:] for begin in range(len(ends) + 1)]
+    choices.sort(key=lambda own: bool(own) and spent + sum(end.numbers for end, _ in own) > MOST_PRIVATE * allowed)
+    for own in choices:
+        kept = {weight.name for weight, _ in own}
+        yield (
+            [weight for weight in weights if weight.name not in kept],
+            [*private, *(Private(weight.name, weight.numbers, reason) for weight, reason in own)],
+        )

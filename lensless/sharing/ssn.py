@@ -14,6 +14,7 @@ from lensless.sharing.weights import Weight
 
 RESIZES = ("bilinear", "repeat")
 SHRINK = 0.05  # a step down in outputs and inputs, until a layer's picture fits the vector
+STEPS = round(1 / SHRINK) - 1
 
 
 def plan_ssn(
@@ -40,12 +41,15 @@ def plan_ssn(
     weights = [weight for weights in clusters for weight in weights]
     by_name = {weight.name: weight for weight in weights}
     found = [[by_name[name] for name in group] for group in groups] if groups else [weights]
-    whole, left = sum(weight.numbers for weight in weights), numbers
+    least = [max(_at(weight, STEPS)[1] for weight in group) for group in found]
+    whole, left = sum(weight.numbers for weight in weights), numbers - sum(least)
+    if left < 0:
+        raise TooFew(numbers - left)
     banks, shared = [], {}
     for at, group in enumerate(found):
         own = sum(weight.numbers for weight in group)
-        given = left * own // whole
-        left, whole = left - given, whole - own
+        spare = left * own // whole
+        given, left, whole = least[at] + spare, left - spare, whole - own
         bank = _bank(f"group {at}", group, given, at, resize, shared)
         left += given - bank.trained
         banks.append(bank)
@@ -63,8 +67,6 @@ def _bank(
         if left >= numbers:
             break
         numbers = left
-    if numbers < 1:
-        raise TooFew(len(group))
     rows, begins = [], {}
     for row, weight in enumerate(group):
         taken = counts[weight] * weight.numbers
@@ -82,8 +84,10 @@ def _bank(
 
 def _shrunk(weight: Weight, numbers: int) -> tuple[int, int]:
     """Outputs and inputs of the largest picture of this weight that the vector holds, by steps of a twentieth."""
-    for step in range(1, round(1 / SHRINK)):
-        small = tuple(max(1, round(side * (1 - step * SHRINK))) for side in weight.shape[:2])
-        if math.prod(small) * math.prod(weight.kernel) <= numbers:
-            return small
-    raise TooFew(math.prod(weight.kernel))
+    return next(small for step in range(1, STEPS + 1) if (small := _at(weight, step)[0]) and _at(weight, step)[1] <= numbers)
+
+
+def _at(weight: Weight, step: int) -> tuple[tuple[int, int], int]:
+    """Outputs and inputs of a weight that was shrunk so often, and how many numbers that are."""
+    small = tuple(max(1, round(side * (1 - step * SHRINK))) for side in weight.shape[:2])
+    return small, math.prod(small) * math.prod(weight.kernel)
