@@ -108,7 +108,9 @@ def _fit_bank(shared: SharedNetwork, at: int, originals: dict[str, Tensor]) -> N
     templates[:kept] = right[:kept] * scale
     bank.numbers.copy_(templates.flatten()[: bank.bank.numbers])
     bank.gain.fill_(1)
-    if bank.mixing:
+    if not bank.mixing:  # one template, taken as it is
+        bank.numbers.copy_(targets.mean(0))
+    else:
         for (row, rows), mixing in zip(bank.groups, bank.mixing, strict=True):
             count = min(row.templates, kept)
             mixing.zero_()

@@ -79,7 +79,7 @@ def test_every_number_of_every_weight_is_made_from_one_place(name, method):
 def test_fresh_weights_have_the_spread_of_he_and_move_as_plain_ones(method, templates):
     """Over several seeds; a step on the templates moves a weight by gain^2 |a|^2 of what a plain one would move."""
     network = made("deep")
-    budget = least(network, method) + (templates - 1) * 2500
+    budget = least(network, method) + (templates - 1) * 2500 + 500  # a few numbers alone have no spread
     ratios: dict[str, list[float]] = {}
     for seed in range(8):
         shared = share(network, budget, method, seed=seed)
