@@ -60,7 +60,8 @@ def new_learned(
     *, seed: int = 0, loss: str = DEFAULT,
 ) -> ReconstructLearned:  # fmt: skip
     """A task with a learned first layer, which begins as the nearest map of its rank to Wiener's estimate."""
-    begin = new_reconstruct(setting, scenes, 1, seed=seed)
+    statistics = statistics_of(scenes, setting.rig.forward_model.picture_shape, setting.rig.device)
+    begin = new_reconstruct(setting, scenes, 1, seed=seed, statistics=statistics)
     reads = begin.reads
     _begin(seed)
     task = ReconstructLearned(
@@ -69,7 +70,7 @@ def new_learned(
     task.read_pixels.copy_(reads)
     y = _some_frames(setting, scenes, reads)[:, 0]
     estimate = LinearEstimate(begin.wiener_matrix, begin.wiener_offset)
-    task.fit(y.mean(0), float((y - y.mean(0)).square().mean().sqrt()), estimate)
+    task.fit(y.mean(0), float((y - y.mean(0)).square().mean().sqrt()), statistics, estimate)
     return task
 
 

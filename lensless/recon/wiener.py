@@ -25,6 +25,16 @@ class SceneStatistics:
         prior = self.covariance if self.prior is None else self.prior
         return prior + 1e-4 * torch.eye(len(self.mean), dtype=torch.float64, device=self.mean.device)
 
+    @property
+    def level(self) -> Tensor:
+        """Mean of all pixels of all scenes, ()."""
+        return self.mean.mean()
+
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation of all pixels of all scenes, (); above 0 also where they are all alike."""
+        return (self.covariance.diagonal().mean() + self.mean.var(correction=0)).sqrt().clamp_min(0.01)
+
     def each_alone(self, channels: int) -> "SceneStatistics":
         """The same of scenes of so many channels, with nothing told of one by another."""
         prior = None if self.prior is None else _blocks_alone(self.prior, channels)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lensless.nn.global_layer import GlobalLayer
 from lensless.nn.projection import pixels_of
 from lensless.nn.unet import UNet
-from lensless.recon.wiener import LinearEstimate
+from lensless.recon.wiener import LinearEstimate, SceneStatistics
 from lensless.tasks.losses import DEFAULT
 from lensless.tasks.picture import PixelsTask
 from lensless.tasks.task import WIDEST, Numbers, trainable, whole_number
@@ -52,15 +52,17 @@ class ReconstructLearned(PixelsTask):
         first = GlobalLayer(len(self.reads), rank, self.picture_shape)
         self.network = _Corrected(first, UNet(colours, width, deep_width, colours))
 
-    def fit(self, mean: Tensor, spread: float, begin: LinearEstimate | None = None) -> None:
+    def fit(self, mean: Tensor, spread: float, pictures: SceneStatistics, begin: LinearEstimate | None = None) -> None:
         """Set the fixed numbers, and where learning begins.
 
         Args:
             mean: of the pixels that are read over the training scenes, white = 1, (n,); `spread` about it, one number.
+            pictures: moments of the training pictures.
             begin: an estimate from those pixels whose nearest one of this rank is learned on; None: from chance.
         """
         self.mean.copy_(mean)
         self.spread.fill_(spread)
+        self.network.correct.see_about(pictures.level, pictures.spread)
         if begin is not None:
             offset = begin.offset + begin.matrix @ mean
             self.network.first.begin_with(begin.matrix * spread, offset)
@@ -73,7 +75,7 @@ class ReconstructLearned(PixelsTask):
         return {"rank": self.rank, "width": self.width, "deep_width": self.deep_width, "reads": len(self.reads)}
 
     def numbers(self) -> Numbers:
-        return Numbers(trainable(self.network), len(self.reads), self.mean.numel() + 1)
+        return Numbers(trainable(self.network), len(self.reads), self.mean.numel() + 3)
 
 
 class _Corrected(nn.Module):

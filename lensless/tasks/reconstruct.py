@@ -84,6 +84,8 @@ class Reconstruct(PixelsTask):
         black = matrix.double().sum(1) * dark_level
         self.wiener_matrix.copy_(estimate.matrix)
         self.wiener_offset.copy_(estimate.offset - estimate.matrix.double() @ black)
+        for stage in [self.network.stage] if self.shared else self.network.stages:
+            stage.see_about(pictures.level, pictures.spread)
         if self.stages > 1:
             information = (contrast / noise_variance.double()[:, None]).T @ contrast
             self.network.consistency.set(information, pictures.regular_covariance, pictures.mean, GUESS_STD)

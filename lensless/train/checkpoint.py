@@ -130,8 +130,7 @@ def _task_of(config: dict, tensors: dict[str, torch.Tensor], path: pathlib.Path)
             expected = {name: (tuple(value.shape), value.dtype) for name, value in build(config).state_dict().items()}
     except InputError as error:
         raise InputError(f"{path}: {error}; take a copy of it, or train again") from error
-    if "temperature" in expected:  # the first classifiers had none, and what they gave was not divided
-        tensors = {"temperature": torch.ones(()), **tensors}
+    tensors = _completed(tensors, expected)
     found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
@@ -146,6 +145,14 @@ def _task_of(config: dict, tensors: dict[str, torch.Tensor], path: pathlib.Path)
     except ConfigurationError as error:
         raise InputError(f"{path}: {error}; take a copy of it, or train again") from error
     return task
+
+
+def _completed(tensors: dict[str, torch.Tensor], expected: dict[str, tuple]) -> dict[str, torch.Tensor]:
+    """With what older checkpoints lack, of the value that it had then: classifiers did not divide what they gave by a
+    temperature, and pictures were seen about 0, in units of 1."""
+    before = {"temperature": torch.ones(()), "level": torch.zeros(()), "spread": torch.ones(())}
+    lacking = {name: name.rpartition(".")[2] for name in expected if name not in tensors}
+    return tensors | {name: before[own] for name, own in lacking.items() if own in before}
 
 
 def check_rig(card: dict, rig_id: str, fingerprint: str, where: str) -> None:

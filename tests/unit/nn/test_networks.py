@@ -37,6 +37,18 @@ def test_an_untrained_unet_adds_nothing(channels, shape):
     assert out.shape == (2, 1, *shape) and not out.any()
 
 
+def test_a_unet_corrects_pictures_of_any_light_and_contrast_alike():
+    """Seen about their level and in units of their spread, all are the same to it: f(l + s x) = s f(x)."""
+    torch.manual_seed(0)
+    network = UNet(3, 8, 6)
+    torch.nn.init.normal_(network.leave.weight)
+    x = torch.randn(2, 3, 8, 12)
+    with torch.no_grad():
+        expected = 0.2 * network(x)
+        network.see_about(torch.tensor(0.4), torch.tensor(0.2))
+        torch.testing.assert_close(network(0.4 + 0.2 * x), expected)
+
+
 def test_the_unet_sees_as_far_as_two_scales_and_ten_convolutions_reach():
     """A pixel of the middle is corrected by what lies some 20 pixels away, and by nothing across the picture."""
     torch.manual_seed(0)

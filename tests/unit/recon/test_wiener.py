@@ -238,3 +238,11 @@ def test_colours_alone_know_nothing_of_one_another():
     assert torch.equal(blocks[1, :, 1], both.covariance.reshape(3, 4, 3, 4)[1, :, 1])
     assert torch.equal(alone.prior[:4, :4], both.prior[:4, :4]) and not alone.prior[:4, 4:].any()
     assert not blocks[0, :, 1].any() and not blocks[2, :, 0].any() and torch.equal(alone.mean, both.mean)
+
+
+def test_level_and_spread_are_those_of_all_pixels_together():
+    pictures = torch.rand(50, 3, *SCENE, generator=torch.Generator().manual_seed(0)) * torch.linspace(0, 1, SCENE[1])
+    found = SceneStatistics.of(pictures)
+    assert float(found.level) == pytest.approx(float(pictures.mean()), rel=1e-6)
+    assert float(found.spread) == pytest.approx(float(pictures.std(correction=0)), rel=1e-6)
+    assert float(SceneStatistics.of(torch.zeros(4, 1, *SCENE)).spread) > 0

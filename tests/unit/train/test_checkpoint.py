@@ -33,6 +33,17 @@ def test_a_checkpoint_gives_the_same_outputs_and_says_where_it_comes_from(traine
     assert first.card["numbers"] == dataclasses.asdict(first.task.numbers())
 
 
+def test_a_network_from_before_pictures_were_seen_about_their_level_gives_what_it_gave(tmp_path):
+    tiny.run(tmp_path, tiny.reconstruct(), dataclasses.replace(tiny.RECIPE, epochs=1))
+    path = tmp_path / checkpoint.WEIGHTS
+    tensors, card = tensor_file.read(path)
+    scales = {name for name in tensors if name.endswith((".level", ".spread"))}
+    assert len(scales) == 4
+    tensor_file.write(path, {name: value.clone() for name, value in tensors.items() if name not in scales}, card)
+    for stage in checkpoint.load(tmp_path).task.network.stages:
+        assert (float(stage.level), float(stage.spread)) == (0, 1)
+
+
 def test_only_its_own_rig_may_use_it(trained):
     found = checkpoint.load(trained)
     card, spec = found.card, tiny.setting_of(found.task).rig.spec
