@@ -1,11 +1,12 @@
-"""Networks under a budget of trained numbers: weights that are mixed from shared templates."""
+"""Any network under a budget of trained numbers: weights that are computed from shared templates."""
 
-from lensless.sharing.conflict import Conflict, conflict
+from lensless.sharing.conflict import conflict
 from lensless.sharing.ensemble import Ensemble
-from lensless.sharing.growth import Grown, grow
+from lensless.sharing.growth import grow, widen
 from lensless.sharing.network import SharedNetwork
 from lensless.sharing.plan import Plan
-from lensless.sharing.refine import refine
+from lensless.sharing.refine import random_split, refine
 from lensless.sharing.share import make_plan, share
+from lensless.sharing.untie import untie
 
-__all__ = ["Conflict", "Ensemble", "Grown", "Plan", "SharedNetwork", "conflict", "grow", "make_plan", "refine", "share"]
+__all__ = ["Ensemble", "Plan", "SharedNetwork", "conflict", "grow", "make_plan", "random_split", "refine", "share", "untie", "widen"]  # fmt: skip

@@ -25,14 +25,38 @@ class BankNumbers(nn.Module):
         super().__init__()
         kind = {"dtype": dtype, "device": device}
         self.bank = bank
-        self.groups: list[tuple[Row, list[int]]] = []
-        for row in dict.fromkeys(bank.rows):
-            self.groups.append((row, [at for at, other in enumerate(bank.rows) if other == row]))
+        self.groups = _groups(bank)
         self.numbers = nn.Parameter(torch.zeros(bank.numbers, **kind))
         self.mixing = nn.ParameterList(
-            nn.Parameter(torch.zeros(len(rows), row.templates, **kind)) for row, rows in self.groups if row.mixed
+            nn.Parameter(torch.zeros(len(rows), row.templates, **kind)) for row, rows in self._trained()
         )
         self.register_buffer("gain", torch.ones(len(bank.rows), **kind))
+
+    @torch.no_grad()
+    def append(self, bank: Bank, copied: Sequence[int]) -> list[nn.Parameter]:
+        """Take rows behind those there are, each a copy of another; the new mixing numbers.
+
+        Args:
+            bank: as this one, with more rows.
+            copied: which row each of the new ones is a copy of.
+        """
+        before = {
+            row: numbers
+            for (_, rows), numbers in zip(self._trained(), self.mixing, strict=True)
+            for row, numbers in zip(rows, numbers, strict=True)
+        }
+        first = len(self.bank.rows)
+        self.bank, self.groups = bank, _groups(bank)
+        self.gain = torch.cat([self.gain, self.gain[list(copied)]])
+        new = [
+            nn.Parameter(torch.stack([before[copied[row - first]] for row in rows]))
+            for _, rows in self._trained()[len(self.mixing) :]
+        ]
+        self.mixing.extend(new)
+        return new
+
+    def _trained(self) -> list[tuple[Row, list[int]]]:
+        return [group for group in self.groups if group[0].mixed]
 
     def templates(self, row: Row) -> Tensor:
         """What a row mixes, (templates, size)."""
@@ -48,9 +72,7 @@ class BankNumbers(nn.Module):
         """Each group of rows, and its mixing numbers (rows, templates) without their gain: its own, or others."""
         mixing = iter(self.mixing if mixing is None else mixing)
         ones = self.gain.new_ones(1, 1)
-        return [
-            (row, rows, next(mixing) if row.mixed else ones.expand(len(rows), 1)) for row, rows in self.groups
-        ]
+        return [(row, rows, next(mixing) if row.mixed else ones.expand(len(rows), 1)) for row, rows in self.groups]
 
     def make(self, only: Sequence[int] | None = None, mixing: Sequence[Tensor] | None = None) -> Made:
         """The vectors of all rows, or of some, with the bank's mixing numbers or others; one product for each group."""
@@ -69,6 +91,11 @@ class BankNumbers(nn.Module):
             size: (vectors[0] if len(vectors) == 1 else torch.cat(vectors), {row: at for at, row in enumerate(numbers)})
             for size, (vectors, numbers) in found.items()
         }
+
+
+def _groups(bank: Bank) -> list[tuple[Row, list[int]]]:
+    """Rows that mix the same templates, and where they stand."""
+    return [(row, [at for at, other in enumerate(bank.rows) if other == row]) for row in dict.fromkeys(bank.rows)]
 
 
 class Assembly:

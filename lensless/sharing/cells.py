@@ -30,7 +30,9 @@ class Cut:
 
     @property
     def rows(self) -> int:
-        return sum(math.ceil(weight.shape[0] / self.side) * math.ceil(weight.shape[1] / self.side) for weight in self.weights)
+        return sum(
+            math.ceil(weight.shape[0] / self.side) * math.ceil(weight.shape[1] / self.side) for weight in self.weights
+        )
 
     @property
     def least(self) -> int:
@@ -38,7 +40,9 @@ class Cut:
         return self.size + self.rows
 
 
-def plan_cells(clusters: Sequence[Sequence[Weight]], numbers: int, exact: bool = False, side: int | None = None) -> Layout:
+def plan_cells(
+    clusters: Sequence[Sequence[Weight]], numbers: int, exact: bool = False, side: int | None = None
+) -> Layout:
     """Banks and pieces for at most so many trained numbers.
 
     Args:

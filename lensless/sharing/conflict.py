@@ -5,7 +5,7 @@ there, with union-find in place of merging by order).
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -51,24 +51,38 @@ def conflict(shared: SharedNetwork, batches: Iterable, loss: Callable[[SharedNet
     Raises:
         ConfigurationError: no batch, or a weight that the loss does not depend on.
     """
-    training, names = shared.training, tuple(each.weight.name for each in shared.plan.weights)
+    names = tuple(each.weight.name for each in shared.plan.weights)
     found = []
+    for gradients in weight_gradients(shared, batches, loss):
+        seen = [each.weight.seen(gradients[each.weight.name]) for each in shared.plan.weights]
+        found.append(cosines(seen))
+    return Conflict(names, torch.stack(found))
+
+
+def weight_gradients(
+    shared: SharedNetwork, batches: Iterable, loss: Callable[[SharedNetwork, object], Tensor]
+) -> Iterator[dict[str, Tensor]]:
+    """Of each batch, the gradient of every shared weight, as its layer takes it, by name; in eval mode.
+
+    Raises:
+        ConfigurationError: no batch, or a weight that the loss does not depend on.
+    """
+    training, names = shared.training, [each.weight.name for each in shared.plan.weights]
+    count = 0
     shared.eval()
     try:
-        for batch in batches:
+        for count, batch in enumerate(batches, 1):  # noqa: B007 - counted
             with shared.held() as weights:
                 value = loss(shared, batch)
                 gradients = torch.autograd.grad(value, [weights[name] for name in names], allow_unused=True)
             idle = [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
             if idle:
-                raise ConfigurationError(f"conflict: the loss does not depend on {idle[0]!r}; give it batches that use it")
-            seen = [each.weight.seen(gradient) for each, gradient in zip(shared.plan.weights, gradients, strict=True)]
-            found.append(cosines(seen))
+                raise ConfigurationError(f"sharing: the loss does not depend on {idle[0]!r}; give batches that use it")
+            yield dict(zip(names, gradients, strict=True))
     finally:
         shared.train(training)
-    if not found:
-        raise ConfigurationError("conflict: there is no batch; expected ten or more")
-    return Conflict(names, torch.stack(found))
+    if not count:
+        raise ConfigurationError("sharing: there is no batch; expected ten or more")
 
 
 def cosines(gradients: Sequence[Tensor]) -> Tensor:
@@ -99,7 +113,11 @@ def split(similar: Tensor, groups: Sequence[Sequence[int]], tau: float, linkage:
     for members in groups:
         parts = [[member] for member in members]
         pairs = sorted(
-            ((-float(similar[one, other]), one, other) for at, one in enumerate(members) for other in members[at + 1 :]),
+            (
+                (-float(similar[one, other]), one, other)
+                for at, one in enumerate(members)
+                for other in members[at + 1 :]
+            ),
         )
         for negative, one, other in pairs:
             if not -negative > tau:

@@ -46,7 +46,9 @@ class Ensemble(nn.Module):
     def __init__(self, shared: SharedNetwork, combine: str = "softmax"):
         super().__init__()
         if not isinstance(shared.network, nn.ModuleDict):
-            raise ConfigurationError('Ensemble: expected several networks by name: share({"small": a, "big": b}, budget=...)')
+            raise ConfigurationError(
+                'Ensemble: expected several networks by name: share({"small": a, "big": b}, budget=...)'
+            )
         if combine not in COMBINE:
             raise ConfigurationError(f"Ensemble: combine = {combine!r}; expected one of {', '.join(COMBINE)}")
         self.shared, self.combine = shared, combine
@@ -104,7 +106,9 @@ class Ensemble(nn.Module):
         affordable = [names for names in scores if sum(costs[name] for name in self._checked(names)) <= flops]
         if not affordable:
             cheapest = min(sum(costs[name] for name in names) for names in scores)
-            raise ConfigurationError(f"Ensemble: no set of members takes at most {flops:g} operations; the cheapest takes {cheapest:,}")
+            raise ConfigurationError(
+                f"Ensemble: no set of members takes at most {flops:g} operations; the cheapest takes {cheapest:,}"
+            )
         return max(affordable, key=scores.__getitem__)
 
     def _checked(self, members: Sequence[str] | None) -> Sequence[str]:

@@ -67,7 +67,9 @@ class Grown(nn.Module):
     def _paired(self, one: nn.Module, other: nn.Module, name: str) -> nn.Module:
         """The network with each layer of one and the other side by side, children first."""
         if type(one) is not type(other):
-            raise ConfigurationError(f"grow: '{name}' is {type(one).__name__} in one network and {type(other).__name__} in the other")
+            raise ConfigurationError(
+                f"grow: '{name}' is {type(one).__name__} in one network and {type(other).__name__} in the other"
+            )
         weight = f"{name}.weight" if name else "weight"
         if weight in self._weights:
             _check_crossed(one, weight)
@@ -75,9 +77,12 @@ class Grown(nn.Module):
             return self._crossed[weight]
         own = [*one.parameters(recurse=False), *one.buffers(recurse=False)]
         children = list(one.named_children())
-        if own and children:
-            raise ConfigurationError(f"grow: '{name}' ({type(one).__name__}) holds numbers beside its layers; grow cannot pair them")
-        if own:
+        if children and not _alike(one, other):
+            raise ConfigurationError(
+                f"grow: '{name}' ({type(one).__name__}) holds numbers beside its layers that are trained, or not those of "
+                "the other network; grow cannot pair them"
+            )
+        if own and not children:
             return Halves(one, other)
         for child, module in children:
             setattr(one, child, self._paired(module, getattr(other, child), f"{name}.{child}" if name else child))
@@ -97,7 +102,10 @@ class Grown(nn.Module):
         """All shared weights of the grown width by name, as the layers take them."""
         made = [{at: bank.make() for at, bank in enumerate(half)} for half in self.banks]
         crossing = [
-            {at: bank.make(mixing=numbers) for (at, bank), numbers in zip(enumerate(half), self._cross_of(number), strict=True)}
+            {
+                at: bank.make(mixing=numbers)
+                for (at, bank), numbers in zip(enumerate(half), self._cross_of(number), strict=True)
+            }
             for number, half in enumerate(self.banks)
         ]
         found = {}
@@ -174,6 +182,27 @@ def grow(
     return grown
 
 
+@torch.no_grad()
+def widen(shared: SharedNetwork, noise: float = 0.1, *, combine: str = "mean", seed: int | None = None) -> Grown:
+    """One network, doubled in width: its halves are the network and a copy with noise, without connections at first.
+
+    Args:
+        shared: trained; it is copied.
+        noise: standard deviation of what is added to the numbers of the copy's banks, in theirs; with 0, "mean" gives just
+            what the network gave, but two equal halves learn the same.
+        combine: as of `grow`.
+        seed: of the noise; None: torch's global generator.
+    """
+    if not noise >= 0:
+        raise ConfigurationError(f"widen: noise = {noise!r}; expected 0 or more")
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    other = copy.deepcopy(shared)
+    for bank in other.banks:
+        drawn = torch.randn(bank.numbers.shape, generator=generator).to(bank.numbers)
+        bank.numbers.add_(drawn * (noise * float(bank.numbers.std(correction=0))))
+    return grow(shared, other, combine=combine)
+
+
 def _crossing(kind: str, mixing: Tensor, generator: torch.Generator | None) -> Tensor:
     if kind == "zero":
         return torch.zeros_like(mixing)
@@ -187,8 +216,23 @@ def _crossing(kind: str, mixing: Tensor, generator: torch.Generator | None) -> T
     return drawn / drawn.norm(dim=1, keepdim=True).clamp_min(1e-12) * lengths
 
 
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules hold the same fixed numbers, beside their layers."""
+    fixed = dict(other.named_buffers(recurse=False))
+    own = dict(one.named_buffers(recurse=False))
+    return (
+        not [*one.parameters(recurse=False), *other.parameters(recurse=False)]
+        and own.keys() == fixed.keys()
+        and all(torch.equal(own[name], fixed[name]) for name in own)
+    )
+
+
 def _check_crossed(layer: nn.Module, name: str) -> None:
-    if getattr(layer, "groups", 1) != 1 or getattr(layer, "padding_mode", "zeros") != "zeros" and not isinstance(layer, STRAIGHT):
+    if (
+        getattr(layer, "groups", 1) != 1
+        or getattr(layer, "padding_mode", "zeros") != "zeros"
+        and not isinstance(layer, STRAIGHT)
+    ):
         raise ConfigurationError(f"grow: {name!r} works on groups of channels; keep it private: keep=[...]")
 
 

@@ -46,7 +46,9 @@ def _smoothing(piece: Piece, kernel: tuple[int, ...]) -> float:
     """Spread of independent numbers of spread 1 after they were resized: neighbours are averaged."""
     taps = math.prod(kernel)
     found = 1.0
-    for small, large in zip((piece.shape[0], piece.shape[1] * taps), (piece.used[0], piece.used[1] * taps), strict=True):
+    for small, large in zip(
+        (piece.shape[0], piece.shape[1] * taps), (piece.used[0], piece.used[1] * taps), strict=True
+    ):
         matrix = F.interpolate(torch.eye(small)[None], size=large, mode="linear", align_corners=False)[0]
         found *= float(matrix.square().sum(0).mean().sqrt())
     return found

@@ -26,12 +26,14 @@ class Draft:
         size: numbers of a template.
         rows: that mix them.
         most: templates that it may get.
+        later: rows that may join them, and for which mixing numbers are set aside.
     """
 
     name: str
     size: int
     rows: int
     most: int = MOST_TEMPLATES
+    later: int = 0
 
     @property
     def mixed(self) -> bool:
@@ -41,7 +43,7 @@ class Draft:
     @property
     def cost(self) -> int:
         """Trained numbers of one template: its own, and one of each row."""
-        return self.size + self.rows * self.mixed
+        return self.size + (self.rows + self.later) * self.mixed
 
 
 def fill(drafts: Sequence[Draft], numbers: int, exact: bool = False) -> tuple[Bank, ...]:
@@ -96,7 +98,9 @@ def _spend(banks: list[Bank], drafts: Sequence[Draft], left: int) -> list[Bank]:
         fewer = dataclasses.replace(rows[0], templates=rows[0].templates - 1)
         rows, extra = [more, *rows[1:-1], fewer], 1
     else:
-        raise ConfigurationError("share: one number of the budget is left over; take one more or less, or no exact=True")
+        raise ConfigurationError(
+            "share: one number of the budget is left over; take one more or less, or no exact=True"
+        )
     banks[at] = Bank(bank.name, bank.numbers + extra, tuple(rows))
     return banks
 

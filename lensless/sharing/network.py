@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import functools
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
 from lensless.sharing.bank import Assembly, BankNumbers
-from lensless.sharing.plan import Plan
+from lensless.sharing.plan import Bank, Plan, SharedWeight
 from lensless.sharing.weights import fingerprint, place
 
 
@@ -124,6 +125,51 @@ class SharedNetwork(nn.Module):
                 _forget(module._forward_pre_hooks, self._before_layer)
                 _forget(module._forward_hooks, self._after_layer)
         return plain
+
+    def mixing_gradients(self, name: str, gradient: Tensor) -> dict[tuple[int, int], Tensor]:
+        """How one weight alone wants the mixing numbers of its rows to change.
+
+        Args:
+            name: of the weight.
+            gradient: of a loss with regard to that weight, in its shape.
+
+        Returns:
+            By (bank, row), (templates,); rows without mixing numbers are left out.
+        """
+        assembly, found = self._assemblies[name], {}
+        leaves = {
+            at: [numbers.detach().requires_grad_() for numbers in self.banks[at].mixing] for at in assembly.rows()
+        }
+        with torch.enable_grad():
+            made = {at: self.banks[at].make(sorted(rows), leaves[at]) for at, rows in assembly.rows().items()}
+            weight = self._weights[name].seen(assembly.weight(made))
+            every = [leaf for bank in leaves.values() for leaf in bank]
+            gradients = dict(
+                zip(map(id, every), torch.autograd.grad(weight, every, gradient, allow_unused=True), strict=True)
+            )
+        for at, rows in assembly.rows().items():
+            mixed = [group for group in self.banks[at].groups if group[0].mixed]
+            for leaf, (_, members) in zip(leaves[at], mixed, strict=True):
+                for place, row in enumerate(members):
+                    if row in rows:
+                        found[at, row] = gradients[id(leaf)][place]
+        return found
+
+    def replan(
+        self, banks: tuple[Bank, ...], weights: tuple[SharedWeight, ...], copied: dict[int, list[int]]
+    ) -> list[nn.Parameter]:
+        """Read rows that lie behind those there were, in place: copies, so that no weight changes.
+
+        Args:
+            banks, weights: of the new plan.
+            copied: by bank, which row each new one is a copy of.
+
+        Returns:
+            The new mixing numbers.
+        """
+        self.plan = dataclasses.replace(self.plan, banks=banks, weights=weights)
+        self._assemblies = {each.weight.name: Assembly(each, banks) for each in weights}
+        return [numbers for at, rows in copied.items() for numbers in self.banks[at].append(banks[at], rows)]
 
     def parameter_groups(self, weight_decay: float) -> list[dict]:
         """For an optimiser: templates and private weights with decay; mixing numbers, norms and biases without."""

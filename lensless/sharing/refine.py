@@ -1,6 +1,5 @@
 """Who shares with whom, found from gradients instead of guessed."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -46,7 +45,9 @@ def refine(
     if shared.plan.method != "superweights":
         raise ConfigurationError(f"refine: the plan is of method {shared.plan.method!r}; expected 'superweights'")
     if linkage not in LINKAGES or not step > 0:
-        raise ConfigurationError(f"refine: linkage = {linkage!r}, step = {step!r}; expected single or complete, and > 0")
+        raise ConfigurationError(
+            f"refine: linkage = {linkage!r}, step = {step!r}; expected single or complete, and > 0"
+        )
     found = found or conflict(shared, batches, loss)
     groups = _clusters(shared.plan)
     while True:
@@ -59,9 +60,33 @@ def refine(
             tau -= step
 
 
-def random_split(plan: Plan, sizes: Sequence[int], seed: int) -> Plan:
-    """The control: clusters of the same sizes as another plan's, with members drawn by chance."""
-    raise NotImplementedError
+def random_split(plan: Plan, like: Plan, seed: int) -> Plan:
+    """The control: the clusters of `plan` split into as many of the same sizes as those of `like`, members by chance.
+
+    Args:
+        plan: that was refined.
+        like: what came out.
+        seed: of the chance.
+
+    Raises:
+        ConfigurationError: no such split fits the budget within a hundred draws; large layers lie in too many clusters.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    names = [each.weight.name for each in plan.weights]
+    found = [[like.weights[at].weight.name for at in members] for members in _clusters(like)]
+    for _ in range(100):
+        groups = []
+        for members in _clusters(plan):
+            cluster = [names[at] for at in members]
+            shuffled = [cluster[at] for at in torch.randperm(len(cluster), generator=generator).tolist()]
+            for size in (len(part) for part in found if part[0] in cluster):
+                groups.append(shuffled[:size])
+                del shuffled[:size]
+        try:
+            return regrouped(plan, groups)
+        except TooFew:
+            continue
+    raise ConfigurationError("random_split: no split of these sizes fits the budget; compare with a larger one")
 
 
 def regrouped(plan: Plan, groups: Sequence[Sequence[str]]) -> Plan:

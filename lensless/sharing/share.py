@@ -16,7 +16,7 @@ from lensless.sharing.soft import plan_soft
 from lensless.sharing.ssn import plan_ssn
 from lensless.sharing.superweights import plan_superweights
 from lensless.sharing.tiles import plan_tiles
-from lensless.sharing.weights import Private, Weight, clusters, find, fingerprint, place
+from lensless.sharing.weights import Private, Weight, clusters, ends, find, fingerprint, place
 
 METHODS: dict[str, Callable[..., Layout]] = {
     "cells": plan_cells,
@@ -55,7 +55,7 @@ def make_plan(
     if not weights:
         raise ConfigurationError("share: no layer of this network is large enough to share; take it as it is")
     refused = []
-    for shared, kept in _ends(weights, private, allowed):
+    for shared, kept in _choices(weights, private, ends(network), allowed):
         spent = sum(each.numbers for each in kept)
         try:
             banks, made = METHODS[method](clusters(network, shared), allowed - spent, exact, **options)
@@ -130,19 +130,18 @@ def _original(network: nn.Module, weight: Weight) -> Tensor:
     return weight.seen(getattr(module, own).detach())
 
 
-def _ends(
-    weights: list[Weight], private: list[Private], allowed: int
+def _choices(
+    weights: list[Weight], private: list[Private], ends: Mapping[str, str], allowed: int
 ) -> Iterator[tuple[list[Weight], list[Private]]]:
-    """What to share and what to keep, to be tried in turn: first and last layer private, the smaller of them, neither;
-    what takes more than half of the budget comes behind what does not."""
-    ends = [(weights[0], "first layer"), (weights[-1], "last layer")] if len(weights) > 2 else []
-    ends.sort(key=lambda end: -end[0].numbers)
+    """What to share and what to keep, to be tried in turn: all first and last layers private, without the largest of them,
+    and so on to none; what takes more than half of the budget comes behind what does not."""
+    alone = [weight for weight in weights if weight.name in ends] if len(weights) > len(ends) else []
+    alone.sort(key=lambda weight: -weight.numbers)
     spent = sum(each.numbers for each in private)
-    choices = [ends[begin:] for begin in range(len(ends) + 1)]
-    choices.sort(key=lambda own: bool(own) and spent + sum(end.numbers for end, _ in own) > MOST_PRIVATE * allowed)
+    choices = [alone[begin:] for begin in range(len(alone) + 1)]
+    choices.sort(key=lambda own: bool(own) and spent + sum(weight.numbers for weight in own) > MOST_PRIVATE * allowed)
     for own in choices:
-        kept = {weight.name for weight, _ in own}
         yield (
-            [weight for weight in weights if weight.name not in kept],
-            [*private, *(Private(weight.name, weight.numbers, reason) for weight, reason in own)],
+            [weight for weight in weights if weight not in own],
+            [*private, *(Private(weight.name, weight.numbers, ends[weight.name]) for weight in own)],
         )

@@ -84,7 +84,9 @@ def _bank(
 
 def _shrunk(weight: Weight, numbers: int) -> tuple[int, int]:
     """Outputs and inputs of the largest picture of this weight that the vector holds, by steps of a twentieth."""
-    return next(small for step in range(1, STEPS + 1) if (small := _at(weight, step)[0]) and _at(weight, step)[1] <= numbers)
+    return next(
+        small for step in range(1, STEPS + 1) if (small := _at(weight, step)[0]) and _at(weight, step)[1] <= numbers
+    )
 
 
 def _at(weight: Weight, step: int) -> tuple[tuple[int, int], int]:

@@ -6,6 +6,7 @@ first and rows under them. Where rows of mixing numbers are tied, a small layer 
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from lensless.sharing.layout import MOST_TEMPLATES, Draft, Layout, fill
@@ -23,6 +24,7 @@ def plan_superweights(
     bins: int = BINS,
     groups: Sequence[Sequence[str]] | None = None,
     tied: bool = False,
+    together: Sequence[Sequence[str]] = (),
 ) -> Layout:
     """A bank for each level of each cluster of layers; a layer has one row in each level that it reaches.
 
@@ -31,12 +33,15 @@ def plan_superweights(
         bins: how many runs of layers, one behind the other, are clusters; kernels get their share of them.
         groups: names of the weights of each cluster in place of that, such as `refine` finds.
         tied: one row for all layers of a bank: hard sharing, with which a search begins.
+        together: names of weights that begin with one row, such as those of several networks that stand for the same;
+            `untie` parts them.
 
     Raises:
         TooFew: less than one template for each level takes.
     """
     by_name = {weight.name: weight for weights in clusters for weight in weights}
     found = [[by_name[name] for name in group] for group in groups] if groups else coarse(clusters, bins)
+    tie = {name: min(names) for names in together for name in names}
     drafts: list[Draft] = []
     pieces: dict[Weight, list[Piece]] = {weight: [] for weight in by_name.values()}
     for number, weights in enumerate(found):
@@ -45,30 +50,40 @@ def plan_superweights(
             users = [weight for weight in weights if _parts(weight, before, after)]
             parts = _parts(None, before, after)
             size = sum(math.prod(shape) for shape, _, _ in parts) * math.prod(weights[0].kernel)
-            for at, weight in enumerate(users):
+            ties = [0 if tied else tie.get(weight.name, weight.name) for weight in users]
+            rows = list(dict.fromkeys(ties))
+            for weight, own in zip(users, ties, strict=True):
                 for shape, corner, used in _parts(weight, before, after):
                     first = 0 if corner == parts[0][1] else math.prod(parts[0][0]) * math.prod(weight.kernel)
-                    pieces[weight].append(Piece(len(drafts), 0 if tied else at, first, shape, corner, used))
-            rows = 1 if tied else len(users)
-            most = MOST_TEMPLATES if not tied else 1
-            drafts.append(Draft(f"{kernel_name(weights[0])} cluster {number} level {level}", size, rows, most))
+                    pieces[weight].append(Piece(len(drafts), rows.index(own), first, shape, corner, used))
+            most = 1 if tied else MOST_TEMPLATES
+            name = f"{kernel_name(weights[0])} cluster {number} level {level}"
+            drafts.append(Draft(name, size, len(rows), most, later=0 if tied else len(users) - len(rows)))
             before = after
     shared = tuple(SharedWeight(weight, tuple(pieces[weight])) for weights in clusters for weight in weights)
     return fill(drafts, numbers, exact), shared
 
 
 def coarse(clusters: Sequence[Sequence[Weight]], bins: int = BINS) -> list[list[Weight]]:
-    """Runs of layers of one kernel, in the order of the network; the remainder lengthens the first runs."""
-    whole = sum(map(len, clusters))
+    """Runs of layers of one kernel, in the order of the network; the remainder lengthens the first runs.
+
+    Of several networks, each is cut into as many runs as the deepest one, and first runs lie together.
+    """
+    counts = Counter(weight.member for weights in clusters for weight in weights)
+    deepest, whole = counts.most_common(1)[0]
     found = []
     for weights in clusters:
-        runs = min(len(weights), max(1, round(bins * len(weights) / whole)))
-        short, longer = divmod(len(weights), runs)
-        begin = 0
-        for run in range(runs):
-            end = begin + short + (run < longer)
-            found.append(list(weights[begin:end]))
-            begin = end
+        members = {member: [weight for weight in weights if weight.member == member] for member in counts}
+        runs = min(max(map(len, members.values())), max(1, round(bins * len(members[deepest]) / whole)))
+        together: list[list[Weight]] = [[] for _ in range(runs)]
+        for layers in members.values():
+            short, longer = divmod(len(layers), runs)
+            begin = 0
+            for run in range(runs):
+                end = begin + short + (run < longer)
+                together[run].extend(layers[begin:end])
+                begin = end
+        found.extend(run for run in together if run)
     return found
 
 

@@ -29,12 +29,14 @@ class Weight:
         shape: (outputs, inputs of one group, *kernel).
         swapped: whether the layer stores inputs first.
         also: other names of the same parameter.
+        member: which of several networks it is of, where there are several.
     """
 
     name: str
     shape: tuple[int, ...]
     swapped: bool = False
     also: tuple[str, ...] = ()
+    member: str = ""
 
     @property
     def numbers(self) -> int:
@@ -113,7 +115,7 @@ def find(network: nn.Module, keep: Sequence[str] = ()) -> tuple[list[Weight], li
         elif parameter.numel() < least:
             reasons[name] = "small"
         else:
-            weights.append(Weight(name, tuple(seen.shape), swapped, tuple(also)))
+            weights.append(Weight(name, tuple(seen.shape), swapped, tuple(also), _member(network, layer)))
     shared = {weight.name for weight in weights}
     private = [
         Private(name, parameter.numel(), reasons.get(name, "no weight of a layer"))
@@ -121,6 +123,22 @@ def find(network: nn.Module, keep: Sequence[str] = ()) -> tuple[list[Weight], li
         if parameter.requires_grad and name not in shared
     ]
     return weights, private
+
+
+def ends(network: nn.Module) -> dict[str, str]:
+    """Weights of the first and the last layer, of each of several networks, and which of both it is."""
+    found: dict[str, list[str]] = {}
+    for layer, _ in layers_of(network):
+        found.setdefault(_member(network, layer), []).append(f"{layer}.weight" if layer else "weight")
+    return {
+        name: reason
+        for names in found.values()
+        for name, reason in ((names[0], "first layer"), (names[-1], "last layer"))
+    }
+
+
+def _member(network: nn.Module, layer: str) -> str:
+    return layer.partition(".")[0] if isinstance(network, nn.ModuleDict) else ""
 
 
 def fingerprint(network: nn.Module) -> str:

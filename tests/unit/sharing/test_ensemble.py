@@ -9,7 +9,6 @@ from hardware.errors import ConfigurationError
 from lensless.sharing import Ensemble, share
 
 
-
 @pytest.fixture(scope="module")
 def ensemble():
     torch.manual_seed(0)

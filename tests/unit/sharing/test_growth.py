@@ -6,7 +6,7 @@ from torch import nn
 from zoo import NETWORKS, made, picture, size
 
 from hardware.errors import ConfigurationError
-from lensless.sharing import grow, make_plan, share
+from lensless.sharing import grow, make_plan, share, widen
 
 
 def halves(name: str, budget: str = "60%"):
@@ -33,7 +33,9 @@ def test_connections_cost_mixing_numbers_only_and_learn(cross):
     grown = grow(one, other, cross, seed=3)
     mixing = sum(numbers.numel() for half in (one, other) for bank in half.banks for numbers in bank.mixing)
     assert size(grown) == size(one) + size(other) + mixing
-    assert not torch.allclose(grown(picture(torch.float64)), one(picture(torch.float64)) + other(picture(torch.float64)))
+    assert not torch.allclose(
+        grown(picture(torch.float64)), one(picture(torch.float64)) + other(picture(torch.float64))
+    )
     grown(picture(torch.float64)).square().sum().backward()
     assert all(numbers.grad is not None and numbers.grad.any() for numbers in grown.cross.parameters())
 
@@ -76,3 +78,14 @@ def test_what_cannot_grow_is_refused():
     scaled = share(Scaled(), "60%")
     with pytest.raises(ConfigurationError, match="holds numbers beside its layers"):
         grow(scaled, scaled)
+
+
+@pytest.mark.parametrize("name", ["deep", "unet", "mixed"])
+def test_a_widened_network_begins_as_the_network_it_was(name):
+    shared, x = halves(name)[0].eval(), picture(torch.float64)
+    torch.testing.assert_close(widen(shared, noise=0)(x), shared(x))
+    wide = widen(shared, noise=0.01, seed=0)
+    assert not torch.equal(wide(x), shared(x)) and size(wide) > 2 * size(shared) - 1
+    assert torch.equal(widen(shared, noise=0.01, seed=0).eval()(x), wide.eval()(x))
+    with pytest.raises(ConfigurationError, match="noise = -1"):
+        widen(shared, noise=-1)

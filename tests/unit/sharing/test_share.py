@@ -98,7 +98,9 @@ def test_with_as_many_templates_as_rows_a_trained_network_is_kept(name, method):
     network = made(name).double().eval()
     shared = share(network, 20 * size(network), method, init="keep").eval()
     if all(row.templates >= len(bank.rows) for bank in shared.plan.banks for row in bank.rows):
-        torch.testing.assert_close(shared(picture(torch.float64)), network(picture(torch.float64)), rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(
+            shared(picture(torch.float64)), network(picture(torch.float64)), rtol=1e-9, atol=1e-10
+        )
     else:
         assert method in ("tiles", "superweights")  # eight templates at most
 
@@ -166,7 +168,7 @@ def test_what_cannot_be_shared_is_named():
         share(lazy, "50%")
     mixed = Mixed()
     mixed.again.double()
-    with pytest.raises(ConfigurationError, match=r"joined\.weight.*float64"):
+    with pytest.raises(ConfigurationError, match=r"(joined|again)\.weight.*float64"):
         share(mixed, "50%")
     with pytest.raises(ConfigurationError, match="names no layer"):
         share(Mixed(), "50%", keep=["nothing*"])
@@ -184,4 +186,17 @@ def test_private_are_ends_depthwise_small_and_kept_ones():
     assert reasons["again.weight"] == "kept" and reasons["depthwise.weight"] == "one input for each output"
     assert reasons["stem.weight"] == "small" and reasons["norm.weight"] == "no weight of a layer"
     assert {weight.name for weight in weights} >= {"up.weight", "joined.weight", "line.weight", "mix.weight"}
-    assert "wide.weight" in {each.name for each in make_plan(Mixed(), "90%").private}
+    assert not [each for each in make_plan(Mixed(), "90%").private if "layer" in each.reason.split()[1:2]]  # both small
+    chain = nn.Sequential(*(nn.Linear(40, 40) for _ in range(6)))
+    for budget, names in (
+        ("80%", {"0.weight", "5.weight"}),
+        ("40%", {"5.weight"}),
+        ("20%", set()),
+    ):  # where they take half of the budget, they join
+        plan = make_plan(chain, budget)
+        assert {each.name for each in plan.private if each.reason in ("first layer", "last layer")} == names
+    pair = {"a": nn.Sequential(*chain), "b": nn.Sequential(*(nn.Linear(40, 40) for _ in range(6)))}
+    plan = share(pair, "80%").plan
+    assert {each.name for each in plan.private if each.reason in ("first layer", "last layer")} == {
+        "a.0.weight", "a.5.weight", "b.0.weight", "b.5.weight"
+    }  # fmt: skip
