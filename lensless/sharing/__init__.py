@@ -9,4 +9,16 @@ from lensless.sharing.refine import random_split, refine
 from lensless.sharing.share import make_plan, share
 from lensless.sharing.untie import untie
 
-__all__ = ["Ensemble", "Plan", "SharedNetwork", "conflict", "grow", "make_plan", "random_split", "refine", "share", "untie", "widen"]  # fmt: skip
+__all__ = [
+    "Ensemble",
+    "Plan",
+    "SharedNetwork",
+    "conflict",
+    "grow",
+    "make_plan",
+    "random_split",
+    "refine",
+    "share",
+    "untie",
+    "widen",
+]

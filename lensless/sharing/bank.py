@@ -77,19 +77,19 @@ class BankNumbers(nn.Module):
     def make(self, only: Sequence[int] | None = None, mixing: Sequence[Tensor] | None = None) -> Made:
         """The vectors of all rows, or of some, with the bank's mixing numbers or others; one product for each group."""
         found: dict[int, tuple[list[Tensor], list[int]]] = {}
-        for row, rows, mixing in self.mixed(mixing):
+        for row, rows, numbers in self.mixed(mixing):
             gain = self.gain[rows] if len(self.groups) > 1 else self.gain
             if only is not None:
                 places = [at for at, number in enumerate(rows) if number in only]
                 if not places:
                     continue
-                rows, mixing, gain = [rows[at] for at in places], mixing[places], gain[places]
-            vectors, numbers = found.setdefault(row.size, ([], []))
-            vectors.append((mixing * gain[:, None]) @ self.templates(row))
-            numbers.extend(rows)
+                rows, numbers, gain = [rows[at] for at in places], numbers[places], gain[places]
+            vectors, order = found.setdefault(row.size, ([], []))
+            vectors.append((numbers * gain[:, None]) @ self.templates(row))
+            order.extend(rows)
         return {
-            size: (vectors[0] if len(vectors) == 1 else torch.cat(vectors), {row: at for at, row in enumerate(numbers)})
-            for size, (vectors, numbers) in found.items()
+            size: (vectors[0] if len(vectors) == 1 else torch.cat(vectors), {row: at for at, row in enumerate(order)})
+            for size, (vectors, order) in found.items()
         }
 
 

@@ -1,7 +1,8 @@
 """Cells: every weight is cut into small equal blocks, and each block mixes all templates of its bank.
 
-Ours, in the spirit of SuperWeights (Teterwak et al., WACV 2024) and MixtureGrowth (Pham et al., WACV 2024): no weight is
-resized, none must be divisible, every layer sees every template, and budgets below one copy of the largest layer are met.
+Ours, in the spirit of SuperWeights (Teterwak et al., WACV 2024) and MixtureGrowth (Pham et al., WACV 2024): no weight
+is resized, none must be divisible, every layer sees every template, and budgets below one copy of the largest layer
+are met.
 """
 
 import dataclasses

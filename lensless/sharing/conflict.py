@@ -1,7 +1,7 @@
 """Which layers want to move their shared numbers the same way: gradients of the weights that are made, side by side.
 
-Layers whose gradients disagree hold each other back when they share (Teterwak et al., WACV 2024, section 3; as specified
-there, with union-find in place of merging by order).
+Layers whose gradients disagree hold each other back when they share (Teterwak et al., WACV 2024, section 3; as
+specified there, with union-find in place of merging by order).
 """
 
 import dataclasses

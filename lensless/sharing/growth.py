@@ -1,13 +1,16 @@
-"""Growing: two trained half networks become one, with connections between them (Pham et al., WACV 2024, arXiv 2311.04251).
+"""Growing: two trained half networks become one, with connections between them.
+
+After MixtureGrowth (Pham et al., WACV 2024, arXiv 2311.04251).
 
 Both halves run at once, one behind the other in the batch: what works on each sample alone (activations, pooling,
-concatenation, resizing) needs no change, and every norm sees the numbers that it saw before. A layer of halves a and b is
+concatenation, resizing) needs no change, and every norm sees the numbers that it saw before. A layer of halves a and
+b is
 
     [y_a]   [W_a   C_ab] [x_a]
     [y_b] = [C_ba  W_b ] [x_b]
 
-in which each C mixes the templates of the half that it leads to, so that growing costs mixing numbers only. With C = 0 the
-grown network gives just what the two halves give together.
+in which each C mixes the templates of the half that it leads to, so that growing costs mixing numbers only. With C = 0
+the grown network gives just what the two halves give together.
 """
 
 import copy
@@ -79,8 +82,8 @@ class Grown(nn.Module):
         children = list(one.named_children())
         if children and not _alike(one, other):
             raise ConfigurationError(
-                f"grow: '{name}' ({type(one).__name__}) holds numbers beside its layers that are trained, or not those of "
-                "the other network; grow cannot pair them"
+                f"grow: '{name}' ({type(one).__name__}) holds numbers beside its layers that are trained, or not those "
+                "of the other network; grow cannot pair them"
             )
         if own and not children:
             return Halves(one, other)
@@ -188,8 +191,8 @@ def widen(shared: SharedNetwork, noise: float = 0.1, *, combine: str = "mean", s
 
     Args:
         shared: trained; it is copied.
-        noise: standard deviation of what is added to the numbers of the copy's banks, in theirs; with 0, "mean" gives just
-            what the network gave, but two equal halves learn the same.
+        noise: standard deviation of what is added to the numbers of the copy's banks, in theirs; with 0, "mean" gives
+            just what the network gave, but two equal halves learn the same.
         combine: as of `grow`.
         seed: of the noise; None: torch's global generator.
     """
@@ -228,10 +231,8 @@ def _alike(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _check_crossed(layer: nn.Module, name: str) -> None:
-    if (
-        getattr(layer, "groups", 1) != 1
-        or getattr(layer, "padding_mode", "zeros") != "zeros"
-        and not isinstance(layer, STRAIGHT)
+    if getattr(layer, "groups", 1) != 1 or (
+        getattr(layer, "padding_mode", "zeros") != "zeros" and not isinstance(layer, STRAIGHT)
     ):
         raise ConfigurationError(f"grow: {name!r} works on groups of channels; keep it private: keep=[...]")
 

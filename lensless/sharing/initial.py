@@ -1,9 +1,10 @@
 """Numbers that a shared network begins with. Scale and step size decide whether it learns at all.
 
-A weight W = g (a T) that mixes templates T with a row a and a fixed gain g has (i) the spread g |a| std(T) and (ii) moves,
-for a gradient step on T, by g^2 |a|^2 of what the plain weight would move. Both are right when T has the spread that He et
-al. (2015, doi 10.1109/ICCV.2015.123) give the weight of largest fan-in, |a| = 1, and g = sqrt(largest fan-in / fan-in).
-Small templates with a large gain, or the other way round, learn a hundred times too fast or too slowly.
+A weight W = g (a T) that mixes templates T with a row a and a fixed gain g has (i) the spread g |a| std(T) and (ii)
+moves, for a gradient step on T, by g^2 |a|^2 of what the plain weight would move. Both are right when T has the
+spread that He et al. (2015, doi 10.1109/ICCV.2015.123) give the weight of largest fan-in, |a| = 1, and g =
+sqrt(largest fan-in / fan-in). Small templates with a large gain, or the other way round, learn a hundred times too
+fast or too slowly.
 """
 
 import math

@@ -80,7 +80,7 @@ def fill(drafts: Sequence[Draft], numbers: int, exact: bool = False) -> tuple[Ba
 
 
 def _spend(banks: list[Bank], drafts: Sequence[Draft], left: int) -> list[Bank]:
-    """One template more for the bank with the fewest rows, trained in part; a row or two less where nothing else fits."""
+    """One template more for the bank with the fewest rows, trained in part; of a row less, where nothing else fits."""
     open_ = [at for at, draft in enumerate(drafts) if banks[at].rows[0].templates < draft.most]
     if not open_:
         raise ConfigurationError(

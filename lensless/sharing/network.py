@@ -34,8 +34,8 @@ class SharedNetwork(nn.Module):
         found = fingerprint(network)
         if found != plan.fingerprint:
             raise ConfigurationError(
-                f"share: this plan was made for another network (fingerprint {plan.fingerprint}, this one has {found}); "
-                "make a plan for it: share(network, budget=...)"
+                f"share: this plan was made for another network (fingerprint {plan.fingerprint}, this one has {found}); make "
+                "a plan for it: share(network, budget=...)"
             )
         self.plan = plan
         self.layer_by_layer = False
@@ -150,9 +150,9 @@ class SharedNetwork(nn.Module):
         for at, rows in assembly.rows().items():
             mixed = [group for group in self.banks[at].groups if group[0].mixed]
             for leaf, (_, members) in zip(leaves[at], mixed, strict=True):
-                for place, row in enumerate(members):
+                for number, row in enumerate(members):
                     if row in rows:
-                        found[at, row] = gradients[id(leaf)][place]
+                        found[at, row] = gradients[id(leaf)][number]
         return found
 
     def replan(

@@ -1,10 +1,11 @@
 """What is shared with what: pure data, made before any number is drawn, and the same wherever it is read.
 
-A *bank* is one vector of trained numbers. A *row* reads some templates from it and mixes them, each with a trained number
-of its own, into a vector. A weight is put together from *pieces* of rows, each a block of outputs by inputs.
+A *bank* is one vector of trained numbers. A *row* reads some templates from it and mixes them, each with a trained
+number of its own, into a vector. A weight is put together from *pieces* of rows, each a block of outputs by inputs.
 """
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -183,6 +184,4 @@ def _overlap(pieces: Sequence[Piece]) -> bool:
     for piece in pieces:
         for output in range(piece.at[0], piece.at[0] + piece.used[0]):
             bands.setdefault(output, []).append((piece.at[1], piece.at[1] + piece.used[1]))
-    return any(
-        end > begin for spans in bands.values() for (_, end), (begin, _) in zip(sorted(spans), sorted(spans)[1:])
-    )
+    return any(end > begin for spans in bands.values() for (_, end), (begin, _) in itertools.pairwise(sorted(spans)))

@@ -133,8 +133,8 @@ def _original(network: nn.Module, weight: Weight) -> Tensor:
 def _choices(
     weights: list[Weight], private: list[Private], ends: Mapping[str, str], allowed: int
 ) -> Iterator[tuple[list[Weight], list[Private]]]:
-    """What to share and what to keep, to be tried in turn: all first and last layers private, without the largest of them,
-    and so on to none; what takes more than half of the budget comes behind what does not."""
+    """What to share and what to keep, to be tried in turn: all first and last layers private, without the largest of
+    them, and so on to none; what takes more than half of the budget comes behind what does not."""
     alone = [weight for weight in weights if weight.name in ends] if len(weights) > len(ends) else []
     alone.sort(key=lambda weight: -weight.numbers)
     spent = sum(each.numbers for each in private)

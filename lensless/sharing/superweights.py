@@ -1,7 +1,8 @@
 """SuperWeights: layers are put together from blocks that nest (Teterwak et al., WACV 2024, arXiv 2312.01274).
 
 The smallest weight of a cluster is its first level; each level adds what the next larger shape has beyond it, columns
-first and rows under them. Where rows of mixing numbers are tied, a small layer is the leading block of every larger one.
+first and rows under them. Where rows of mixing numbers are tied, a small layer is the leading block of every larger
+one.
 """
 
 import itertools

@@ -1,7 +1,8 @@
 """Tiles: the grid of all output and input sizes of one kernel; a layer takes the tiles that lie inside of its shape.
 
-Exact for shapes that lie in one another and for those that do not, such as (C, 2C) and (2C, C) of a U-Net. Where the rows
-of an L of tiles are tied, these are the size levels of SuperWeights (Teterwak et al., WACV 2024, arXiv 2312.01274).
+Exact for shapes that lie in one another and for those that do not, such as (C, 2C) and (2C, C) of a U-Net. Where the
+rows of an L of tiles are tied, these are the size levels of SuperWeights (Teterwak et al., WACV 2024, arXiv
+2312.01274).
 """
 
 import itertools

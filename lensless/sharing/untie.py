@@ -1,7 +1,7 @@
 """Weights that share a row of mixing numbers get rows of their own, where their gradients disagree.
 
-After Teterwak et al. (WACV 2024, arXiv 2312.01274), as specified there; here each weight counts by itself, as the gradient
-of a weight with regard to a row that it shares is known for it alone: dL/da = g T dL/dW.
+After Teterwak et al. (WACV 2024, arXiv 2312.01274), as specified there; here each weight counts by itself, as the
+gradient of a weight with regard to a row that it shares is known for it alone: dL/da = g T dL/dW.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ def untie(
 ) -> list[torch.nn.Parameter]:
     """Split rows whose weights want other mixing, in place; what the network computes stays the same.
 
-    Weights whose gradients have a cosine above `tau` keep one row. Copies cost mixing numbers: the most different weights
-    come first, and where the budget ends, rows stay shared.
+    Weights whose gradients have a cosine above `tau` keep one row. Copies cost mixing numbers: the most different
+    weights come first, and where the budget ends, rows stay shared.
 
     Args:
         shared: the network; numbers that it had keep their places in an optimiser.

@@ -200,7 +200,7 @@ def clusters(network: nn.Module, weights: Sequence[Weight]) -> list[list[Weight]
         if kinds.setdefault(weight.kernel, kind) != kind:
             raise ConfigurationError(
                 f"share: {weight.name!r} is {kind[0]} on {kind[1]}, weights of the same kernel before it are "
-                f"{kinds[weight.kernel][0]} on {kinds[weight.kernel][1]}; convert the network first, or name one in keep="
+                f"{kinds[weight.kernel][0]} on {kinds[weight.kernel][1]}; convert the network, or name one in keep="
             )
         found.setdefault(weight.kernel, []).append(weight)
     return list(found.values())

@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
 from zoo import made, picture, size
 
 from hardware.errors import ConfigurationError
