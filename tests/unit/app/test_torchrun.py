@@ -15,7 +15,7 @@ from tree import ROOT
 from lensless import tensor_file
 from lensless.train import state
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # each test starts torch many times
 
 START = [sys.executable, "-m", "torch.distributed.run"]
 SOON_S = 30.0  # what a process that waits for a lost one would need is minutes
