@@ -146,8 +146,9 @@ def train_front(
 
 
 def train_after(
-    reconstruction: pathlib.Path, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen
-) -> None:
+    reconstruction: pathlib.Path, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen,
+    network: NetworkWish | None = None,
+) -> None:  # fmt: skip
     """Train a classifier of the pictures that a trained reconstruction gives."""
     found = checkpoint.load(reconstruction)
     if not isinstance(found.task, PictureTask):
@@ -165,6 +166,7 @@ def train_after(
         training, validation = wish.recorded_sets(recorded, setting, screen)
     check_scenes("classify-reconstruction", training, validation, chosen)
     task = new_after_reconstruction(found.task.to(setting.device), training, seed=chosen.seed)
+    task = (network or NetworkWish()).within_budget(task, chosen.seed)
     _run(task, setting, training, validation, chosen, out, workers, screen, wish.scenes)
 
 
@@ -182,6 +184,8 @@ def _run(
     if shrunk := training.shrunk(task.picture_shape):
         screen.say(f"  {shrunk}")
     screen.say(f"{task.kind}: {numbers.trainable:,} trainable parameters")
+    for line in task.sharing_notes():
+        screen.say(f"  {line}")
     screen.say(f"scenes: {len(training):,} of {training.name}; checkpoint: {out}")
     with screen.training(task.kind, metric) as watch:
         result = train(task, source, training, validation, chosen, out, workers, watch)

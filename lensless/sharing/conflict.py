@@ -99,6 +99,17 @@ def cosines(gradients: Sequence[Tensor]) -> Tensor:
     return found
 
 
+def similarity(shared: SharedNetwork) -> Tensor:
+    """How alike the weights are: size of the cosine of each pair on the block that both have, (n, n), as `cosines`.
+
+    Of weights that are rows of one bank this is the similarity of their mixing numbers with orthonormal templates
+    (Savarese and Maire, ICLR 2019, arXiv 1902.09701), and unlike that of raw ones it does not depend on the basis.
+    """
+    with torch.no_grad():
+        made = shared.materialise()
+    return cosines([each.weight.seen(made[each.weight.name]) for each in shared.plan.weights]).abs()
+
+
 def split(similar: Tensor, groups: Sequence[Sequence[int]], tau: float, linkage: str = "single") -> list[list[int]]:
     """Groups of members that are more alike than `tau`, none across the groups that are given.
 

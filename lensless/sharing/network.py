@@ -34,8 +34,8 @@ class SharedNetwork(nn.Module):
         found = fingerprint(network)
         if found != plan.fingerprint:
             raise ConfigurationError(
-                f"share: this plan was made for another network (fingerprint {plan.fingerprint}, this one has {found}); make "
-                "a plan for it: share(network, budget=...)"
+                f"share: this plan was made for another network (fingerprint {plan.fingerprint}, not {found}); "
+                "make one for it: share(network, budget=...)"
             )
         self.plan = plan
         self.layer_by_layer = False
@@ -47,6 +47,8 @@ class SharedNetwork(nn.Module):
         for name, weight in self._weights.items():
             module, own = place(self.network, name)
             parameter = getattr(module, own)
+            if tuple(weight.seen(parameter).shape) != weight.shape:
+                raise ConfigurationError(f"plan: {name!r} is {weight.shape}; the network has {tuple(parameter.shape)}")
             self._formats[name] = _memory_format(parameter)
             kinds |= dict.fromkeys(self._assemblies[name].rows(), parameter)
             for alias in (name, *weight.also):
@@ -72,9 +74,10 @@ class SharedNetwork(nn.Module):
             return getattr(network, name)
 
     def materialise(self) -> dict[str, Tensor]:
-        """All shared weights by name, as the layers take them; one product for each bank."""
-        made = {at: bank.make() for at, bank in enumerate(self.banks)}
-        return {name: self._laid_out(name, assembly.weight(made)) for name, assembly in self._assemblies.items()}
+        """All shared weights by name, as the layers take them; one product for each bank, in its own precision."""
+        with torch.autocast(self._device_type(), enabled=False):
+            made = {at: bank.make() for at, bank in enumerate(self.banks)}
+            return {name: self._laid_out(name, assembly.weight(made)) for name, assembly in self._assemblies.items()}
 
     @contextlib.contextmanager
     def expanded(self) -> Iterator[dict[str, Tensor]]:
@@ -171,10 +174,26 @@ class SharedNetwork(nn.Module):
         self._assemblies = {each.weight.name: Assembly(each, banks) for each in weights}
         return [numbers for at, rows in copied.items() for numbers in self.banks[at].append(banks[at], rows)]
 
+    def described(self, name: str) -> str:
+        """One of `named_parameters` for people: which layers it is of."""
+        parts = name.split(".")
+        if parts[0] == "network":
+            return repr(name.removeprefix("network."))
+        at = int(parts[1])
+        layers = [each.weight.name.removesuffix(".weight") for each in self.plan.weights
+                  if any(piece.bank == at for piece in each.pieces)]  # fmt: skip
+        what = "templates" if parts[2] == "numbers" else "mixing numbers"
+        rest = f" and {len(layers) - 4} more" if len(layers) > 4 else ""
+        return f"{name!r} ({what} of the layers {', '.join(layers[:4])}{rest})"
+
+    def mixing_numbers(self) -> list[nn.Parameter]:
+        """Of all banks: no weight decay should pull them to 0, where templates would lose their place."""
+        return [numbers for bank in self.banks for numbers in bank.mixing]
+
     def parameter_groups(self, weight_decay: float) -> list[dict]:
         """For an optimiser: templates and private weights with decay; mixing numbers, norms and biases without."""
         with_decay, without = [], []
-        mixing = {id(numbers) for bank in self.banks for numbers in bank.mixing}
+        mixing = {id(numbers) for numbers in self.mixing_numbers()}
         for bank in self.banks:
             with_decay.append(bank.numbers)
         for parameter in self.parameters():
@@ -186,6 +205,9 @@ class SharedNetwork(nn.Module):
             {"params": with_decay, "weight_decay": weight_decay},
             {"params": without, "weight_decay": 0.0},
         ]
+
+    def _device_type(self) -> str:
+        return self.banks[0].numbers.device.type
 
     def _laid_out(self, name: str, weight: Tensor) -> Tensor:
         return self._weights[name].seen(weight).contiguous(memory_format=self._formats[name])
@@ -205,8 +227,9 @@ class SharedNetwork(nn.Module):
     def _before_layer(self, name: str, own: str, module: nn.Module, args: tuple) -> None:
         if own not in module.__dict__:
             assembly = self._assemblies[name]
-            made = {at: self.banks[at].make(sorted(rows)) for at, rows in assembly.rows().items()}
-            module.__dict__[own] = self._laid_out(name, assembly.weight(made))
+            with torch.autocast(self._device_type(), enabled=False):
+                made = {at: self.banks[at].make(sorted(rows)) for at, rows in assembly.rows().items()}
+                module.__dict__[own] = self._laid_out(name, assembly.weight(made))
             module.__dict__["_made_alone"] = True
 
     def _after_layer(self, own: str, module: nn.Module, args: tuple, output) -> None:

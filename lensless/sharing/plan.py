@@ -4,6 +4,7 @@ A *bank* is one vector of trained numbers. A *row* reads some templates from it 
 number of its own, into a vector. A weight is put together from *pieces* of rows, each a block of outputs by inputs.
 """
 
+import bisect
 import dataclasses
 import itertools
 import json
@@ -95,6 +96,7 @@ class Plan:
         budget: most of them that were allowed.
         banks, weights: what is shared; the pieces of a weight name banks by their place here.
         private: what is not, and why.
+        joined: names of first and last layers that are shared because they would have taken too much alone.
     """
 
     method: str
@@ -104,8 +106,12 @@ class Plan:
     banks: tuple[Bank, ...]
     weights: tuple[SharedWeight, ...]
     private: tuple[Private, ...]
+    joined: tuple[str, ...] = ()
 
     def __post_init__(self):
+        for bank in self.banks:
+            if bank.numbers < 1 or any(min(row.start, row.templates - 1, row.size - 1) < 0 for row in bank.rows):
+                raise ConfigurationError(f"plan: bank {bank.name!r} has rows that read nothing, or before its begin")
         for shared in self.weights:
             _check_cover(shared)
             for piece in shared.pieces:
@@ -132,16 +138,27 @@ class Plan:
                     users.append(shared.weight)
         return found
 
+    def facts(self) -> dict:
+        """The plan for JSON; see `from_facts`."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)})
+        return json.dumps(self.facts())
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
         """Raises ConfigurationError: it is no plan, or one that cannot be."""
         try:
-            facts = json.loads(text)
-            if facts.pop("format") != FORMAT:
-                raise ValueError("another format")
+            return cls.from_facts(json.loads(text))
+        except ValueError as error:
+            raise ConfigurationError(f"this is no plan of a shared network: {error!r:.200}; make a new one") from error
+
+    @classmethod
+    def from_facts(cls, facts: dict) -> "Plan":
+        """Raises ConfigurationError: it is no plan, or one that cannot be."""
+        try:
+            if facts["format"] != FORMAT:
+                raise ValueError(f"its format is {facts['format']!r:.50}, this version reads {FORMAT}")
             return cls(
                 **{key: facts[key] for key in ("method", "fingerprint", "natural", "budget")},
                 banks=tuple(
@@ -150,6 +167,7 @@ class Plan:
                 ),
                 weights=tuple(_shared_weight(each) for each in facts["weights"]),
                 private=tuple(Private(**each) for each in facts["private"]),
+                joined=tuple(facts["joined"]),
             )
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ConfigurationError(f"this is no plan of a shared network: {error!r:.200}; make a new one") from error
@@ -170,7 +188,8 @@ def _check_cover(shared: SharedWeight) -> None:
     inside = all(
         piece.at[0] + piece.used[0] <= outputs
         and piece.at[1] + piece.used[1] <= inputs
-        and min(*piece.at, *piece.used) >= 0
+        and min(*piece.at, piece.first, piece.bank, piece.row) >= 0
+        and min(*piece.used, *piece.shape) >= 1
         and (piece.stretched or (piece.used[0] <= piece.shape[0] and piece.used[1] <= piece.shape[1]))
         for piece in shared.pieces
     )
@@ -180,8 +199,10 @@ def _check_cover(shared: SharedWeight) -> None:
 
 def _overlap(pieces: Sequence[Piece]) -> bool:
     """Whether two of them lie over each other."""
+    lines = sorted({line for piece in pieces for line in (piece.at[0], piece.at[0] + piece.used[0])})
     bands: dict[int, list[tuple[int, int]]] = {}
     for piece in pieces:
-        for output in range(piece.at[0], piece.at[0] + piece.used[0]):
-            bands.setdefault(output, []).append((piece.at[1], piece.at[1] + piece.used[1]))
+        first, last = (bisect.bisect_left(lines, line) for line in (piece.at[0], piece.at[0] + piece.used[0]))
+        for band in range(first, last):
+            bands.setdefault(band, []).append((piece.at[1], piece.at[1] + piece.used[1]))
     return any(end > begin for spans in bands.values() for (_, end), (begin, _) in itertools.pairwise(sorted(spans)))

@@ -49,7 +49,7 @@ def refine(
             f"refine: linkage = {linkage!r}, step = {step!r}; expected single or complete, and > 0"
         )
     found = found or conflict(shared, batches, loss)
-    groups = _clusters(shared.plan)
+    groups = groups_of(shared.plan)
     while True:
         parts = split(found.mean, groups, tau, linkage)
         try:
@@ -73,10 +73,10 @@ def random_split(plan: Plan, like: Plan, seed: int) -> Plan:
     """
     generator = torch.Generator().manual_seed(seed)
     names = [each.weight.name for each in plan.weights]
-    found = [[like.weights[at].weight.name for at in members] for members in _clusters(like)]
+    found = [[like.weights[at].weight.name for at in members] for members in groups_of(like)]
     for _ in range(100):
         groups = []
-        for members in _clusters(plan):
+        for members in groups_of(plan):
             cluster = [names[at] for at in members]
             shuffled = [cluster[at] for at in torch.randperm(len(cluster), generator=generator).tolist()]
             for size in (len(part) for part in found if part[0] in cluster):
@@ -89,8 +89,8 @@ def random_split(plan: Plan, like: Plan, seed: int) -> Plan:
     raise ConfigurationError("random_split: no split of these sizes fits the budget; compare with a larger one")
 
 
-def regrouped(plan: Plan, groups: Sequence[Sequence[str]]) -> Plan:
-    """The same budget spent on other clusters.
+def regrouped(plan: Plan, groups: Sequence[Sequence[str]], together: Sequence[Sequence[str]] = ()) -> Plan:
+    """The same budget spent on other clusters; weights that are named `together` begin with one row.
 
     Raises:
         TooFew: they need more than the budget.
@@ -99,11 +99,11 @@ def regrouped(plan: Plan, groups: Sequence[Sequence[str]]) -> Plan:
     for each in plan.weights:
         kernels.setdefault(each.weight.kernel, []).append(each.weight)
     numbers = plan.budget - plan.private_numbers
-    banks, weights = plan_superweights(list(kernels.values()), numbers, groups=groups)
-    return Plan(plan.method, plan.fingerprint, plan.natural, plan.budget, banks, weights, plan.private)
+    banks, weights = plan_superweights(list(kernels.values()), numbers, groups=groups, together=together)
+    return Plan(plan.method, plan.fingerprint, plan.natural, plan.budget, banks, weights, plan.private, plan.joined)
 
 
-def _clusters(plan: Plan) -> list[list[int]]:
+def groups_of(plan: Plan) -> list[list[int]]:
     """Places of the weights that read the same banks."""
     found: dict[int, list[int]] = {}
     for at, each in enumerate(plan.weights):

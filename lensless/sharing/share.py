@@ -10,6 +10,7 @@ from lensless.sharing.budget import trained_numbers
 from lensless.sharing.cells import plan_cells
 from lensless.sharing.initial import draw, fit, he
 from lensless.sharing.layout import Layout, TooFew
+from lensless.sharing.mixture import plan_mixture
 from lensless.sharing.network import SharedNetwork
 from lensless.sharing.plan import Plan
 from lensless.sharing.soft import plan_soft
@@ -20,11 +21,13 @@ from lensless.sharing.weights import Private, Weight, clusters, ends, find, fing
 
 METHODS: dict[str, Callable[..., Layout]] = {
     "cells": plan_cells,
+    "mixture": plan_mixture,
     "soft": plan_soft,
     "ssn": plan_ssn,
     "superweights": plan_superweights,
     "tiles": plan_tiles,
 }
+DEFAULT_METHOD = "cells"
 INITIAL = ("he", "match", "keep")
 MOST_PRIVATE = 0.5  # of the budget: above, first and last layers join what is shared
 
@@ -32,7 +35,7 @@ MOST_PRIVATE = 0.5  # of the budget: above, first and last layers join what is s
 def make_plan(
     network: nn.Module,
     budget: int | str,
-    method: str = "cells",
+    method: str = DEFAULT_METHOD,
     *,
     keep: Sequence[str] = (),
     exact: bool = False,
@@ -55,14 +58,16 @@ def make_plan(
     if not weights:
         raise ConfigurationError("share: no layer of this network is large enough to share; take it as it is")
     refused = []
-    for shared, kept in _choices(weights, private, ends(network), allowed):
+    alone = ends(network)
+    for shared, kept in _choices(weights, private, alone, allowed):
         spent = sum(each.numbers for each in kept)
         try:
             banks, made = METHODS[method](clusters(network, shared), allowed - spent, exact, **options)
         except TooFew as error:
             refused.append((spent + error.least, error.least, kept))
             continue
-        return Plan(method, fingerprint(network), natural, allowed, banks, made, tuple(kept))
+        joined = tuple(weight.name for weight in shared if weight.name in alone)
+        return Plan(method, fingerprint(network), natural, allowed, banks, made, tuple(kept), joined)
     raise ConfigurationError(_refusal(allowed, method, *min(refused, key=lambda each: each[0])))
 
 
@@ -79,7 +84,7 @@ def _refusal(allowed: int, method: str, whole: int, least: int, kept: Sequence[P
 def share(
     network: nn.Module | Mapping[str, nn.Module],
     budget: int | str,
-    method: str = "cells",
+    method: str = DEFAULT_METHOD,
     *,
     plan: Plan | None = None,
     keep: Sequence[str] = (),
