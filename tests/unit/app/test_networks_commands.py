@@ -62,6 +62,7 @@ def test_each_network_is_trained_and_evaluated_beside_wiener(lensless, train, tm
     assert name is None or name in page
 
 
+@pytest.mark.slow
 def test_colours_from_a_folder_to_pictures_of_a_recording_and_of_a_camera(lensless, colour_rig, folder, tmp_path):
     run, frames = tmp_path / "run", tmp_path / "frames.h5"
     camera = f"simulated:{colour_rig}?scenes=folder:{folder}"

@@ -70,6 +70,7 @@ def lines(evaluation: dict) -> dict:
     return {line["name"]: line for line in evaluation["lines"]}
 
 
+@pytest.mark.slow
 def test_recorded_pairs_train_and_are_evaluated(lensless, collection, trained, shown):
     out, text = trained("reconstruct")
     assert "300 of recorded:glyphs/train" in text and "are not moved" not in text
