@@ -1,5 +1,6 @@
 """Training and evaluation on recorded pairs: the commands as they are typed, from frames on disk to figures."""
 
+import functools
 import json
 
 import collected
@@ -36,17 +37,20 @@ def collection(tiny, shown, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(lensless, tiny, collection, tmp_path_factory):
-    """Checkpoints of both tasks, trained on the recorded frames, and what was said."""
-    found = {}
-    for task, epochs in (("reconstruct", 30), ("classify", 40)):
+    """The checkpoint of a task that was trained on the recorded frames, and what was said."""
+
+    @functools.cache  # of tests that run in several processes, each asks for one task
+    def run(task: str):
         out = tmp_path_factory.mktemp("runs") / task
+        epochs = {"reconstruct": 30, "classify": 40}[task]
         result = lensless(
             "train", task, "--scenes", f"recorded:{collection}", "--rig", tiny, "--epochs", epochs, "--batch-size", 50,
             "--out", out, "--device", "cpu",
         )  # fmt: skip
         assert result.exit_code == 0, result.output
-        found[task] = out, result.output
-    return found
+        return out, result.output
+
+    return run
 
 
 def said(result, code: int, *words: str) -> None:
@@ -66,8 +70,9 @@ def lines(evaluation: dict) -> dict:
     return {line["name"]: line for line in evaluation["lines"]}
 
 
+@pytest.mark.slow
 def test_recorded_pairs_train_and_are_evaluated(lensless, collection, trained, shown):
-    out, text = trained["reconstruct"]
+    out, text = trained("reconstruct")
     assert "300 of recorded:glyphs/train" in text and "are not moved" not in text
     assert f"next: lensless evaluate {out} --scenes recorded:{collection}" in text
     card = checkpoint.load(out).card
@@ -81,7 +86,7 @@ def test_recorded_pairs_train_and_are_evaluated(lensless, collection, trained, s
 
 
 def test_recorded_labels_are_learned_without_moving_the_scenes(lensless, collection, trained):
-    out, text = trained["classify"]
+    out, text = trained("classify")
     assert "recorded scenes are not moved for training" in text
     assert checkpoint.load(out).card["recipe"]["augmentation"] is None
     found = lines(figures(lensless, out, "--scenes", f"recorded:{collection}"))
@@ -106,7 +111,7 @@ def test_measurements_are_those_of_the_frames(collection, tiny):
 def test_what_was_trained_on_frames_is_tested_on_simulated_ones_and_the_other_way_round(
     lensless, tiny, collection, trained, tmp_path
 ):
-    out, _ = trained["classify"]
+    out, _ = trained("classify")
     on_simulated = figures(lensless, out, "--scenes", f"shown:{collection}")
     assert on_simulated["scenes"] == "shown:glyphs/test" and on_simulated["count"] == 80
     result = lensless(
@@ -132,7 +137,7 @@ def test_test_scenes_alone_are_evaluated_beside_baselines_of_the_training(
 
 @pytest.mark.slow
 def test_a_label_after_a_reconstruction_is_learned_from_frames_too(lensless, collection, trained, tmp_path):
-    front, _ = trained["reconstruct"]
+    front, _ = trained("reconstruct")
     result = lensless(
         "train", "classify", "--after", front, "--scenes", f"recorded:{collection}", "--epochs", 1, "--batch-size", 50,
         "--out", tmp_path / "after", "--device", "cpu",
@@ -143,7 +148,7 @@ def test_a_label_after_a_reconstruction_is_learned_from_frames_too(lensless, col
 
 def test_what_does_not_fit_is_refused_with_a_next_step(lensless, tiny, collection, trained, shown, tmp_path):
     recorded = f"recorded:{collection}"
-    out, _ = trained["classify"]
+    out, _ = trained("classify")
     quick = ["--out", tmp_path / "no", "--device", "cpu"]
     said(lensless("train", "classify", "--scenes", recorded, *quick), 2, "tiny-v1", "--rig")
     said(lensless("train", "classify", "--scenes", recorded, "--rig", "bare-v1", *quick), 6, "tiny-v1", "bare-v1")

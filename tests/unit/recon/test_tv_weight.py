@@ -54,12 +54,14 @@ def test_the_discrepancy_leaves_the_misfit_of_the_noise(model):
     assert float(solve(y, found).misfit.square().mean()) == pytest.approx(STD**2, rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_risk_hardly_minds_noise_that_is_said_wrong(model):
     y, solve = measured(model), solver(model)
     weights = [tv_weight("sure", model, y, torch.tensor((said * STD) ** 2), solve) for said in (0.9, 1.1)]
     assert max(weights) <= 10**0.51 * min(weights)
 
 
+@pytest.mark.slow
 def test_any_solver_serves():
     model = model_with(np.linspace(1, 0.1, 120), SCENE, SENSOR)
     y = measured(model)
