@@ -5,12 +5,13 @@ first and rows under them. Where rows of mixing numbers are tied, a small layer 
 one.
 """
 
+import contextlib
 import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
 
-from lensless.sharing.layout import MOST_TEMPLATES, Draft, Layout, fill
+from lensless.sharing.layout import MOST_TEMPLATES, Draft, Layout, TooFew, fill
 from lensless.sharing.plan import Piece, SharedWeight
 from lensless.sharing.weights import Weight, kernel_name
 
@@ -22,7 +23,7 @@ def plan_superweights(
     numbers: int,
     exact: bool = False,
     *,
-    bins: int = BINS,
+    bins: int | None = None,
     groups: Sequence[Sequence[str]] | None = None,
     tied: bool = False,
     together: Sequence[Sequence[str]] = (),
@@ -31,7 +32,8 @@ def plan_superweights(
 
     Args:
         clusters, numbers, exact: as of every method, see `cells`.
-        bins: how many runs of layers, one behind the other, are clusters; kernels get their share of them.
+        bins: how many runs of layers, one behind the other, are clusters; kernels get their share of them. By default
+            4, or as many as the numbers pay for.
         groups: names of the weights of each cluster in place of that, such as `refine` finds.
         tied: one row for all layers of a bank: hard sharing, with which a search begins.
         together: names of weights that begin with one row, such as those of several networks that stand for the same;
@@ -41,10 +43,24 @@ def plan_superweights(
         TooFew: less than one template for each level takes.
     """
     by_name = {weight.name: weight for weights in clusters for weight in weights}
-    found = [[by_name[name] for name in group] for group in groups] if groups else coarse(clusters, bins)
+    if groups:
+        return _layout(
+            clusters, [[by_name[name] for name in group] for group in groups], numbers, exact, tied, together
+        )
+    for fewer in range(bins or BINS, bins or 0, -1):
+        with contextlib.suppress(TooFew):
+            return _layout(clusters, coarse(clusters, fewer), numbers, exact, tied, together)
+    return _layout(clusters, coarse(clusters, bins or 1), numbers, exact, tied, together)
+
+
+def _layout(
+    clusters: Sequence[Sequence[Weight]], found: Sequence[Sequence[Weight]], numbers: int, exact: bool, tied: bool,
+    together: Sequence[Sequence[str]],
+) -> Layout:  # fmt: skip
+    """Banks and pieces of clusters that are found, which are parts of those that there are."""
     tie = {name: min(names) for names in together for name in names}
     drafts: list[Draft] = []
-    pieces: dict[Weight, list[Piece]] = {weight: [] for weight in by_name.values()}
+    pieces: dict[Weight, list[Piece]] = {weight: [] for weights in clusters for weight in weights}
     for number, weights in enumerate(found):
         before = (0, 0)
         for level, after in enumerate(_levels(weights)):

@@ -21,7 +21,7 @@ def test_the_command_knows_all_methods():
     "kind, options",
     [
         ("reconstruct", ("--budget", "25%")),
-        ("classify", ("--budget", "12000", "--sharing", "superweights")),
+        ("classify", ("--budget", "35000", "--sharing", "superweights")),
         pytest.param("reconstruct", ("--budget", "40kB@float32", "--network", "learned", "--rank", 6),
                      marks=pytest.mark.slow),
         pytest.param("reconstruct", ("--budget", "70%", "--sharing", "ssn", "--network", "cycle", "--width", 4,
