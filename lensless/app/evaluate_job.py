@@ -80,13 +80,22 @@ def check_alike(folders: list[pathlib.Path]) -> None:
     Raises:
         ConfigurationError: mean and range of unlike figures say nothing.
     """
-    first, *others = (_beside_the_seed(checkpoint.load(folder).card) for folder in folders)
+    cards = [checkpoint.load(folder).card for folder in folders]
+    first, *others = map(_beside_the_seed, cards)
     for folder, other in zip(folders[1:], others, strict=True):
         differ = [name for name, value in first.items() if other[name] != value]
         if differ:
             raise ConfigurationError(
                 f"{folders[0]} and {folder} differ in {', '.join(differ)}, so their mean says nothing; "
                 "evaluate them one by one"
+            )
+    seeds: dict[int, pathlib.Path] = {}
+    for folder, card in zip(folders, cards, strict=True):
+        other = seeds.setdefault(card["recipe"].get("seed"), folder)
+        if other is not folder:
+            raise ConfigurationError(
+                f"{other} and {folder} are of the same seed, so their range says nothing; evaluate one of them, or "
+                "train with another --seed"
             )
 
 

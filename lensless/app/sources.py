@@ -248,7 +248,8 @@ def read_frame(path: pathlib.Path, calibration: Calibration) -> Frame:
     high = 2**calibration.bit_depth - 1
     if pixels.max() > high:
         raise InputError(
-            f"'{path}': a pixel holds {pixels.max()}, the camera has {calibration.bit_depth} bits, at most {high}"
+            f"'{path}': a pixel holds {pixels.max()}, the camera has {calibration.bit_depth} bits, at most {high}; "
+            "save raw frames without scaling them, or use a checkpoint of the camera that took this one"
         )
     return Frame(pixels.astype(np.uint8 if calibration.bit_depth <= 8 else np.uint16), meta)
 

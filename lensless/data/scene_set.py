@@ -62,7 +62,7 @@ class Scenes:
         (height, width), (rows, columns) = self.pictures.shape[-2:], shape[-2:]
         if height <= rows and width <= columns:
             return None
-        return f"pictures of {height} x {width} pixels are shrunk to the {rows} x {columns} of the rig's display"
+        return f"pictures, read as {height} x {width} pixels, are shrunk to the {rows} x {columns} of the rig's display"
 
     def names(self, labels: Tensor) -> list[str]:
         """The class names of labels (n,); "?" where a label is unknown."""

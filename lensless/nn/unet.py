@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hardware.errors import ConfigurationError
+
 
 class ResidualBlock(nn.Module):
     """x + conv(gelu(conv(gelu(x)))), without normalisation (He et al. 2016, doi 10.1007/978-3-319-46493-0_38)."""
@@ -51,6 +53,11 @@ class UNet(nn.Module):
         """Mean and standard deviation of the pictures that come."""
         self.level.copy_(level)
         self.spread.copy_(spread)
+
+    def check(self) -> None:
+        """Raises ConfigurationError unless pictures are seen in units of something."""
+        if not self.spread > 0:
+            raise ConfigurationError(f"UNet: spread = {float(self.spread):g}; expected above 0")
 
     def forward(self, x: Tensor) -> Tensor:
         x = (x - self.level) / self.spread

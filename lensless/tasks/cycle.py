@@ -63,6 +63,13 @@ class ReconstructCycle(PictureTask):
         self.dark.fill_(float(planes.min()))
         self.bright.fill_(float(planes.max()))
 
+    def check(self) -> None:
+        super().check()
+        if not self.bright > self.dark:
+            raise ConfigurationError(
+                f"task {self.kind!r}: bright = {float(self.bright):g}; expected above dark = {float(self.dark):g}"
+            )
+
     def prepare(self, y: Tensor) -> Tensor:
         """The frames as planes (B, 1, S, S) of about 0 to 1."""
         return (self._plane(y) - self.dark) / (self.bright - self.dark)

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from hardware.errors import ConfigurationError
 from lensless.nn.global_layer import GlobalLayer
 from lensless.nn.projection import pixels_of
 from lensless.nn.unet import UNet
@@ -66,6 +67,11 @@ class ReconstructLearned(PixelsTask):
         if begin is not None:
             offset = begin.offset + begin.matrix @ mean
             self.network.first.begin_with(begin.matrix * spread, offset)
+
+    def check(self) -> None:
+        super().check()
+        if not self.spread > 0:
+            raise ConfigurationError(f"task {self.kind!r}: spread = {float(self.spread):g}; expected above 0")
 
     def prepare(self, y: Tensor) -> Tensor:
         """The pixels that are read, about their mean, in units of their spread, (B, n)."""

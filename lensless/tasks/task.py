@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
+from lensless.nn.unet import UNet
 from lensless.sharing import SharedNetwork, share, summary
 
 LONGEST_SIDE = 16_384  # of a scene or a sensor
@@ -128,11 +129,14 @@ class Task(nn.Module, abc.ABC):
         """Refuse numbers that no training and no fit can give.
 
         Raises:
-            ConfigurationError: one that is not finite, or a pixel that no frame has.
+            ConfigurationError: one that is not finite, a scale that is not above 0, or a pixel that no frame has.
         """
         for name, value in self.state_dict().items():
             if value.is_floating_point() and not value.isfinite().all():
                 raise ConfigurationError(f"task {self.kind!r}: {name!r} holds numbers that are not finite")
+        for module in self.modules():
+            if isinstance(module, UNet):
+                module.check()
         if self.reads is not None:
             first, last = (int(end) for end in torch.aminmax(self.reads))
             pixels = math.prod(self.sensor_shape)

@@ -20,6 +20,7 @@ from calibration import Calibration
 from hardware.errors import CalibrationMismatch, ConfigurationError, InputError, StorageError
 from lensless import tensor_file
 from lensless.tasks import Task, build
+from lensless.train.older import completed
 
 FORMAT = 1
 WEIGHTS, CARD, CALIBRATION = "weights.safetensors", "card.json", "calibration.npz"
@@ -114,23 +115,30 @@ def _check_card(card: dict, path: pathlib.Path) -> None:
             f"{path}: checkpoint format {card.get('format')!r}, this version reads {FORMAT}; "
             "train again, or install the version that wrote it"
         )
-    rig = card.get("rig", "missing")
+    rig, recipe, scenes = card.get("rig", "missing"), card.get("recipe"), card.get("scenes")
     has_rig = isinstance(rig, dict) and all(isinstance(rig.get(key), str) for key in ("id", "fingerprint"))
     whole = rig is None or (has_rig and isinstance(card.get("calibration"), str))
-    if not (whole and isinstance(card.get("task"), dict)):
+    known = isinstance(recipe, dict) and isinstance(scenes, dict) and all(map(_names_scenes, scenes.values()))
+    if not (whole and known and isinstance(card.get("task"), dict)):
         raise InputError(
-            f"{path}: its card lacks the task, the rig or the calibration; take a copy of it, or train again"
+            f"{path}: its card lacks the task, the rig, the calibration, the scenes or the recipe; "
+            "take a copy of it, or train again"
         )
+
+
+def _names_scenes(said: object) -> bool:
+    return isinstance(said, list) and bool(said) and isinstance(said[0], str)
 
 
 def _task_of(config: dict, tensors: dict[str, torch.Tensor], path: pathlib.Path) -> Task:
     """The task that a checkpoint describes, with its numbers; nothing is allocated before the two agree."""
     try:
         with torch.device("meta"):  # shapes without memory: a description may claim any size
-            expected = {name: (tuple(value.shape), value.dtype) for name, value in build(config).state_dict().items()}
+            task = build(config)
+            expected = {name: (tuple(value.shape), value.dtype) for name, value in task.state_dict().items()}
     except InputError as error:
         raise InputError(f"{path}: {error}; take a copy of it, or train again") from error
-    tensors = _completed(tensors, expected)
+    tensors = completed(tensors, task)
     found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
@@ -145,14 +153,6 @@ def _task_of(config: dict, tensors: dict[str, torch.Tensor], path: pathlib.Path)
     except ConfigurationError as error:
         raise InputError(f"{path}: {error}; take a copy of it, or train again") from error
     return task
-
-
-def _completed(tensors: dict[str, torch.Tensor], expected: dict[str, tuple]) -> dict[str, torch.Tensor]:
-    """With what older checkpoints lack, of the value that it had then: classifiers did not divide what they gave by a
-    temperature, and pictures were seen about 0, in units of 1."""
-    before = {"temperature": torch.ones(()), "level": torch.zeros(()), "spread": torch.ones(())}
-    lacking = {name: name.rpartition(".")[2] for name in expected if name not in tensors}
-    return tensors | {name: before[own] for name, own in lacking.items() if own in before}
 
 
 def check_rig(card: dict, rig_id: str, fingerprint: str, where: str) -> None:

@@ -25,6 +25,7 @@ from lensless.sharing import SharedNetwork
 from lensless.tasks.task import Task
 from lensless.train import state
 from lensless.train.batches import Cursor, SceneBatches, part_seed
+from lensless.train.older import completed
 from lensless.train.parts import Parts
 from lensless.train.processes import Processes
 from lensless.train.recipe import Recipe
@@ -251,8 +252,8 @@ class Trainer:
             if not all(map(math.isfinite, (record.loss, record.validation, record.seconds))):
                 raise ValueError(f"the record of epoch {record.epoch} is not finite")
         position = len(history) * self.batches.steps_per_epoch
-        self.task.network.load_state_dict(parts["network"])
-        self.averaged.load_state_dict(parts["averaged"])
+        self.task.network.load_state_dict(completed(parts["network"], self.task.network))
+        self.averaged.load_state_dict(completed(parts["averaged"], self.averaged.module, "module."))
         slots: dict[int, dict] = {}
         for name, value in parts["optimizer"].items():
             index, slot = name.split(".", 1)

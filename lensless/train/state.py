@@ -11,6 +11,7 @@ from hardware.errors import ConfigurationError, InputError, StorageError
 from lensless import tensor_file
 
 NEWEST, PREVIOUS, DAMAGED = "state.safetensors", "state.previous.safetensors", "state.damaged.safetensors"
+KIND, REMEDY = "state of a training", "name another folder with --out to begin again"
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +45,15 @@ def load(folder: pathlib.Path) -> tuple[dict[str, Tensor], dict] | None:
     if not newest.exists() and not previous.exists():
         return None
     try:
-        return tensor_file.read(newest)
+        return tensor_file.read(newest, KIND, REMEDY)
     except InputError as error:
         if not previous.exists():
             raise
         problem = error
     try:
-        found = tensor_file.read(previous)
+        found = tensor_file.read(previous, KIND, REMEDY)
     except InputError as error:
-        raise InputError(
-            f"{problem}. The state before it cannot be read either ({previous}); "
-            "name another folder with --out to begin again"
-        ) from error
+        raise InputError(f"{problem}. The state before it cannot be read either ({previous})") from error
     try:
         if newest.exists():
             os.replace(newest, folder / DAMAGED)

@@ -10,7 +10,8 @@ import tiny
 import torch
 
 from hardware.errors import ConfigurationError
-from lensless.tasks import Classify, PictureTask, Reconstruct, build
+from lensless.nn.unet import UNet
+from lensless.tasks import Classify, ClassifyReconstruction, PictureTask, Reconstruct, ReconstructLearned, build
 from lensless.tasks.classify import MOST_NUMBERS
 from lensless.train import fabric_on
 
@@ -35,6 +36,19 @@ def measurements(task) -> torch.Tensor:
 
 def pictures(task) -> torch.Tensor:
     return SCENES.fit(task.picture_shape).float() / 255
+
+
+def test_unets_see_pictures_about_the_level_of_the_training_scenes_in_units_of_their_spread(task):
+    if isinstance(task, ClassifyReconstruction):
+        task = task.reconstruct
+    stages = [module for module in task.modules() if isinstance(module, UNet)]
+    assert stages or not isinstance(task, Reconstruct | ReconstructLearned)
+    shown = pictures(task)
+    for stage in stages:
+        assert float(stage.level) == pytest.approx(float(shown.mean()), rel=1e-4)
+        assert float(stage.spread) == pytest.approx(
+            float(shown.std(correction=0)), rel=0.02
+        )  # the sample's is a little more
 
 
 def batch(task) -> tuple[torch.Tensor, torch.Tensor]:

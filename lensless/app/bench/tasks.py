@@ -8,7 +8,7 @@ import dataclasses
 import json
 import pathlib
 
-from hardware.errors import ConfigurationError
+from hardware.errors import ConfigurationError, InputError
 from lensless.app.bench import tasks_table
 from lensless.app.bench.kept import read_kept
 from lensless.app.bench.side_by_side import Job, processors, side_by_side, typed
@@ -20,8 +20,6 @@ from lensless.app.screen import Screen
 from lensless.app.text_file import write
 from lensless.app.version import code_version
 from lensless.tensor_file import make_folder
-
-NO_DATA = 5  # the exit code of a command whose scenes are missing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,14 +59,16 @@ def run(wish: Wish, screen: Screen) -> dict:
         found[name]["cost"] = cost_of(wish.out / f"{name}-0")
         _keep(wish, name, found[name])
     found = {name: found[name] for name in cells if name in found}
-    tasks_table.show(found, screen)
+    if found:
+        tasks_table.show(found, screen)
     for name, reason in missing.items():
         screen.say(f"{name} was left out: {reason}")
-    sheet = wish.out / "sheet.png"
-    write_sheet({name: wish.out / f"{name}-0" for name in found}, sheet, wish.data)
-    page = wish.out / "results.md"
+    if not found:
+        raise InputError(f"no cell could be made: {'; '.join(f'{name}: {why}' for name, why in missing.items())}")
+    sheet, page = wish.out / "sheet.png", wish.out / "results.md"
+    drawn = write_sheet({name: wish.out / f"{name}-0" for name in found}, sheet, wish.data)
     tasks_table.write_page(found, page)
-    screen.say(f"look at it: {sheet.resolve()}, {page.resolve()}")
+    screen.say(f"look at it: {f'{sheet.resolve()}, ' if drawn else ''}{page.resolve()}")
     return {"cells": found, "left_out": missing, "quick": wish.quick}
 
 
@@ -114,9 +114,10 @@ def _keep(wish: Wish, name: str, facts: dict) -> None:
 
 
 def _reason(job: Job, code: int) -> str:
-    if code == NO_DATA:
-        return "its scenes are not in the data folder"
-    return f"a command of it ended with exit code {code}, see {job.log}"
+    """What the command that failed said last, or where to look."""
+    said = job.log.read_text(errors="replace") if job.log.is_file() else ""
+    errors = [line for line in said.replace("\r", "\n").splitlines() if line.startswith("error: ")]
+    return errors[-1].removeprefix("error: ") if errors else f"a command ended with exit code {code}, see {job.log}"
 
 
 def _facts(cell: Cell, job: Job, wish: Wish) -> dict:

@@ -49,7 +49,7 @@ CELLS = (
     Cell("picture-bsds-64", "cannula-v1-64", "bsds-64", "network after Wiener", "reconstruct", 24),
     Cell("picture-bsds-128", "cannula-v1-128", "bsds-128", "network after Wiener, one stage", "reconstruct", 40),
     Cell("picture-colour", "cannula-v1-colour", "cifar10-jpeg", "network after Wiener", "reconstruct", 24),
-    Cell("picture-shared", "cannula-v1", "mnist", "6 stages of one network", "reconstruct --shared", 5),
+    Cell("picture-shared", "cannula-v1", "mnist", "6 stages of one network", "reconstruct --shared", 10),
     Cell("picture-learned", "cannula-v1", "mnist", "learned first layer of rank 16",
          "reconstruct --network learned --rank 16 --width 24", 12, quick=True),
     Cell("picture-cycle", "cannula-v1", "mnist", "self-consistent network",

@@ -21,8 +21,8 @@ EXAMPLES = 2  # of each cell
 _COLUMNS = ("scene", "raw frame", "Wiener", "network", "|error|, 4 times")
 
 
-def write_sheet(folders: dict[str, pathlib.Path], path: pathlib.Path, data: pathlib.Path | None) -> None:
-    """Draw the examples of each trained reconstruction, a row each; nothing where there is none.
+def write_sheet(folders: dict[str, pathlib.Path], path: pathlib.Path, data: pathlib.Path | None) -> bool:
+    """Draw the examples of each trained reconstruction, a row each; whether there is any.
 
     Args:
         folders: of the checkpoints, by the name of their cell.
@@ -37,7 +37,7 @@ def write_sheet(folders: dict[str, pathlib.Path], path: pathlib.Path, data: path
         if isinstance(found.task, PictureTask):
             rows += _rows(name, found, str(folder), data)
     if not rows:
-        return
+        return False
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.5 * len(_COLUMNS) + 1.6, 1.42 * len(rows) + 0.4), layout="constrained", dpi=150)
         grid = figure.subplots(len(rows), len(_COLUMNS), squeeze=False)
@@ -53,6 +53,7 @@ def write_sheet(folders: dict[str, pathlib.Path], path: pathlib.Path, data: path
             figure.savefig(path)
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error}; name another folder with --out") from error
+    return True
 
 
 @torch.no_grad()

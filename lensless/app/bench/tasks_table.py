@@ -66,7 +66,7 @@ def _parts(facts: dict) -> tuple[list[str], ...]:
 
 def _figure(facts: dict) -> str:
     """The headline of a cell: of one training, or mean and range of several."""
-    return _spread(facts, 0, facts["evaluations"][0]["metric"])
+    return _spread(facts, facts["evaluations"][0]["metric"])
 
 
 def _linear(facts: dict) -> str:
@@ -81,11 +81,12 @@ def _linear(facts: dict) -> str:
 
 
 def _ssim(facts: dict) -> str:
-    return _spread(facts, 0, "ssim") if "ssim" in facts["evaluations"][0]["lines"][0] else ""
+    return _spread(facts, "ssim") if "ssim" in facts["evaluations"][0]["lines"][0] else ""
 
 
-def _spread(facts: dict, line: int, metric: str) -> str:
-    values = [one["lines"][line][metric] for one in facts["evaluations"]]
+def _spread(facts: dict, metric: str) -> str:
+    """Of the network: one figure, or mean and range."""
+    values = [one["lines"][0][metric] for one in facts["evaluations"]]
     mean = shown(metric, sum(values) / len(values))
     if len(values) == 1:
         return mean

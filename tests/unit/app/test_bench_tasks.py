@@ -120,15 +120,24 @@ def test_what_is_there_is_not_made_again_and_of_other_commands_refused(cells):
 def test_missing_scenes_and_failures_leave_a_cell_out_and_what_needs_it(cells):
     run, _, ends, out = cells
     ends["label-0"] = 5
+    (out / "label.log").write_text("step 1\rstep 2\nerror: no scenes 'mnist' in here; fetch them\n")
     found = run()
-    assert found["left_out"] == {"label": "its scenes are not in the data folder"} and len(found["cells"]) == 3
+    assert found["left_out"] == {"label": "no scenes 'mnist' in here; fetch them"} and len(found["cells"]) == 3
+    (out / "label.log").unlink()
     assert found["cells"]["many"]["sharp"] == 0.99
     ends["label-0"] = 1
-    assert run()["left_out"] == {"label": f"a command of it ended with exit code 1, see {out}/label.log"}
+    assert run()["left_out"] == {"label": f"a command ended with exit code 1, see {out}/label.log"}
     for name in ("picture", "after"):
         (out / f"{name}.json").unlink()
     ends["picture-1"] = 5
     assert list(run()["left_out"]) == ["picture", "label", "after"]
+
+
+def test_without_any_cell_there_is_nothing_to_look_at(cells):
+    run, _, ends, _ = cells
+    ends["label-0"] = 5
+    with pytest.raises(InputError, match=r"no cell could be made: label: a command ended with exit code 5"):
+        run(only=("label",))
 
 
 def test_figures_are_kept_before_costs_are_measured_when_nothing_else_runs(cells, monkeypatch):

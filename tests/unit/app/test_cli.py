@@ -145,14 +145,17 @@ def test_a_card_tells_of_every_epoch_also_of_those_after_the_best(reconstruct_ru
         assert [record["epoch"] for record in history] == list(range(epochs))
 
 
-def test_evaluating_several_gives_mean_and_range(lensless, classify_run, tmp_path):
-    result = lensless(
-        "evaluate", classify_run, classify_run, "--no-sharp", "--no-page", "--json", tmp_path / "both.json"
-    )
+def test_evaluating_several_seeds_gives_mean_and_range(lensless, train, classify_run, tmp_path):
+    other = train(tmp_path / "other", "classify", "--epochs", 3, "--seed", 1)
+    result = lensless("evaluate", classify_run, other, "--no-sharp", "--no-page", "--json", tmp_path / "both.json")
     assert result.exit_code == 0, result.output
-    summary = json.loads((tmp_path / "both.json").read_text())["summary"]["without reconstruction"]["accuracy"]
-    assert summary["lowest"] == summary["mean"] == summary["highest"]
+    found = json.loads((tmp_path / "both.json").read_text())
+    each = [one["figure"] for one in found["evaluations"]]
+    summary = found["summary"]["without reconstruction"]["accuracy"]
+    assert summary == {"mean": pytest.approx(sum(each) / 2), "lowest": min(each), "highest": max(each)}
     assert "(lowest .. highest) of 2" in result.output
+    twice = lensless("evaluate", classify_run, classify_run, "--no-sharp", "--no-page")
+    assert twice.exit_code == 2 and "are of the same seed" in twice.stderr
 
 
 def test_classify_after_reconstruction(lensless, reconstruct_run, recording, tiny, tmp_path):

@@ -24,7 +24,7 @@ def test_small_pictures_are_padded_centrally_and_never_enlarged():
 def test_shrunk_pictures_are_told():
     pictures = torch.zeros(2, 1, 30, 40, dtype=torch.uint8)
     assert scenes_of(pictures).shrunk((1, 30, 40)) is None
-    assert "30 x 40 pixels are shrunk to the 64 x 32 of" in scenes_of(pictures).shrunk((1, 64, 32))
+    assert "read as 30 x 40 pixels, are shrunk to the 64 x 32 of" in scenes_of(pictures).shrunk((1, 64, 32))
 
 
 def test_large_pictures_are_averaged_by_area_with_their_aspect():

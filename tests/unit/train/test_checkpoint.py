@@ -9,6 +9,7 @@ import torch
 
 from hardware.errors import CalibrationMismatch, InputError
 from lensless import tensor_file
+from lensless.nn.unet import UNet
 from lensless.train import checkpoint
 
 
@@ -33,15 +34,69 @@ def test_a_checkpoint_gives_the_same_outputs_and_says_where_it_comes_from(traine
     assert first.card["numbers"] == dataclasses.asdict(first.task.numbers())
 
 
-def test_a_network_from_before_pictures_were_seen_about_their_level_gives_what_it_gave(tmp_path):
+def without(path, names):
+    """The file, as if it had been written without these numbers."""
+    tensors, card = tensor_file.read(path)
+    assert names <= tensors.keys()
+    tensor_file.write(path, {name: value.clone() for name, value in tensors.items() if name not in names}, card)
+
+
+def scales(task) -> set[str]:
+    """Names of the levels and spreads of its U-Nets."""
+    return {name for name in task.state_dict() if name.startswith("network.") and name.endswith((".level", ".spread"))}
+
+
+@pytest.mark.parametrize("kind", ["reconstruct", "learned"])
+def test_a_network_from_before_pictures_were_seen_about_their_level_gives_what_it_gave(tmp_path, kind):
+    task = tiny.TASKS[kind]()
+    for module in task.modules():
+        if isinstance(module, UNet):
+            module.see_about(torch.tensor(0.0), torch.tensor(1.0))  # as it was then
+    tiny.run(tmp_path, task, dataclasses.replace(tiny.RECIPE, epochs=1))
+    y = torch.rand(3, 1, 12, 12)
+    with torch.no_grad():
+        gave = checkpoint.load(tmp_path).task(y)
+        without(tmp_path / checkpoint.WEIGHTS, scales(task))
+        assert torch.equal(checkpoint.load(tmp_path).task(y), gave)
+
+
+def test_numbers_that_a_file_never_lacked_are_not_made_up(tmp_path):
+    task = tiny.TASKS["learned"]()
+    tiny.run(tmp_path, task, dataclasses.replace(tiny.RECIPE, epochs=1))
+    kept = (tmp_path / checkpoint.WEIGHTS).read_bytes()
+    for name in ("spread", "network.correct.spread", "network.correct.level"):
+        without(tmp_path / checkpoint.WEIGHTS, {name})
+        with pytest.raises(InputError, match=f"do not fit its description: '{name}'"):
+            checkpoint.load(tmp_path)
+        (tmp_path / checkpoint.WEIGHTS).write_bytes(kept)
+
+
+@pytest.mark.parametrize("kind", ["reconstruct", "learned", "cycle"])
+def test_scales_of_nothing_are_refused(tmp_path, kind):
+    task = tiny.TASKS[kind]()
+    tiny.run(tmp_path, task, dataclasses.replace(tiny.RECIPE, epochs=1))
+    path = tmp_path / checkpoint.WEIGHTS
+    kept = path.read_bytes()
+    for name in {*scales(task), "spread", "bright"} & {
+        name for name in task.state_dict() if not name.endswith("level")
+    }:
+        tensors, card = tensor_file.read(path)
+        zero = torch.tensor(-9.0) if name == "bright" else torch.zeros(())
+        tensor_file.write(path, {key: value.clone() for key, value in tensors.items()} | {name: zero}, card)
+        with pytest.raises(InputError, match="expected above"):
+            checkpoint.load(tmp_path)
+        path.write_bytes(kept)
+
+
+@pytest.mark.parametrize("key", ["scenes", "recipe"])
+def test_a_card_that_does_not_say_what_it_was_trained_on_is_refused(tmp_path, key):
     tiny.run(tmp_path, tiny.reconstruct(), dataclasses.replace(tiny.RECIPE, epochs=1))
     path = tmp_path / checkpoint.WEIGHTS
     tensors, card = tensor_file.read(path)
-    scales = {name for name in tensors if name.endswith((".level", ".spread"))}
-    assert len(scales) == 4
-    tensor_file.write(path, {name: value.clone() for name, value in tensors.items() if name not in scales}, card)
-    for stage in checkpoint.load(tmp_path).task.network.stages:
-        assert (float(stage.level), float(stage.spread)) == (0, 1)
+    for wrong in (None, 3, {"train": 4} if key == "scenes" else []):
+        tensor_file.write(path, {name: value.clone() for name, value in tensors.items()}, card | {key: wrong})
+        with pytest.raises(InputError, match="its card lacks"):
+            checkpoint.load(tmp_path)
 
 
 def test_only_its_own_rig_may_use_it(trained):
@@ -75,7 +130,7 @@ def test_a_checkpoint_is_refused_beside_another_calibration(trained):
 
 
 def test_a_task_for_sharp_pictures_has_no_calibration(tmp_path):
-    checkpoint.save(tmp_path, tiny.classify_picture(), {"rig": None})
+    checkpoint.save(tmp_path, tiny.classify_picture(), {"rig": None, "recipe": {}, "scenes": {}})
     loaded = checkpoint.load(tmp_path)
     assert loaded.calibration is None and loaded.task.kind == "classify-picture"
 

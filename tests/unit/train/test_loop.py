@@ -9,6 +9,7 @@ import torch
 
 from hardware.errors import ConfigurationError, InputError, TrainingDiverged
 from lensless import tensor_file
+from lensless.tasks import Task
 from lensless.train import state
 from lensless.train.batches import Cursor, SceneBatches, derived_seed
 from lensless.train.loop import learning_rate_share
@@ -92,6 +93,28 @@ def test_a_run_goes_on_only_as_it_was_begun(tmp_path):
         with pytest.raises(ConfigurationError, match=rf"holds a training run with {name} = .*--out"):
             tiny.run(tmp_path, task, **options)
     assert Snapshots(tmp_path).now() == before
+
+
+def test_a_run_that_an_older_version_began_goes_on(tmp_path):
+    """Its U-Nets saw pictures about 0, in units of 1, and its state does not say so."""
+
+    def as_it_was() -> Task:
+        task = tiny.reconstruct()
+        for stage in task.network.stages:
+            stage.see_about(torch.tensor(0.0), torch.tensor(1.0))
+        return task
+
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    tiny.run(whole, as_it_was(), dataclasses.replace(tiny.RECIPE, epochs=2))
+    part.mkdir()
+    tensors, facts = tensor_file.read(whole / state.PREVIOUS)
+    assert len(facts["history"]) == 1
+    old = {name: value.clone() for name, value in tensors.items() if not name.endswith((".level", ".spread"))}
+    assert len(tensors) - len(old) == 8  # two stages, and their averages
+    tensor_file.write(part / state.NEWEST, old, facts)
+    tiny.run(part, tiny.reconstruct(), dataclasses.replace(tiny.RECIPE, epochs=2))
+    ends = [tensor_file.read(folder / state.NEWEST)[0] for folder in (whole, part)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
 def test_a_state_of_something_else_is_an_input_error(tmp_path):
