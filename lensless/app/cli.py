@@ -128,6 +128,7 @@ def train(
     sums: o.Sums = None,
     budget: o.Budget = None,
     sharing: o.Sharing = None,
+    search: o.Search = False,
     perturbed: Annotated[
         int,
         typer.Option(
@@ -186,7 +187,7 @@ def train(
     kind = task.value if after is None else "classify-reconstruction"
     kind += "" if network in (None, o.Network.unrolled) else f"-{network.value}"
     method = None if sharing is None else sharing.value
-    shape = NetworkWish(stages, shared, rank, width, loss, widths(hidden), sums, budget, method)
+    shape = NetworkWish(stages, shared, rank, width, loss, widths(hidden), sums, budget, method, search)
     shape.check(kind)
     if moved is not None and not augment:
         raise ConfigurationError("--no-augment and --moved exclude one another; leave one of them out")

@@ -31,7 +31,8 @@ class NetworkWish:
 
     `stages` of an unrolled network, `shared` by all of them; `rank` of a learned first layer; `width` of the network;
     `loss` see `lensless.tasks.losses`; `hidden` inner widths of a private classifier, and `sums` of the frame that it
-    sees; `budget` of trained numbers, and the method of `sharing` by which it is met, see `lensless.sharing.share`.
+    sees; `budget` of trained numbers, and the method of `sharing` by which it is met, see `lensless.sharing.share`;
+    `search` for who shares with whom before.
     """
 
     stages: int | None = None
@@ -43,11 +44,14 @@ class NetworkWish:
     sums: int | None = None
     budget: str | None = None
     sharing: str | None = None
+    search: bool = False
 
     def check(self, kind: str) -> None:
         """Raises ConfigurationError for an option that a task of this kind does not take, or a loss that is none."""
         if self.sharing is not None and self.budget is None:
             raise ConfigurationError('--sharing says how weights are shared; say with --budget how far, such as "25%"')
+        if self.search and (self.budget is None or self.sharing != "superweights"):
+            raise ConfigurationError("--search finds clusters of --sharing superweights under a --budget; say both")
         if self.budget is not None:
             trained_numbers(self.budget, 1_000_000)  # what nobody can read is told before a rig is traced
         for name in self._given():
@@ -63,13 +67,13 @@ class NetworkWish:
 
     def within_budget(self, task: Task, seed: int) -> Task:
         """The task, its network computed from shared templates where a budget is given."""
-        if self.budget is not None:
+        if self.budget is not None and not self.search:
             task.share(self.budget, self.sharing or DEFAULT_METHOD, seed)
         return task
 
     def _given(self) -> dict:
         """What the makers of tasks take."""
-        everywhere = ("budget", "sharing")
+        everywhere = ("budget", "sharing", "search")
         given = dataclasses.asdict(self).items()
         return {name: value for name, value in given if value is not None and name not in everywhere}
 

@@ -164,6 +164,13 @@ Sums = Annotated[
         max=128,
     ),
 ]  # fmt: skip
+Search = Annotated[
+    bool,
+    _option(
+        "With --sharing superweights: find by gradients who shares with whom, in two short trainings before.",
+        "--search",
+    ),
+]
 Small = Annotated[
     bool,
     _option(

@@ -15,6 +15,7 @@ from lensless.app.results import check_out
 from lensless.app.rig import Rig, open_rig
 from lensless.app.rig_file import file_name
 from lensless.app.screen import Screen
+from lensless.app.search_job import searched
 from lensless.app.setting import Perturbed, Setting
 from lensless.app.training import RECIPES, check_scenes, train
 from lensless.data.measured_scenes import MeasuredScenes, PairSource
@@ -142,7 +143,10 @@ def train_front(
         check_scenes(kind, training, validation, chosen)
     with screen.working(f"what of {kind} is fixed"):
         task = (network or NetworkWish()).make(kind, setting, training, chosen.seed)
-    _run(task, wish.source(setting, screen), training, validation, chosen, out, workers, screen, wish.scenes)
+    source = wish.source(setting, screen)
+    if network is not None and network.search:
+        task = searched(task, network.budget, source, training, validation, chosen, out, workers, screen)
+    _run(task, source, training, validation, chosen, out, workers, screen, wish.scenes)
 
 
 def train_after(
@@ -167,6 +171,8 @@ def train_after(
     check_scenes("classify-reconstruction", training, validation, chosen)
     task = new_after_reconstruction(found.task.to(setting.device), training, seed=chosen.seed)
     task = (network or NetworkWish()).within_budget(task, chosen.seed)
+    if network is not None and network.search:
+        task = searched(task, network.budget, setting, training, validation, chosen, out, workers, screen)
     _run(task, setting, training, validation, chosen, out, workers, screen, wish.scenes)
 
 

@@ -127,7 +127,7 @@ class _Keeper:
         return trained
 
     def _kept(self, path: pathlib.Path, begin: SharedNetwork) -> SharedNetwork:
-        tensors, facts = tensor_file.read(path)
+        tensors, facts = tensor_file.read(path, "stage of a search", "delete it, and the stage is trained again")
         if facts.get("plan") != begin.plan.facts():
             raise ConfigurationError(
                 f"{path}: is of another search; name another folder, or take the first settings again"

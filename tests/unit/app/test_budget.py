@@ -118,6 +118,37 @@ def test_a_checkpoint_whose_plan_is_of_another_network_is_refused(train, tmp_pat
             checkpoint.load(out)
 
 
+def test_a_search_trains_thrice_and_goes_on_where_it_was(lensless, train, tmp_path):
+    options = ("classify", "--epochs", 1, "--budget", "90%", "--sharing", "superweights", "--search")
+    out = train(tmp_path / "run", *options)
+    for stage in ("warm-up", "tied"):
+        assert isinstance(checkpoint.load(out / "search" / stage).task.network, SharedNetwork)
+    network = checkpoint.load(out).task.network
+    assert network.plan.method == "superweights" and network.plan.trainable <= network.plan.budget
+    before = (out / checkpoint.WEIGHTS).read_bytes()
+    (out / "search" / "tied.safetensors").unlink()
+    train(out, *options)
+    assert (out / checkpoint.WEIGHTS).read_bytes() == before
+    refused = lensless("train", "classify", "--search", "--budget", "50%", "--out", tmp_path / "no")
+    assert refused.exit_code == 2 and "--sharing superweights" in refused.stderr
+
+
+def test_inspect_shows_who_shares_what(lensless, train, classify_run, tmp_path):
+    out = train(tmp_path / "run", "reconstruct", "--epochs", 1, "--budget", "30%")
+    page, facts = tmp_path / "page.html", tmp_path / "facts.json"
+    result = lensless("inspect", "--model", out, "--page", page, "--json", facts, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    text, told = page.read_text(), json.loads(facts.read_text())
+    for words in ("What was spent", "Which layers share what", "How alike", "Who agrees", "Layer by layer"):
+        assert words in text
+    count = len(told["weights"])
+    assert len(told["conflict"]) == len(told["similarity"]) == count
+    assert all(told["conflict"][at][at] == 1 for at in range(count)) and told["trained"] <= told["natural"] * 0.3
+    refused = lensless("inspect", "--model", classify_run)
+    assert refused.exit_code == 2 and "trained with --budget" in refused.stderr
+    assert lensless("inspect", "cannula-v1", "--model", out).exit_code == 2
+
+
 def test_small_goes_with_shared_weights_only(lensless, classify_run, recording):
     result = lensless("classify", classify_run, recording, "--small")
     assert result.exit_code == 2 and "weights of its own" in result.stderr
