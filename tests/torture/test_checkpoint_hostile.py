@@ -16,7 +16,8 @@ from lensless.train import checkpoint
 
 
 def card() -> dict:
-    return {"rig": {"id": "tiny", "fingerprint": "0"}, "calibration": tiny.setting().calibration.id}
+    rig = {"id": "tiny", "fingerprint": "0"}
+    return {"rig": rig, "calibration": tiny.setting().calibration.id, "recipe": {}, "scenes": {}}
 
 
 def save(folder: pathlib.Path, task="classify") -> pathlib.Path:

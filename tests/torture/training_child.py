@@ -91,7 +91,10 @@ def save_version(folder: str, version: int) -> None:
     with torch.no_grad():
         for parameter in task.network.parameters():
             parameter.fill_(version)
-    card = {"rig": {"id": "tiny", "fingerprint": "0"}, "calibration": tiny.setting().calibration.id, "version": version}
+    card = {
+        "rig": {"id": "tiny", "fingerprint": "0"}, "calibration": tiny.setting().calibration.id,
+        "recipe": {}, "scenes": {}, "version": version,
+    }  # fmt: skip
     checkpoint.save(pathlib.Path(folder), task, card)
 
 

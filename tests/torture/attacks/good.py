@@ -66,7 +66,8 @@ def _trained() -> pathlib.Path:
     tiny.setting().calibration.save(folder / checkpoint.CALIBRATION, overwrite=True)
     spec = tiny.setting().rig.spec
     rig = {"id": spec.id, "fingerprint": spec.fingerprint, "rays": None, "facts": json.loads(json.dumps(tiny.facts()))}
-    checkpoint.save(folder, tiny.classify(), {"rig": rig, "frames": 4, "calibration": tiny.setting().calibration.id})
+    said = {"rig": rig, "frames": 4, "calibration": tiny.setting().calibration.id, "recipe": {}, "scenes": {}}
+    checkpoint.save(folder, tiny.classify(), said)
     return folder
 
 
