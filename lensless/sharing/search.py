@@ -128,7 +128,7 @@ class _Keeper:
 
     def _kept(self, path: pathlib.Path, begin: SharedNetwork) -> SharedNetwork:
         tensors, facts = tensor_file.read(path, "stage of a search", "delete it, and the stage is trained again")
-        if facts.get("plan") != begin.plan.facts():
+        if facts.get("plan") is None or Plan.from_facts(facts["plan"]) != begin.plan:
             raise ConfigurationError(
                 f"{path}: is of another search; name another folder, or take the first settings again"
             )

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from zoo import Deep, made, picture, size
 
 from hardware.errors import ConfigurationError, InputError
@@ -9,7 +10,9 @@ from lensless.sharing import search
 
 
 def loss(network, batch):
-    return network(batch).square().mean()
+    members = network.network.values() if isinstance(network.network, nn.ModuleDict) else [network]
+    with network.expanded():
+        return sum(member(batch).square().mean() for member in members)
 
 
 class Training:
