@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,35 @@ from torch import Tensor, nn
 from hardware.errors import ConfigurationError
 from lensless.sharing.plan import Bank, Piece, Row, SharedWeight
 
-# Rows of a bank by the length of their vectors: the vectors (R, size), and where each row stands among them.
-Made = dict[int, tuple[Tensor, dict[int, int]]]
+
+class Vectors:
+    """What rows of one length make, (R, size), cut where weights begin to read.
+
+    Cut by one operation, because the gradient of each slice by itself would be as large as all of them together.
+
+    Args:
+        vectors: (R, size).
+        order: which row each of them is.
+        begins: rows at which some weight begins to read.
+    """
+
+    def __init__(self, vectors: Tensor, order: Sequence[int], begins: Collection[int]):
+        self._at = {row: place for place, row in enumerate(order)}
+        places = sorted({0, *(self._at[row] for row in begins if row in self._at)})
+        lengths = [end - begin for begin, end in itertools.pairwise([*places, len(order)])]
+        self._parts = dict(zip(places, vectors.split(lengths), strict=True))
+
+    def read(self, row: int, count: int = 1) -> Tensor:
+        """So many rows that follow one another, the first at the begin of a part, (count, size)."""
+        place, parts, found = self._at[row], [], 0
+        while found < count:
+            parts.append(self._parts[place + found])
+            found += len(parts[-1])
+        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return whole if found == count else whole[:count]
+
+
+Made = dict[int, Vectors]  # of a bank, by the length of the vectors
 
 
 class BankNumbers(nn.Module):
@@ -31,6 +58,7 @@ class BankNumbers(nn.Module):
             nn.Parameter(torch.zeros(len(rows), row.templates, **kind)) for row, rows in self._trained()
         )
         self.register_buffer("gain", torch.ones(len(bank.rows), **kind))
+        self.begins: frozenset[int] = frozenset(range(len(bank.rows)))  # see `Vectors`
 
     @torch.no_grad()
     def append(self, bank: Bank, copied: Sequence[int]) -> list[nn.Parameter]:
@@ -88,7 +116,7 @@ class BankNumbers(nn.Module):
             vectors.append((numbers * gain[:, None]) @ self.templates(row))
             order.extend(rows)
         return {
-            size: (vectors[0] if len(vectors) == 1 else torch.cat(vectors), {row: at for at, row in enumerate(order)})
+            size: Vectors(vectors[0] if len(vectors) == 1 else torch.cat(vectors), order, self.begins)
             for size, (vectors, order) in found.items()
         }
 
@@ -114,14 +142,20 @@ class Assembly:
             found.setdefault(piece.bank, set()).add(piece.row)
         return found
 
+    def begins(self) -> set[tuple[int, int]]:
+        """(bank, row) at which it begins to read, or has ended."""
+        if self.grid is None:
+            return {(piece.bank, row) for piece in self.shared.pieces for row in (piece.row, piece.row + 1)}
+        first, down, across = self.grid
+        return {(first.bank, first.row), (first.bank, first.row + down * across)}
+
     def weight(self, made: dict[int, Made]) -> Tensor:
         """The weight (outputs, inputs, *kernel) from what the banks made, by bank."""
         if self.grid is None:
             return self._of(self.tree, made)
         first, down, across = self.grid
-        vectors, at = made[first.bank][self._size(first)]
-        begin = at[first.row]
-        cells = vectors[begin : begin + down * across].view(down, across, *first.shape, *self.kernel)
+        vectors = made[first.bank][self._size(first)].read(first.row, down * across)
+        cells = vectors.view(down, across, *first.shape, *self.kernel)
         whole = cells.transpose(1, 2).reshape(down * first.shape[0], across * first.shape[1], *self.kernel)
         outputs, inputs = self.shared.weight.shape[:2]
         return whole[:outputs, :inputs]
@@ -133,9 +167,10 @@ class Assembly:
         if isinstance(node, tuple):
             axis, parts = node
             return torch.cat([self._of(part, made) for part in parts], axis)
-        vectors, at = made[node.bank][self._size(node)]
         length = math.prod(node.shape) * math.prod(self.kernel)
-        found = vectors[at[node.row], node.first : node.first + length]
+        found = made[node.bank][self._size(node)].read(node.row).view(-1)
+        if length < len(found):
+            found = found[node.first : node.first + length]
         if node.stretched:
             return _stretched(found, node, self.kernel)
         return found.view(*node.shape, *self.kernel)[: node.used[0], : node.used[1]]

@@ -60,6 +60,14 @@ class SharedNetwork(nn.Module):
             BankNumbers(bank, kinds[at].dtype, kinds[at].device) for at, bank in enumerate(plan.banks)
         )
 
+        self._cut()
+
+    def _cut(self) -> None:
+        """Tell the banks where weights begin to read."""
+        begins = set().union(*(assembly.begins() for assembly in self._assemblies.values()))
+        for at, bank in enumerate(self.banks):
+            bank.begins = frozenset(row for number, row in begins if number == at)
+
     def forward(self, *args, **kwargs):
         with contextlib.nullcontext() if self.layer_by_layer else self.expanded():
             return self.network(*args, **kwargs)
@@ -172,7 +180,9 @@ class SharedNetwork(nn.Module):
         """
         self.plan = dataclasses.replace(self.plan, banks=banks, weights=weights)
         self._assemblies = {each.weight.name: Assembly(each, banks) for each in weights}
-        return [numbers for at, rows in copied.items() for numbers in self.banks[at].append(banks[at], rows)]
+        new = [numbers for at, rows in copied.items() for numbers in self.banks[at].append(banks[at], rows)]
+        self._cut()
+        return new
 
     def described(self, name: str) -> str:
         """One of `named_parameters` for people: which layers it is of."""
