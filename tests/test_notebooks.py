@@ -11,7 +11,16 @@ import sys
 import pytest
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-PUBLIC = {"hardware", "calibration", "lensless", "lensless.data", "lensless.optics", "lensless.recon"}
+PUBLIC = {
+    "hardware",
+    "calibration",
+    "lensless",
+    "lensless.data",
+    "lensless.nn",
+    "lensless.optics",
+    "lensless.recon",
+    "lensless.sharing",
+}
 OURS = ("hardware", "calibration", "lensless")
 LIMIT_S = 900  # none takes more than 4 minutes on 2 quiet cores
 

@@ -100,6 +100,41 @@ def bench_tasks(
     screen.result(tasks.run(tasks.Wish(out, quick, tuple(only or ()), data, jobs), screen))
 
 
+@bench.command("sharing")
+@guarded
+def bench_sharing(
+    out: Annotated[pathlib.Path, typer.Option(help="Folder of the figures.")] = pathlib.Path("bench-sharing"),
+    only: Annotated[list[str] | None, typer.Option(help="E1 to E5, or speed; may be given several times.")] = None,
+    device: o.Device = "cpu",
+    json: o.Json = None,
+) -> None:
+    """What shared weights give on drawn characters: budgets, growing, clusters, ensembles (30 minutes; goes on)."""
+    from lensless.app.bench import sharing, sharing_speed
+    from lensless.app.load import open_device
+
+    screen, only = Screen(json), only or [*sharing.EXPERIMENTS, "speed"]
+    found = sharing.run([name for name in only if name != "speed"], out, screen)
+    if "speed" in only:
+        found["speed"] = sharing_speed.run(screen, open_device(device))
+    screen.result(found)
+
+
+@bench.command("budgets")
+@guarded
+def bench_budgets(
+    out: Annotated[pathlib.Path, typer.Option(help="Folder of what is trained.")] = pathlib.Path("bench-budgets"),
+    only: Annotated[list[str] | None, typer.Option(help="A cell by its name; may be given several times.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Cells made at once; one a processor by default.", min=1)] = None,
+    data: o.Data = None,
+    json: o.Json = None,
+) -> None:
+    """Label and picture of the cannula under four budgets, shared and narrow (4 hours; goes on where it stopped)."""
+    from lensless.app.bench import budgets
+
+    screen = Screen(json)
+    screen.result(budgets.run(out, tuple(only or ()), data, jobs, screen))
+
+
 @bench.command("apply")
 @guarded
 def bench_apply(json: o.Json = None) -> None:

@@ -125,6 +125,10 @@ def train(
         typer.Option(help="Of a reconstruction: log-mse, l1, l2, ssim, cross-entropy; several with + between."),
     ] = None,
     hidden: o.Hidden = None,
+    sums: o.Sums = None,
+    budget: o.Budget = None,
+    sharing: o.Sharing = None,
+    search: o.Search = False,
     perturbed: Annotated[
         int,
         typer.Option(
@@ -182,7 +186,8 @@ def train(
         raise ConfigurationError("--network goes with `lensless train reconstruct` only")
     kind = task.value if after is None else "classify-reconstruction"
     kind += "" if network in (None, o.Network.unrolled) else f"-{network.value}"
-    shape = NetworkWish(stages, shared, rank, width, loss, widths(hidden))
+    method = None if sharing is None else sharing.value
+    shape = NetworkWish(stages, shared, rank, width, loss, widths(hidden), sums, budget, method, search)
     shape.check(kind)
     if moved is not None and not augment:
         raise ConfigurationError("--no-augment and --moved exclude one another; leave one of them out")
@@ -196,7 +201,7 @@ def train(
         job.train_front(kind, wish, recipe, out, workers, Screen(json), shape)
     else:
         wish = job.Wish(rig, scenes, None, None, seed, device, count, data, download)
-        job.train_after(after, wish, recipe, out, workers, Screen(json))
+        job.train_after(after, wish, recipe, out, workers, Screen(json), shape)
 
 
 @app.command()
@@ -266,6 +271,7 @@ def reconstruct(
     calibration: o.SensorCalibration = None,
     frames: o.Frames = None,
     rays: o.Rays = None,
+    small: o.Small = False,
     device: o.Device = "auto",
     data: o.Data = None,
     download: o.Download = False,
@@ -285,7 +291,7 @@ def reconstruct(
         for name, value in options.items():
             if value:
                 raise ConfigurationError(f"{name} goes with --solver; a checkpoint knows its own")
-        asked = inference.Frames(source, count, rig, calibration, device)
+        asked = inference.Frames(source, count, rig, calibration, device, small)
         if live:
             from lensless.app.live import commands
 
@@ -300,6 +306,8 @@ def reconstruct(
 
     if live:
         raise ConfigurationError("--live looks through a trained checkpoint; leave --solver out, or --live")
+    if small:
+        raise ConfigurationError("--small goes with a checkpoint whose weights are shared; leave it out with --solver")
     if rig is not None:
         raise ConfigurationError(f"--rig {rig}: with --solver the rig is the first argument; leave the option out")
     side_by_side = solver is o.Solver.all
@@ -322,6 +330,7 @@ def classify(
     live: o.Live = False,
     seconds: o.LiveSeconds = None,
     retries: o.LiveRetries = None,
+    small: o.Small = False,
     device: o.Device = "auto",
     json: o.Json = None,
 ) -> None:
@@ -331,7 +340,7 @@ def classify(
     from lensless.app import inference
 
     o.only_live(live, {"seconds": seconds, "retries": retries})
-    frames = inference.Frames(source, count, rig, calibration, device)
+    frames = inference.Frames(source, count, rig, calibration, device, small)
     if live:
         from lensless.app.live import commands
 
@@ -344,9 +353,19 @@ def classify(
 @guarded
 def inspect(
     rig: Annotated[
-        str, typer.Argument(help="A TOML file, or the id of a rig that comes with the package.")
-    ] = "cannula-v1",
-    scenes: o.Scenes = "glyphs",
+        str | None, typer.Argument(help="A TOML file, or the id of a rig that comes with the package; cannula-v1.")
+    ] = None,
+    model: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="In place of a rig: a checkpoint that was trained with --budget. Which layers share what, how alike "
+            "they are, and whose gradients disagree.",
+            metavar="CHECKPOINT",
+        ),
+    ] = None,
+    scenes: Annotated[
+        str | None, typer.Option(help="Scenes; glyphs by default, of a model those it was trained on.")
+    ] = None,
     frames: o.Frames = None,
     rays: o.Rays = None,
     page: Annotated[
@@ -358,10 +377,22 @@ def inspect(
     download: o.Download = False,
     json: o.Json = None,
 ) -> None:
-    """Say what a rig can see, on a page: modes above noise, resolution, sensitivity, what linear estimates reach."""
+    """Say what a rig can see, on a page: modes above noise, resolution, sensitivity, what linear estimates reach.
+
+    With --model: what the layers of a trained network share.
+    """
+    if model is not None:
+        from lensless.app import model_inspection
+
+        if (rig, frames, rays) != (None, None, None):
+            raise ConfigurationError("--model knows its rig, frames and rays; leave a rig, --frames and --rays out")
+        model_inspection.inspect(model, scenes, page, device, Screen(json), data)
+        return
     from lensless.app import inspection
 
-    inspection.inspect(rig, scenes, frames, rays, page, device, Screen(json), data, download)
+    inspection.inspect(
+        rig or o.DEFAULT_RIG, scenes or "glyphs", frames, rays, page, device, Screen(json), data, download
+    )
 
 
 @app.command()

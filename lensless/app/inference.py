@@ -31,7 +31,7 @@ class Frames:
     """Which frames a checkpoint is used on: the options of the commands, as they were given.
 
     `source` of frames; `count` of measurements at most; `rig` that they must be of; `calibration` of the sensor that
-    took them, where it is not the checkpoint's.
+    took them, where it is not the checkpoint's. `small` keeps a network of shared weights small in memory.
     """
 
     source: str
@@ -39,6 +39,7 @@ class Frames:
     rig: str | None = None
     calibration: pathlib.Path | None = None
     device: str = "auto"
+    small: bool = False
 
 
 def reconstruct(folder: pathlib.Path, frames: Frames, out: pathlib.Path, screen: Screen) -> None:
@@ -202,6 +203,10 @@ def opened(folder: pathlib.Path, frames: Frames, screen: Screen) -> tuple[checkp
     source = frames.source
     _check_order(folder, source)
     found = checkpoint.load(folder)
+    if notes := found.task.settle(frames.small):
+        screen.say(notes)
+    elif frames.small:
+        raise ConfigurationError(f"--small: the network in {folder} has weights of its own; leave the option out")
     setting = setting_of(found, str(folder), frames.device)
     if frames.calibration is not None:
         other = Calibration.load(frames.calibration)

@@ -91,11 +91,11 @@ def _some_frames(setting: Setting, scenes: Scenes, reads: torch.Tensor | None) -
 
 
 def new_classify(
-    setting: Setting, scenes: Scenes, count: int = MOST_NUMBERS, hidden: tuple[int, ...] = (80,), *, seed: int = 0
+    setting: Setting, scenes: Scenes, sums: int = MOST_NUMBERS, hidden: tuple[int, ...] = (80,), *, seed: int = 0
 ) -> Classify:
     """A private classifier: its fixed sums follow from the forward model alone."""
     model = setting.rig.forward_model
-    count = min(count, math.prod(model.picture_shape))
+    count = min(sums, math.prod(model.picture_shape))
     reads = leading_pixels(model, count, READS)
     matrix = model.rows(reads)
     half_lit = setting.sensor.variance(0.5 * matrix.sum(1), setting.frames)

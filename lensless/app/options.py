@@ -28,6 +28,17 @@ class Network(StrEnum):
     cycle = "cycle"
 
 
+class SharingMethod(StrEnum):
+    """Names of `lensless.sharing.METHODS`, without its imports."""
+
+    cells = "cells"
+    superweights = "superweights"
+    ssn = "ssn"
+    tiles = "tiles"
+    soft = "soft"
+    mixture = "mixture"
+
+
 class Split(StrEnum):
     train = "train"
     val = "val"
@@ -145,6 +156,46 @@ Strength = Annotated[
 Hidden = Annotated[
     str | None,
     _option("Inner widths of a private classifier's residual blocks, e.g. 160,160; 80 by default.", "--hidden"),
+]
+Sums = Annotated[
+    int | None,
+    _option(
+        "Sums of the frame that a private classifier sees, 128 at most; fewer tell less of the scene.", "--sums", min=1,
+        max=128,
+    ),
+]  # fmt: skip
+Search = Annotated[
+    bool,
+    _option(
+        "With --sharing superweights: find by gradients who shares with whom, in two short trainings before.",
+        "--search",
+    ),
+]
+Small = Annotated[
+    bool,
+    _option(
+        "Keep a network of shared weights small in memory: each weight is made when its layer is called, every time. "
+        "By default all are made once.",
+        "--small",
+    ),
+]
+Budget = Annotated[
+    str | None,
+    _option(
+        'Most trained numbers of the network, whose weights are then mixed from shared templates: 40000, "25%" of what '
+        'it has, or "40kB@float32".',
+        "--budget",
+        metavar="NUMBERS",
+    ),
+]
+Sharing = Annotated[
+    SharingMethod | None,
+    _option(
+        "How weights are shared under --budget: cells (small blocks, for low budgets; default), superweights (layers "
+        "of one kernel, nested), ssn (slices of one vector), tiles, soft (layers of one shape), mixture (each "
+        "weight by itself, to be grown).",
+        "--sharing",
+    ),
 ]
 Workers = Annotated[
     int, _option("Processes that load scenes; any number gives the same result.", "--workers", min=0, max=64)

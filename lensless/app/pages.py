@@ -214,13 +214,15 @@ def training_words(card: dict) -> str:
     recipe, (scenes, _, *count) = card["recipe"], card["scenes"]["train"]
     name, _, which = scenes.partition("/")
     drift, rig, augmentation = card.get("perturbed"), card["rig"], recipe.get("augmentation")
-    hidden = card["task"].get("hidden")
+    hidden, shared = card["task"].get("hidden"), card["task"].get("sharing") or {}
     facts = {
         "scenes": name,
         "count": count[0] if count and ":" in which else "all",
         "frames": card["frames"],
         "rays": rig["rays"],
         "hidden": hidden and ",".join(map(str, hidden)),
+        "budget": shared.get("budget"),
+        "sharing": shared.get("method"),
         "perturbed": drift and drift["copies"],
         "strength": drift and f"{drift['strength']:g}",
         "epochs": recipe["epochs"],

@@ -15,6 +15,7 @@ from lensless.app.results import check_out
 from lensless.app.rig import Rig, open_rig
 from lensless.app.rig_file import file_name
 from lensless.app.screen import Screen
+from lensless.app.search_job import searched
 from lensless.app.setting import Perturbed, Setting
 from lensless.app.training import RECIPES, check_scenes, train
 from lensless.data.measured_scenes import MeasuredScenes, PairSource
@@ -142,12 +143,16 @@ def train_front(
         check_scenes(kind, training, validation, chosen)
     with screen.working(f"what of {kind} is fixed"):
         task = (network or NetworkWish()).make(kind, setting, training, chosen.seed)
-    _run(task, wish.source(setting, screen), training, validation, chosen, out, workers, screen, wish.scenes)
+    source = wish.source(setting, screen)
+    if network is not None and network.search:
+        task = searched(task, network.budget, source, training, validation, chosen, out, workers, screen)
+    _run(task, source, training, validation, chosen, out, workers, screen, wish.scenes)
 
 
 def train_after(
-    reconstruction: pathlib.Path, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen
-) -> None:
+    reconstruction: pathlib.Path, wish: Wish, chosen: Recipe, out: pathlib.Path | None, workers: int, screen: Screen,
+    network: NetworkWish | None = None,
+) -> None:  # fmt: skip
     """Train a classifier of the pictures that a trained reconstruction gives."""
     found = checkpoint.load(reconstruction)
     if not isinstance(found.task, PictureTask):
@@ -165,6 +170,9 @@ def train_after(
         training, validation = wish.recorded_sets(recorded, setting, screen)
     check_scenes("classify-reconstruction", training, validation, chosen)
     task = new_after_reconstruction(found.task.to(setting.device), training, seed=chosen.seed)
+    task = (network or NetworkWish()).within_budget(task, chosen.seed)
+    if network is not None and network.search:
+        task = searched(task, network.budget, setting, training, validation, chosen, out, workers, screen)
     _run(task, setting, training, validation, chosen, out, workers, screen, wish.scenes)
 
 
@@ -182,6 +190,8 @@ def _run(
     if shrunk := training.shrunk(task.picture_shape):
         screen.say(f"  {shrunk}")
     screen.say(f"{task.kind}: {numbers.trainable:,} trainable parameters")
+    for line in task.sharing_notes():
+        screen.say(f"  {line}")
     screen.say(f"scenes: {len(training):,} of {training.name}; checkpoint: {out}")
     with screen.training(task.kind, metric) as watch:
         result = train(task, source, training, validation, chosen, out, workers, watch)

@@ -135,6 +135,51 @@ def fall(angles_deg: np.ndarray, correlation: np.ndarray, half_deg: float) -> st
         return svg(figure)
 
 
+def spent(parts: dict[str, int], budget: int, natural: int) -> str:
+    """Trained numbers by kind, as parts of one bar, beside those of the network with weights of its own; SVG."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 1.5), layout="constrained")
+        axes = figure.subplots()
+        left = 0
+        for (name, count), colour in zip(parts.items(), (ACCENT, SECOND, QUIET), strict=True):
+            axes.barh(0, count, left=left, color=colour, label=f"{name}: {count:,}")
+            left += count
+        axes.barh(1, natural, color="#d5d9e0", label=f"weights of its own: {natural:,}")
+        axes.axvline(budget, color=INK, linewidth=1, linestyle="--")
+        axes.set_yticks([0, 1], ["shared", "plain"])
+        axes.set_xlim(0, 1.02 * max(budget, natural))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.legend(ncols=2, frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        return svg(figure)
+
+
+def shares(values: np.ndarray, rows: list[str], columns: list[str]) -> str:
+    """Which part of each row comes from each column, from 0 (white) to 1; SVG."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(max(3.2, 2.4 + 0.22 * len(columns)), 1.2 + 0.2 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(values, cmap="Greens", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+        axes.set_yticks(range(len(rows)), rows, fontsize=8)
+        axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8)
+        return svg(figure)
+
+
+def likeness(values: np.ndarray, names: list[str], low: float) -> str:
+    """A matrix of cosines from `low` to 1, what is no number in grey; SVG."""
+    side = max(3.4, 1.8 + 0.2 * len(names))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+        axes = figure.subplots()
+        colours = "viridis" if low == 0 else "RdBu"
+        shown = axes.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=low, vmax=1, interpolation="nearest")
+        axes.set_facecolor("#d5d9e0")
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
+        bar.outline.set_visible(False)
+        return svg(figure)
+
+
 def svg(figure: Figure) -> str:
     """A figure as an SVG element, without the header of a file."""
     buffer = io.StringIO()

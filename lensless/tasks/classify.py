@@ -11,7 +11,18 @@ from hardware.errors import ConfigurationError
 from lensless.nn.classifier import NumbersClassifier, PictureClassifier
 from lensless.nn.projection import Projection
 from lensless.tasks.picture import PictureTask
-from lensless.tasks.task import WIDEST, Numbers, Task, checked_colours, in_colours, sides, trainable, whole_number
+from lensless.tasks.task import (
+    WIDEST,
+    Numbers,
+    Task,
+    checked_colours,
+    fixed_numbers,
+    in_colours,
+    sharing_of,
+    sides,
+    trainable,
+    whole_number,
+)
 
 MOST_NUMBERS = 128  # more than that per frame is not called "without reconstruction"
 MOST_CLASSES, MOST_LAYERS = 10_000, 16
@@ -60,7 +71,7 @@ class Classifier(Task):
 
     def _fitted(self) -> int:
         """Spreads of what goes through the network, and the temperature."""
-        return sum(buffer.numel() for buffer in self.network.buffers()) + self.temperature.numel()
+        return fixed_numbers(self.network) + self.temperature.numel()
 
 
 class Classify(Classifier):
@@ -114,7 +125,7 @@ class Classify(Classifier):
         return {
             "kind": self.kind, "scene_shape": list(self.scene_shape), "sensor_shape": list(self.sensor_shape),
             "classes": list(self.classes), "count": count, "reads": reads, "hidden": list(self.hidden),
-            "dropout": self.dropout, **in_colours(self.colours),
+            "dropout": self.dropout, **in_colours(self.colours), **sharing_of(self.network),
         }  # fmt: skip
 
     def numbers(self) -> Numbers:
@@ -149,7 +160,7 @@ class ClassifyPicture(Classifier):
     def config(self) -> dict:
         return {
             "kind": self.kind, "scene_shape": list(self.scene_shape), "classes": list(self.classes),
-            "widths": list(self.widths), **in_colours(self.colours),
+            "widths": list(self.widths), **in_colours(self.colours), **sharing_of(self.network),
         }  # fmt: skip
 
     def numbers(self) -> Numbers:
@@ -182,6 +193,10 @@ class ClassifyReconstruction(Classifier):
         self.reconstruct.eval()
         return self
 
+    def settle(self, small: bool = False) -> str:
+        notes = [self.reconstruct.settle(small), super().settle(small)]
+        return "; ".join(note for note in notes if note)
+
     @property
     def reads(self) -> Tensor:
         return self.reconstruct.reads
@@ -194,7 +209,7 @@ class ClassifyReconstruction(Classifier):
     def config(self) -> dict:
         return {
             "kind": self.kind, "reconstruct": self.reconstruct.config(), "classes": list(self.classes),
-            "widths": list(self.widths),
+            "widths": list(self.widths), **sharing_of(self.network),
         }  # fmt: skip
 
     def numbers(self) -> Numbers:

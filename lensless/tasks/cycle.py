@@ -33,6 +33,7 @@ class ReconstructCycle(PictureTask):
     """
 
     kind = "reconstruct-cycle"
+    unshared = ("adversary",)
 
     def __init__(
         self,
@@ -83,11 +84,12 @@ class ReconstructCycle(PictureTask):
         return super().metric(self._back(output), target)
 
     def parameter_groups(self) -> list[dict]:
-        translators = [*self.network.to_picture.parameters(), *self.network.to_frame.parameters()]
-        return [
-            {"params": translators},
-            {"params": list(self.network.adversary.parameters()), "rate_share": ADVERSARY_RATE},
+        adversary = list(self.network.adversary.parameters())
+        groups = [
+            group | {"params": [one for one in group["params"] if all(one is not other for other in adversary)]}
+            for group in super().parameter_groups()
         ]
+        return [*groups, {"params": adversary, "rate_share": ADVERSARY_RATE}]
 
     def _sizes(self) -> dict:
         return {"side": self.side, "width": self.width, "backward_cycle": self.backward_cycle}

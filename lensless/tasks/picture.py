@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lensless.tasks.losses import DEFAULT, loss_named
-from lensless.tasks.task import Task, checked_colours, in_colours, sides, whole_number
+from lensless.tasks.task import Task, checked_colours, in_colours, sharing_of, sides, whole_number
 
 
 class PictureTask(Task):
@@ -45,7 +45,7 @@ class PictureTask(Task):
         loss = {} if self.loss_name == DEFAULT else {"loss": self.loss_name}
         return {
             "kind": self.kind, "scene_shape": list(self.scene_shape), "sensor_shape": list(self.sensor_shape),
-            **self._sizes(), **in_colours(self.colours), **loss,
+            **self._sizes(), **in_colours(self.colours), **loss, **sharing_of(self.network),
         }  # fmt: skip
 
     @abc.abstractmethod

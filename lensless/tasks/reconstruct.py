@@ -12,7 +12,7 @@ from lensless.nn.unrolled import Consistency, SharedStages, Unrolled
 from lensless.recon.wiener import SceneStatistics, wiener
 from lensless.tasks.losses import DEFAULT
 from lensless.tasks.picture import PixelsTask
-from lensless.tasks.task import WIDEST, Numbers, trainable, whole_number
+from lensless.tasks.task import WIDEST, Numbers, fixed_numbers, trainable, whole_number
 
 # Standard deviation of the error that a stage's guess is taken to have, in picture units: about 25 dB.
 GUESS_STD = 0.055
@@ -101,5 +101,5 @@ class Reconstruct(PixelsTask):
         return sizes | {"reads": len(self.reads)} | ({"shared": True} if self.shared else {})
 
     def numbers(self) -> Numbers:
-        fitted = [self.wiener_matrix, self.wiener_offset, *self.network.buffers()]
-        return Numbers(trainable(self.network), len(self.reads), sum(buffer.numel() for buffer in fitted))
+        fitted = self.wiener_matrix.numel() + self.wiener_offset.numel() + fixed_numbers(self.network)
+        return Numbers(trainable(self.network), len(self.reads), fitted)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
 from lensless.nn.unet import UNet
+from lensless.sharing import SharedNetwork, share, summary
 
 LONGEST_SIDE = 16_384  # of a scene or a sensor
 WIDEST = 4096  # channels, or units of a hidden layer
@@ -41,6 +42,7 @@ class Task(nn.Module, abc.ABC):
     scene_shape: tuple[int, int]
     sensor_shape: tuple[int, int]
     colours: int = 1  # of a scene
+    unshared: tuple[str, ...] = ()  # layers of the network that a budget leaves as they are, as patterns of names
     network: nn.Module
 
     @property
@@ -78,12 +80,42 @@ class Task(nn.Module, abc.ABC):
         return self.loss(network(inputs), target)
 
     def parameter_groups(self) -> list[dict]:
-        """Of the optimiser, in the order of `network.parameters()`; with `rate_share` of the learning rate."""
-        return [{"params": list(self.network.parameters())}]
+        """Of the optimiser, with `rate_share` of the learning rate; numbers that mix templates are not pulled to 0."""
+        mixing = self.network.mixing_numbers() if isinstance(self.network, SharedNetwork) else []
+        others = [parameter for parameter in self.network.parameters() if all(parameter is not one for one in mixing)]
+        return [{"params": others}, *([{"params": mixing, "weight_decay": 0.0}] if mixing else [])]
 
     @abc.abstractmethod
     def metric(self, output: Tensor, target: Tensor) -> Tensor:
         """A figure of merit of each sample, (B,); higher is better."""
+
+    def share(self, budget: int | str, method: str = "cells", seed: int = 0) -> None:
+        """Compute the network's weights from shared templates, with at most `budget` trained numbers; fresh ones.
+
+        Raises:
+            ConfigurationError: see `lensless.sharing.share`.
+        """
+        self.network = share(self.network, budget, method, keep=self.unshared, seed=seed)
+
+    def settle(self, small: bool = False) -> str:
+        """Ready shared weights for inference: all made once and kept or, `small`, each when its layer is called.
+
+        Returns:
+            What that takes, for people; empty where no weights are shared.
+        """
+        shared = self.network
+        if not isinstance(shared, SharedNetwork):
+            return ""
+        shared.layer_by_layer = small
+        trained, plain = trainable(shared), shared.plan.natural
+        if small:
+            return f"shared weights: {trained:,} trained numbers, and one layer's weight at a time ({plain:,} of all)"
+        self.network = shared.bake()
+        return f"shared weights: {trained:,} trained numbers, made into {plain:,} once"
+
+    def sharing_notes(self) -> list[str]:
+        """What to say of shared weights; nothing where there are none."""
+        return summary(self.network.plan) if isinstance(self.network, SharedNetwork) else []
 
     @abc.abstractmethod
     def config(self) -> dict:
@@ -147,6 +179,17 @@ def sides(kind: str, name: str, shape: tuple[int, int], multiple: int = 1) -> tu
     if len(shape) != 2 or any(whole_number(kind, name, side, 1, LONGEST_SIDE) % multiple for side in shape):
         raise ConfigurationError(f"task {kind!r}: {name} = {shape}; expected (rows, columns), multiples of {multiple}")
     return shape
+
+
+def sharing_of(network: nn.Module) -> dict:
+    """What the description of a task says of templates: nothing where its network has weights of its own."""
+    return {"sharing": network.plan.facts()} if isinstance(network, SharedNetwork) else {}
+
+
+def fixed_numbers(network: nn.Module) -> int:
+    """Numbers of a network that no training changes, but for those that follow from the plan of its templates."""
+    own = network.network if isinstance(network, SharedNetwork) else network
+    return sum(buffer.numel() for buffer in own.buffers())
 
 
 def trainable(network: nn.Module) -> int:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from hardware.errors import InputError, TrainingDiverged
 from lensless.data.scenes import Scenes
+from lensless.sharing import SharedNetwork
 from lensless.tasks.task import Task
 from lensless.train import state
 from lensless.train.batches import Cursor, SceneBatches, part_seed
@@ -155,7 +156,9 @@ class Trainer:
             losses.append(loss)
         value = self.parts.mean(losses)  # from here on it is the same in all processes
         if not math.isfinite(value):
-            raise TrainingDiverged(self._divergence(epoch, step, f"the loss is {value}"))
+            broken = self._broken()
+            what = f"the loss is {value}" + (f", {broken} is not finite" if broken else "")
+            raise TrainingDiverged(self._divergence(epoch, step, what))
         self.optimizer.step()
         self.averaged.update_parameters(self.task.network)
         return value
@@ -176,7 +179,7 @@ class Trainer:
     def _finish_epoch(self, epoch: int, loss: float) -> EpochRecord:
         """Validate the averaged weights, keep them if they are the best, and store the state of the run."""
         live = {name: value.clone() for name, value in self.task.network.state_dict().items()}
-        self._check_finite(epoch, live)
+        self._check_finite(epoch)
         self.task.network.load_state_dict(self.averaged.module.state_dict())
         score = validate(self.task, self.network, *self.validation, self.processes)
         if not math.isfinite(score):
@@ -192,12 +195,19 @@ class Trainer:
         self.processes.by_first(lambda: state.store(self.folder, self._tensors(), self._facts(epoch + 1)))
         return record
 
-    def _check_finite(self, epoch: int, weights: dict[str, Tensor]) -> None:
+    def _check_finite(self, epoch: int) -> None:
         """The last step of an epoch may break a weight, and no loss comes after it to tell."""
-        for name, value in weights.items():
+        if broken := self._broken():
+            what = f"the weight {broken} is not finite"
+            raise TrainingDiverged(self._divergence(epoch, self.batches.steps_per_epoch - 1, what))
+
+    def _broken(self) -> str:
+        """The first number of the network that is not finite, for people; empty where all are."""
+        network = self.task.network
+        for name, value in network.state_dict().items():
             if value.is_floating_point() and not value.isfinite().all():
-                what = f"the weight {name!r} is not finite"
-                raise TrainingDiverged(self._divergence(epoch, self.batches.steps_per_epoch - 1, what))
+                return network.described(name) if isinstance(network, SharedNetwork) else repr(name)
+        return ""
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"network.{name}": value for name, value in self.task.network.state_dict().items()}
@@ -256,7 +266,7 @@ class Trainer:
 
     def _laid_out(self, index: int, value: Tensor) -> Tensor:
         """An optimiser's tensor in the memory layout of its weight: another one may take other code, which rounds."""
-        weight = list(self.task.network.parameters())[index]
+        weight = [weight for group in self.optimizer.param_groups for weight in group["params"]][index]
         return torch.empty_like(weight.detach()).copy_(value) if value.ndim else value
 
 

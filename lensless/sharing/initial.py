@@ -1,0 +1,129 @@
+"""Numbers that a shared network begins with. Scale and step size decide whether it learns at all.
+
+A weight W = g (a T) that mixes templates T with a row a and a fixed gain g has (i) the spread g |a| std(T) and (ii)
+moves, for a gradient step on T, by g^2 |a|^2 of what the plain weight would move. Both are right when T has the
+spread that He et al. (2015, doi 10.1109/ICCV.2015.123) give the weight of largest fan-in, |a| = 1, and g =
+sqrt(largest fan-in / fan-in). Small templates with a large gain, or the other way round, learn a hundred times too
+fast or too slowly.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hardware.errors import ConfigurationError
+from lensless.sharing.network import SharedNetwork
+from lensless.sharing.plan import Piece
+from lensless.sharing.weights import Weight
+
+
+@torch.no_grad()
+def draw(shared: SharedNetwork, spreads: dict[str, float], generator: torch.Generator | None = None) -> None:
+    """Fresh numbers: each weight with about the spread that is asked for, and the step of a plain one.
+
+    Args:
+        shared: whose numbers are drawn.
+        spreads: standard deviation of each shared weight, by name; see `he` and `spread_of`.
+        generator: of the numbers, on the processor; torch's own by default.
+    """
+    wanted_of: dict[tuple[int, int], float] = {}
+    for each in shared.plan.weights:
+        for piece in each.pieces:
+            wanted = spreads[each.weight.name] / (_smoothing(piece, each.weight.kernel) if piece.stretched else 1)
+            # Of a row that several weights read, the smallest: it is the one of the largest fan-in.
+            wanted_of[piece.bank, piece.row] = min(wanted, wanted_of.get((piece.bank, piece.row), math.inf))
+    for at, bank in enumerate(shared.banks):
+        wanted = [wanted_of[at, row] for row in range(len(bank.bank.rows))]
+        least = min(wanted)
+        bank.numbers.copy_(torch.randn(bank.numbers.shape, generator=generator) * least)
+        bank.gain.copy_(torch.tensor(wanted) / least)
+        for mixing in bank.mixing:
+            mixing.copy_(_directions(*mixing.shape, generator))
+
+
+def _smoothing(piece: Piece, kernel: tuple[int, ...]) -> float:
+    """Spread of independent numbers of spread 1 after they were resized: neighbours are averaged."""
+    taps = math.prod(kernel)
+    found = 1.0
+    for small, large in zip(
+        (piece.shape[0], piece.shape[1] * taps), (piece.used[0], piece.used[1] * taps), strict=True
+    ):
+        matrix = F.interpolate(torch.eye(small)[None], size=large, mode="linear", align_corners=False)[0]
+        found *= float(matrix.square().sum(0).mean().sqrt())
+    return found
+
+
+def he(weight: Weight) -> float:
+    """sqrt(2 / fan-in): what keeps the spread of signals through layers with rectifiers."""
+    return math.sqrt(2 / weight.fan_in)
+
+
+@torch.no_grad()
+def fit(shared: SharedNetwork, originals: dict[str, Tensor]) -> None:
+    """The nearest that the banks can come to given weights: truncated singular value decomposition of each bank.
+
+    With as many templates as rows the weights are met. Of weights that share a row, it gets the mean.
+
+    Args:
+        originals: (outputs, inputs, *kernel) of each shared weight, by name.
+
+    Raises:
+        ConfigurationError: rows that read a bank at different places, or stretch it: there is no closed form.
+    """
+    for at, bank in enumerate(shared.banks):
+        starts, sizes = {row.start for row in bank.bank.rows}, {row.size for row in bank.bank.rows}
+        if starts != {0} or len(sizes) != 1:
+            raise ConfigurationError(
+                f"share: init='keep' needs rows that read the same templates; those of bank {bank.bank.name!r} read "
+                "different ones; take method='cells' or 'soft', or init='he'"
+            )
+        _fit_bank(shared, at, originals)
+
+
+def _fit_bank(shared: SharedNetwork, at: int, originals: dict[str, Tensor]) -> None:
+    bank = shared.banks[at]
+    targets = torch.zeros(len(bank.bank.rows), bank.bank.rows[0].size, dtype=torch.float64)
+    seen = torch.zeros_like(targets)
+    for each in shared.plan.weights:
+        for piece in each.pieces:
+            if piece.bank != at:
+                continue
+            if piece.stretched:
+                raise ConfigurationError("share: init='keep' cannot be had with resized templates; take init='he'")
+            outputs, inputs = (slice(at, at + used) for at, used in zip(piece.at, piece.used, strict=True))
+            block = originals[each.weight.name][outputs, inputs].double().cpu()
+            whole = torch.zeros(*piece.shape, *each.weight.kernel, dtype=torch.float64)
+            filled = torch.zeros_like(whole)
+            whole[: piece.used[0], : piece.used[1]] = block
+            filled[: piece.used[0], : piece.used[1]] = 1
+            span = slice(piece.first, piece.first + whole.numel())
+            targets[piece.row, span] += whole.flatten()
+            seen[piece.row, span] += filled.flatten()
+    targets /= seen.clamp_min(1)
+    most = max(row.templates for row in bank.bank.rows)
+    left, values, right = torch.linalg.svd(targets, full_matrices=False)
+    # Templates of the spread of a plain weight, so that the steps are those of `draw`.
+    scale = float(targets.square().sum(1).mean().sqrt()) or 1.0
+    templates = torch.zeros(most, targets.shape[1], dtype=torch.float64)
+    kept = min(most, len(values))
+    templates[:kept] = right[:kept] * scale
+    bank.numbers.copy_(templates.flatten()[: bank.bank.numbers])
+    bank.gain.fill_(1)
+    if not bank.mixing:  # one template, taken as it is
+        bank.numbers.copy_(targets.mean(0))
+    else:
+        for (row, rows), mixing in zip(bank.groups, bank.mixing, strict=True):
+            count = min(row.templates, kept)
+            mixing.zero_()
+            mixing[:, :count] = (left[rows, :count] * values[:count] / scale).to(mixing)
+
+
+def _directions(rows: int, templates: int, generator: torch.Generator | None) -> Tensor:
+    """Rows of length 1, (rows, templates), as different from one another as can be."""
+    if templates == 1:
+        return torch.ones(rows, 1)
+    found = torch.randn(max(rows, templates), templates, generator=generator)
+    found = torch.linalg.qr(found)[0][:rows]
+    return found / found.norm(dim=1, keepdim=True)

@@ -1,0 +1,152 @@
+"""`share`: any network, to one that computes its weights from at most so many trained numbers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hardware.errors import ConfigurationError
+from lensless.sharing.budget import trained_numbers
+from lensless.sharing.cells import plan_cells
+from lensless.sharing.initial import draw, fit, he
+from lensless.sharing.layout import Layout, TooFew
+from lensless.sharing.mixture import plan_mixture
+from lensless.sharing.network import SharedNetwork
+from lensless.sharing.plan import Plan
+from lensless.sharing.soft import plan_soft
+from lensless.sharing.ssn import plan_ssn
+from lensless.sharing.superweights import plan_superweights
+from lensless.sharing.tiles import plan_tiles
+from lensless.sharing.weights import Private, Weight, clusters, ends, find, fingerprint, place
+
+METHODS: dict[str, Callable[..., Layout]] = {
+    "cells": plan_cells,
+    "mixture": plan_mixture,
+    "soft": plan_soft,
+    "ssn": plan_ssn,
+    "superweights": plan_superweights,
+    "tiles": plan_tiles,
+}
+DEFAULT_METHOD = "cells"
+INITIAL = ("he", "match", "keep")
+MOST_PRIVATE = 0.5  # of the budget: above, first and last layers join what is shared
+
+
+def make_plan(
+    network: nn.Module,
+    budget: int | str,
+    method: str = DEFAULT_METHOD,
+    *,
+    keep: Sequence[str] = (),
+    exact: bool = False,
+    **options,
+) -> Plan:
+    """Which weights of a network come from which templates; no number is drawn.
+
+    Args:
+        network, budget, method, keep, exact: as of `share`.
+        options: of the method.
+
+    Raises:
+        ConfigurationError: as `share`.
+    """
+    if method not in METHODS:
+        raise ConfigurationError(f"share: method = {method!r}; expected one of {', '.join(METHODS)}")
+    weights, private = find(network, keep)
+    natural = sum(each.numbers for each in private) + sum(weight.numbers for weight in weights)
+    allowed = trained_numbers(budget, natural)
+    if not weights:
+        raise ConfigurationError("share: no layer of this network is large enough to share; take it as it is")
+    refused = []
+    alone = ends(network)
+    for shared, kept in _choices(weights, private, alone, allowed):
+        spent = sum(each.numbers for each in kept)
+        try:
+            banks, made = METHODS[method](clusters(network, shared), allowed - spent, exact, **options)
+        except TooFew as error:
+            refused.append((spent + error.least, error.least, kept))
+            continue
+        joined = tuple(weight.name for weight in shared if weight.name in alone)
+        return Plan(method, fingerprint(network), natural, allowed, banks, made, tuple(kept), joined)
+    raise ConfigurationError(_refusal(allowed, method, *min(refused, key=lambda each: each[0])))
+
+
+def _refusal(allowed: int, method: str, whole: int, least: int, kept: Sequence[Private]) -> str:
+    spent = whole - least
+    most = sorted(kept, key=lambda each: -each.numbers)[:3]
+    names = ", ".join(f"{each.name} {each.numbers:,} ({each.reason})" for each in most)
+    return (
+        f"share: a budget of {allowed:,} trained numbers is too small; method {method!r} needs {whole:,}: "
+        f"{least:,} for what is shared and {spent:,} for what is not, above all {names or 'nothing'}"
+    )
+
+
+def share(
+    network: nn.Module | Mapping[str, nn.Module],
+    budget: int | str,
+    method: str = DEFAULT_METHOD,
+    *,
+    plan: Plan | None = None,
+    keep: Sequence[str] = (),
+    init: str = "he",
+    exact: bool = False,
+    seed: int | None = None,
+    **options,
+) -> SharedNetwork:
+    """A network with the same layers, which computes their weights from at most `budget` trained numbers.
+
+    Args:
+        network: any, trained or not; it is copied. Several by name share one set of templates (see `Ensemble`).
+        budget: most trained numbers of the whole, private ones included: 40_000, "25%" of what it has, or
+            "40kB@float32".
+        method: "cells" (small blocks, for low budgets), "tiles", "soft" (layers of one shape).
+        plan: to use in place of budget and method; see `make_plan`.
+        keep: patterns of names of layers that stay as they are, such as "stem" or "stages.*.leave".
+        init: "he" (fresh, with the spread of He et al.), "match" (fresh, with the spread that each weight has now),
+            or "keep" (the nearest to the weights that it has now).
+        exact: spend the budget to the last number.
+        seed: of fresh numbers; None takes them from torch's global generator.
+        options: of the method.
+
+    Raises:
+        ConfigurationError: a budget that is too small, with the least that would do; a layer that cannot be shared; a
+            plan for another network.
+    """
+    if isinstance(network, Mapping):
+        network = nn.ModuleDict(network)
+    if init not in INITIAL:
+        raise ConfigurationError(f"share: init = {init!r}; expected one of {', '.join(INITIAL)}")
+    plan = plan or make_plan(network, budget, method, keep=keep, exact=exact, **options)
+    shared = SharedNetwork(network, plan)
+    originals = {each.weight.name: _original(network, each.weight) for each in plan.weights}
+    if init == "keep":
+        fit(shared, originals)
+        return shared
+    spreads = {each.weight.name: he(each.weight) for each in plan.weights}
+    if init == "match":
+        spreads |= {name: spread for name, value in originals.items() if (spread := float(value.std())) > 0}
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    draw(shared, spreads, generator)
+    return shared
+
+
+def _original(network: nn.Module, weight: Weight) -> Tensor:
+    module, own = place(network, weight.name)
+    return weight.seen(getattr(module, own).detach())
+
+
+def _choices(
+    weights: list[Weight], private: list[Private], ends: Mapping[str, str], allowed: int
+) -> Iterator[tuple[list[Weight], list[Private]]]:
+    """What to share and what to keep, to be tried in turn: all first and last layers private, without the largest of
+    them, and so on to none; what takes more than half of the budget comes behind what does not."""
+    alone = [weight for weight in weights if weight.name in ends] if len(weights) > len(ends) else []
+    alone.sort(key=lambda weight: -weight.numbers)
+    spent = sum(each.numbers for each in private)
+    choices = [alone[begin:] for begin in range(len(alone) + 1)]
+    choices.sort(key=lambda own: bool(own) and spent + sum(weight.numbers for weight in own) > MOST_PRIVATE * allowed)
+    for own in choices:
+        yield (
+            [weight for weight in weights if weight not in own],
+            [*private, *(Private(weight.name, weight.numbers, ends[weight.name]) for weight in own)],
+        )
