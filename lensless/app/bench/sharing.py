@@ -287,8 +287,11 @@ def run(only: Sequence[str], out: pathlib.Path, screen: Screen) -> dict:
 
 def _figures(experiment: str, out: pathlib.Path, screen: Screen) -> dict[str, list[dict]]:
     """Of each line, what each seed gave."""
-    path, made_of = out / f"{experiment}.json", {"code": code_version()}
-    kept = read_kept(path, made_of) if path.exists() else {**made_of, "figures": {}}
+    path, made_of = (
+        out / f"{experiment}.json",
+        {"made_of": {name: repr(options) for name, (_, options) in EXPERIMENTS[experiment].items()}},
+    )
+    kept = read_kept(path, made_of) if path.exists() else {**made_of, "code": code_version(), "figures": {}}
     jobs = [
         (name, seed, function, options)
         for name, (function, options) in EXPERIMENTS[experiment].items()

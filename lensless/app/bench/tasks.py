@@ -31,7 +31,11 @@ class Wish:
     only: tuple[str, ...] = ()
     data: pathlib.Path | None = None
     jobs: int | None = None
-    cells: tuple[Cell, ...] = CELLS
+    cells: tuple[Cell, ...] | None = None  # those of the results table
+
+    @property
+    def table(self) -> tuple[Cell, ...]:
+        return CELLS if self.cells is None else self.cells
 
 
 def run(wish: Wish, screen: Screen) -> dict:
@@ -73,12 +77,12 @@ def run(wish: Wish, screen: Screen) -> dict:
 
 
 def _chosen(wish: Wish) -> list[Cell]:
-    names = [cell.name for cell in wish.cells]
+    names = [cell.name for cell in wish.table]
     if unknown := [name for name in wish.only if name not in names]:
         raise ConfigurationError(f"--only {unknown[0]!r}: no such cell; there are {', '.join(names)}")
-    wanted = set(wish.only) or {cell.name for cell in wish.cells if cell.quick or not wish.quick}
-    needed = {cell.after for cell in wish.cells if cell.name in wanted}
-    return [cell for cell in wish.cells if cell.name in wanted | needed]
+    wanted = set(wish.only) or {cell.name for cell in wish.table if cell.quick or not wish.quick}
+    needed = {cell.after for cell in wish.table if cell.name in wanted}
+    return [cell for cell in wish.table if cell.name in wanted | needed]
 
 
 def _job(cell: Cell, wish: Wish) -> Job:

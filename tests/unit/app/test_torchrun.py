@@ -77,10 +77,11 @@ def check_same(one: pathlib.Path, other: pathlib.Path, tolerance: float) -> None
         torch.testing.assert_close(others[name], tensor, rtol=100 * tolerance, atol=100 * tolerance)
 
 
+@pytest.mark.parametrize("budget", [[], ["--budget", "30%"]], ids=["plain", "shared"])
 @pytest.mark.parametrize("kind", ["reconstruct", "classify"])
-def test_two_processes_give_the_curve_of_one(lensless, options, tmp_path, kind):
-    assert lensless(*options(kind, "one", "--shards", 2)).exit_code == 0
-    shown = together(2, options(kind, "two"))
+def test_two_processes_give_the_curve_of_one(lensless, options, tmp_path, kind, budget):
+    assert lensless(*options(kind, "one", "--shards", 2, *budget)).exit_code == 0
+    shown = together(2, options(kind, "two", *budget))
     check_same(tmp_path / "one", tmp_path / "two", 1e-6)
     assert shown.count("best epoch") == 1  # one of them is heard
     assert curve(tmp_path / "one")[0] > curve(tmp_path / "one")[-2]  # and it learns
