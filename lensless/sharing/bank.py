@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
-from lensless.sharing.plan import Bank, Piece, Row, SharedWeight
+from lensless.sharing.plan import WINDOW, Bank, Piece, Row, SharedWeight
 
 
 class Vectors:
@@ -44,7 +44,8 @@ Made = dict[int, Vectors]  # of a bank, by the length of the vectors
 class BankNumbers(nn.Module):
     """The trained numbers of a bank.
 
-    Parameters: numbers (n,); mixing, one (rows, templates) for all rows that mix the same templates. Buffer: gain
+    Parameters: numbers (n,); mixing, one (rows, templates) for all rows that mix the same templates, or
+    (rows, *row.own) for those that are larger than the bank. Buffer: gain
     (rows,), what a row is multiplied by, so that one bank serves weights of any fan-in.
     """
 
@@ -55,7 +56,7 @@ class BankNumbers(nn.Module):
         self.groups = _groups(bank)
         self.numbers = nn.Parameter(torch.zeros(bank.numbers, **kind))
         self.mixing = nn.ParameterList(
-            nn.Parameter(torch.zeros(len(rows), row.templates, **kind)) for row, rows in self._trained()
+            nn.Parameter(torch.zeros(len(rows), *row.own, **kind)) for row, rows in self.own_groups()
         )
         self.register_buffer("gain", torch.ones(len(bank.rows), **kind))
         self.begins: frozenset[int] = frozenset(range(len(bank.rows)))  # see `Vectors`
@@ -70,7 +71,7 @@ class BankNumbers(nn.Module):
         """
         before = {
             row: numbers
-            for (_, rows), numbers in zip(self._trained(), self.mixing, strict=True)
+            for (_, rows), numbers in zip(self.own_groups(), self.mixing, strict=True)
             for row, numbers in zip(rows, numbers, strict=True)
         }
         first = len(self.bank.rows)
@@ -78,20 +79,21 @@ class BankNumbers(nn.Module):
         self.gain = torch.cat([self.gain, self.gain[list(copied)]])
         new = [
             nn.Parameter(torch.stack([before[copied[row - first]] for row in rows]))
-            for _, rows in self._trained()[len(self.mixing) :]
+            for _, rows in self.own_groups()[len(self.mixing) :]
         ]
         self.mixing.extend(new)
         return new
 
-    def _trained(self) -> list[tuple[Row, list[int]]]:
-        return [group for group in self.groups if group[0].mixed]
+    def own_groups(self) -> list[tuple[Row, list[int]]]:
+        """Groups of rows that have trained numbers of their own, in the order of `mixing`."""
+        return [group for group in self.groups if group[0].own]
 
     def templates(self, row: Row) -> Tensor:
         """What a row mixes, (templates, size)."""
         found = self.numbers[row.start : row.start + row.templates * row.size]
         short = row.templates * row.size - len(found)
-        if short and row.repeats:
-            found = found.repeat(-(-row.size // len(found)))[: row.size]
+        if short and row.larger == "repeat":
+            found = found.repeat(row.copies + 1)[: row.size]
         elif short:
             found = torch.cat([found, found.new_zeros(short)])
         return found.view(row.templates, row.size)
@@ -100,7 +102,7 @@ class BankNumbers(nn.Module):
         """Each group of rows, and its mixing numbers (rows, templates) without their gain: its own, or others."""
         mixing = iter(self.mixing if mixing is None else mixing)
         ones = self.gain.new_ones(1, 1)
-        return [(row, rows, next(mixing) if row.mixed else ones.expand(len(rows), 1)) for row, rows in self.groups]
+        return [(row, rows, next(mixing) if row.own else ones.expand(len(rows), 1)) for row, rows in self.groups]
 
     def make(self, only: Sequence[int] | None = None, mixing: Sequence[Tensor] | None = None) -> Made:
         """The vectors of all rows, or of some, with the bank's mixing numbers or others; one product for each group."""
@@ -113,12 +115,26 @@ class BankNumbers(nn.Module):
                     continue
                 rows, numbers, gain = [rows[at] for at in places], numbers[places], gain[places]
             vectors, order = found.setdefault(row.size, ([], []))
-            vectors.append((numbers * gain[:, None]) @ self.templates(row))
+            if row.larger in ("mask", "wavg"):
+                vectors.append(_enlarged(self.numbers, row, numbers) * gain[:, None])
+            else:
+                vectors.append((numbers * gain[:, None]) @ self.templates(row))
             order.extend(rows)
         return {
             size: Vectors(vectors[0] if len(vectors) == 1 else torch.cat(vectors), order, self.begins)
             for size, (vectors, order) in found.items()
         }
+
+
+def _enlarged(bank: Tensor, row: Row, own: Tensor) -> Tensor:
+    """Rows that are larger than their bank (n,), from their own numbers (R, *row.own): (R, size)."""
+    if row.larger == "mask":
+        masks = own.repeat(1, 1, -(-len(bank) // WINDOW))[..., : len(bank)]
+        found = torch.cat([bank.expand(len(own), 1, -1), bank * masks], 1)
+    else:
+        pairs = bank[: len(bank) // 2 * 2].view(-1, 2)
+        found = torch.einsum("pi,rki->rpk", pairs, own)
+    return found.flatten(1)[:, : row.size]
 
 
 def _groups(bank: Bank) -> list[tuple[Row, list[int]]]:

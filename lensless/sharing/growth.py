@@ -180,6 +180,12 @@ def grow(
         )
     if (first.plan.banks, first.plan.weights) != (second.plan.banks, second.plan.weights):
         raise ConfigurationError("grow: the two networks are not shared alike; share both with the same plan")
+    whole = [bank.name for bank in first.plan.banks if not all(row.mixed for row in bank.rows)]
+    if whole:
+        raise ConfigurationError(
+            f"grow: bank {whole[0]!r} has a template that is taken as it is, so nothing could mix connections of it; "
+            "take method 'mixture' or 'cells', or more than one template"
+        )
     grown = Grown(first, second, combine)
     grown.cross_with(cross, eps, None if seed is None else torch.Generator().manual_seed(seed))
     return grown

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hardware.errors import ConfigurationError
 from lensless.sharing.network import SharedNetwork
-from lensless.sharing.plan import Piece
+from lensless.sharing.plan import Piece, Row
 from lensless.sharing.weights import Weight
 
 
@@ -39,8 +39,8 @@ def draw(shared: SharedNetwork, spreads: dict[str, float], generator: torch.Gene
         least = min(wanted)
         bank.numbers.copy_(torch.randn(bank.numbers.shape, generator=generator) * least)
         bank.gain.copy_(torch.tensor(wanted) / least)
-        for mixing in bank.mixing:
-            mixing.copy_(_directions(*mixing.shape, generator))
+        for (row, rows), own in zip(bank.own_groups(), bank.mixing, strict=True):
+            own.copy_(_drawn(row, len(rows), generator))
 
 
 def _smoothing(piece: Piece, kernel: tuple[int, ...]) -> float:
@@ -90,7 +90,7 @@ def _fit_bank(shared: SharedNetwork, at: int, originals: dict[str, Tensor]) -> N
         for piece in each.pieces:
             if piece.bank != at:
                 continue
-            if piece.stretched:
+            if piece.stretched or bank.bank.rows[piece.row].larger:
                 raise ConfigurationError("share: init='keep' cannot be had with resized templates; take init='he'")
             outputs, inputs = (slice(at, at + used) for at, used in zip(piece.at, piece.used, strict=True))
             block = originals[each.weight.name][outputs, inputs].double().cpu()
@@ -118,6 +118,15 @@ def _fit_bank(shared: SharedNetwork, at: int, originals: dict[str, Tensor]) -> N
             count = min(row.templates, kept)
             mixing.zero_()
             mixing[:, :count] = (left[rows, :count] * values[:count] / scale).to(mixing)
+
+
+def _drawn(row: Row, rows: int, generator: torch.Generator | None) -> Tensor:
+    """Numbers of rows that keep the spread of what they read, (rows, *row.own)."""
+    if row.larger == "mask":  # signs: copies that are alike would be one
+        return torch.randint(2, (rows, *row.own), generator=generator) * 2.0 - 1.0
+    if row.larger == "wavg":
+        return torch.stack([_directions(*row.own, generator) for _ in range(rows)])
+    return _directions(rows, row.templates, generator)
 
 
 def _directions(rows: int, templates: int, generator: torch.Generator | None) -> Tensor:

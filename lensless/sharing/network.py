@@ -145,7 +145,7 @@ class SharedNetwork(nn.Module):
             gradient: of a loss with regard to that weight, in its shape.
 
         Returns:
-            By (bank, row), (templates,); rows without mixing numbers are left out.
+            By (bank, row), in the shape of the row's own; rows without mixing numbers are left out.
         """
         assembly, found = self._assemblies[name], {}
         leaves = {
@@ -159,8 +159,7 @@ class SharedNetwork(nn.Module):
                 zip(map(id, every), torch.autograd.grad(weight, every, gradient, allow_unused=True), strict=True)
             )
         for at, rows in assembly.rows().items():
-            mixed = [group for group in self.banks[at].groups if group[0].mixed]
-            for leaf, (_, members) in zip(leaves[at], mixed, strict=True):
+            for leaf, (_, members) in zip(leaves[at], self.banks[at].own_groups(), strict=True):
                 for number, row in enumerate(members):
                     if row in rows:
                         found[at, row] = gradients[id(leaf)][number]

@@ -15,6 +15,10 @@ from hardware.errors import ConfigurationError
 from lensless.sharing.weights import Private, Weight
 
 FORMAT = 1
+# How a vector fills a row that is larger (Plummer et al., ICLR 2022, as specified there): again and again; each copy
+# times a trained mask, which repeats, too; or pairs of its numbers, mapped to as many as are needed.
+LARGER = ("repeat", "mask", "wavg")
+WINDOW = 144  # numbers of a mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +29,9 @@ class Row:
         start: of the first template in the bank.
         templates: how many are mixed.
         size: numbers of each, and of what comes out. What lies behind the end of the bank counts as 0.
-        repeats: instead, the bank begins again there.
         mixed: False for one template that is taken as it is, without a mixing number.
+        larger: how a bank that is smaller than the row fills it (`LARGER`); "" for one that is not.
+        copies: of the bank, beside itself, that fill such a row.
         born: which untying made this row; 0 those of the first plan.
     """
 
@@ -34,12 +39,22 @@ class Row:
     templates: int
     size: int
     mixed: bool = True
-    repeats: bool = False
+    larger: str = ""
+    copies: int = 0
     born: int = 0
 
     @property
+    def own(self) -> tuple[int, ...]:
+        """Shape of the trained numbers of this row alone; empty where it has none."""
+        if self.larger == "mask":
+            return self.copies, WINDOW
+        if self.larger == "wavg":
+            return 2 * (self.copies + 1), 2
+        return (self.templates,) if self.mixed else ()
+
+    @property
     def trained(self) -> int:
-        return self.templates if self.mixed else 0
+        return math.prod(self.own) if self.own else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +125,10 @@ class Plan:
 
     def __post_init__(self):
         for bank in self.banks:
+            if any(row.larger not in ("", *LARGER) or row.copies < 0 for row in bank.rows):
+                raise ConfigurationError(
+                    f"plan: bank {bank.name!r} is enlarged as nobody knows; expected {', '.join(LARGER)}"
+                )
             if bank.numbers < 1 or any(min(row.start, row.templates - 1, row.size - 1) < 0 for row in bank.rows):
                 raise ConfigurationError(f"plan: bank {bank.name!r} has rows that read nothing, or before its begin")
         for shared in self.weights:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from hardware.errors import ConfigurationError
 from lensless.sharing.layout import MOST_TEMPLATES, Layout, TooFew
-from lensless.sharing.plan import Bank, Piece, Row, SharedWeight
+from lensless.sharing.plan import LARGER, Bank, Piece, Row, SharedWeight
 from lensless.sharing.weights import Weight
 
-RESIZES = ("bilinear", "repeat")
+RESIZES = ("bilinear", *LARGER)
 SHRINK = 0.05  # a step down in outputs and inputs, until a layer's picture fits the vector
 STEPS = round(1 / SHRINK) - 1
 
@@ -30,7 +30,8 @@ def plan_ssn(
     Args:
         clusters, numbers, exact: as of every method, see `cells`.
         groups: names of the weights of each group; by default all are one.
-        resize: what a layer does that is larger than its vector: "bilinear" or "repeat".
+        resize: what a layer does that is larger than its vector: "bilinear" (resized like a
+            picture), "repeat", "mask" or "wavg", see `lensless.sharing.plan.LARGER`.
 
     Raises:
         TooFew: a vector would have no numbers.
@@ -41,7 +42,7 @@ def plan_ssn(
     weights = [weight for weights in clusters for weight in weights]
     by_name = {weight.name: weight for weight in weights}
     found = [[by_name[name] for name in group] for group in groups] if groups else [weights]
-    least = [max(_at(weight, STEPS)[1] for weight in group) for group in found]
+    least = [_least(group, resize) for group in found]
     whole, left = sum(weight.numbers for weight in weights), numbers - sum(least)
     if left < 0:
         raise TooFew(numbers - left)
@@ -60,13 +61,8 @@ def _bank(
     name: str, group: Sequence[Weight], given: int, at: int, resize: str, shared: dict[Weight, SharedWeight]
 ) -> Bank:
     """One vector, and what each layer reads of it; mixing numbers are paid from the same budget."""
-    numbers, counts = given, {}
-    for _ in range(len(group) * MOST_TEMPLATES):  # fewer numbers mix fewer templates, so this ends
-        counts = {weight: min(max(1, numbers // weight.numbers), MOST_TEMPLATES) for weight in group}
-        left = given - sum(count for count in counts.values() if count > 1)
-        if left >= numbers:
-            break
-        numbers = left
+    numbers = _vector(group, given, resize)
+    counts = {weight: _count(weight, numbers) for weight in group}
     rows, begins = [], {}
     for row, weight in enumerate(group):
         taken = counts[weight] * weight.numbers
@@ -76,10 +72,50 @@ def _bank(
         if weight.numbers > numbers and resize == "bilinear":
             small = _shrunk(weight, numbers)
         size = math.prod(small) * math.prod(weight.kernel)
-        rows.append(Row(begin, counts[weight], size, mixed=counts[weight] > 1, repeats=size > numbers))
+        rows.append(_row(begin, counts[weight], size, numbers, resize))
         stretched = small != weight.shape[:2]
         shared[weight] = SharedWeight(weight, (Piece(at, row, 0, small, (0, 0), weight.shape[:2], stretched),))
     return Bank(name, numbers, tuple(rows))
+
+
+def _least(group: Sequence[Weight], resize: str) -> int:
+    """Trained numbers that a group needs."""
+    if resize == "bilinear":
+        return max(_at(weight, STEPS)[1] for weight in group)
+    low, high = 1, 2 * max(weight.numbers for weight in group) + len(group) * MOST_TEMPLATES
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _vector(group, middle, resize) else (middle, high)
+    return high
+
+
+def _vector(group: Sequence[Weight], given: int, resize: str) -> int:
+    """The longest vector that leaves enough for what its rows train beside it; 0 where there is none."""
+    numbers = given
+    while numbers >= 2:
+        left = given - sum(_own(weight, _count(weight, numbers), numbers, resize) for weight in group)
+        if left >= numbers:
+            return numbers
+        numbers = min(left, numbers - 1)  # of fewer numbers, fewer templates are mixed, or more copies filled
+    return 0
+
+
+def _count(weight: Weight, numbers: int) -> int:
+    return min(max(1, numbers // weight.numbers), MOST_TEMPLATES)
+
+
+def _row(begin: int, count: int, size: int, numbers: int, resize: str) -> Row:
+    if size <= numbers:
+        return Row(begin, count, size, mixed=count > 1)
+    whole = numbers // 2 * 2 if resize == "wavg" else numbers
+    return Row(0, 1, size, mixed=False, larger=resize, copies=math.ceil(size / whole) - 1)
+
+
+def _own(weight: Weight, count: int, numbers: int, resize: str) -> int:
+    """Trained numbers of the row of a weight beside the vector."""
+    if weight.numbers <= numbers:
+        return count if count > 1 else 0
+    return 0 if resize == "bilinear" else _row(0, 1, weight.numbers, numbers, resize).trained
 
 
 def _shrunk(weight: Weight, numbers: int) -> tuple[int, int]:

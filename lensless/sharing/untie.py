@@ -74,7 +74,7 @@ def _split(
 ) -> tuple[float, tuple[int, int], list[list[Weight]]] | None:
     """The lowest cosine, the place, and which weights stay together; None where all do."""
     weights = list(users)
-    stacked = torch.stack([users[weight].double() for weight in weights])
+    stacked = torch.stack([users[weight].double().flatten() for weight in weights])
     similar = cosine_similarity(stacked[:, None], stacked[None], -1)
     parts = split(similar, [list(range(len(weights)))], tau)
     if len(parts) == 1:

@@ -64,6 +64,10 @@ def test_what_cannot_grow_is_refused():
     _, other = halves("unet")
     with pytest.raises(ConfigurationError, match="not shared alike"):
         grow(one, other)
+    whole = share(made("often"), "90%", "soft", templates=1)
+    if any(not row.mixed for bank in whole.plan.banks for row in bank.rows):
+        with pytest.raises(ConfigurationError, match="taken as it is"):
+            grow(whole, whole)
     with pytest.raises(ConfigurationError, match="cross = 'all'"):
         grow(one, one, "all")
 

@@ -1,6 +1,7 @@
 """What every way to share must keep, on networks of every kind."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -200,3 +201,35 @@ def test_private_are_ends_depthwise_small_and_kept_ones():
     assert {each.name for each in plan.private if each.reason in ("first layer", "last layer")} == {
         "a.0.weight", "a.5.weight", "b.0.weight", "b.5.weight"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("resize", ["bilinear", "repeat", "mask", "wavg"])
+@pytest.mark.parametrize("budget", ["22%", "40%"])
+def test_a_layer_larger_than_its_vector_is_filled_from_it(resize, budget):
+    network = made("deep")
+    shared = share(network, budget, "ssn", resize=resize, seed=0).double()
+    assert size(shared) <= shared.plan.budget and shared.plan.trainable == size(shared)
+    assert Plan.from_json(shared.plan.to_json()) == shared.plan
+    for each in shared.plan.weights:
+        weight = shared.materialise()[each.weight.name]
+        assert float(weight.detach().std()) == pytest.approx((2 / each.weight.fan_in) ** 0.5, rel=0.25)
+    (bank,) = shared.banks
+    if resize in ("mask", "wavg") and budget == "22%":  # by hand, of one layer
+        theta, (row, _), own = bank.numbers, bank.own_groups()[0], bank.mixing[0][0]
+        if resize == "mask":
+            masks = [own[copy].repeat(len(theta) // 144 + 1)[: len(theta)] for copy in range(row.copies)]
+            flat = torch.cat([theta, *(theta * mask for mask in masks)])[: row.size]
+        else:
+            pairs = theta[: len(theta) // 2 * 2].view(-1, 2)
+            flat = torch.cat([own @ pair for pair in pairs])[: row.size]
+        made_ = next(iter(shared.materialise().values()))
+        torch.testing.assert_close(made_.flatten(), flat * bank.gain[0])
+    shared(picture(torch.float64)).square().sum().backward()
+    assert all(numbers.grad is not None and numbers.grad.any() for numbers in shared.banks.parameters())
+
+
+def test_masks_that_cost_more_than_the_budget_are_refused_with_the_least_that_would_do():
+    with pytest.raises(ConfigurationError, match=r"method 'ssn' needs ([\d,]+)") as told:
+        share(made("deep"), "3%", "ssn", resize="mask")
+    least = int(re.search(r"needs ([\d,]+)", str(told.value))[1].replace(",", ""))
+    assert size(share(made("deep"), least, "ssn", resize="mask")) <= least
