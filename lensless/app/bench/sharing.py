@@ -211,7 +211,8 @@ def splitting(seed: int, epochs: int = 4, controls: int = 5) -> dict:
     fit(first, 1, seed, loss=two_losses)
     x, labels, _, _ = pictures()
     batches = [(x[at : at + 100], labels[at : at + 100]) for at in range(0, 1000, 100)]
-    plan = refine(first, batches, lambda network, batch: two_losses(network, *batch))
+    # Single linkage would join all layers by a chain of pairs that agree a little.
+    plan = refine(first, batches, lambda network, batch: two_losses(network, *batch), linkage="complete")
     chance = [random_split(first.plan, plan, seed=control) for control in range(controls)]
     return {
         "learned": _loss_of(network, plan, epochs, seed),
@@ -264,7 +265,7 @@ EXPERIMENTS: dict[str, dict[str, tuple[Callable[..., dict], dict]]] = {
     "E1": {name: (classifier, options) for name, options in E1.items()},
     "E2": {name: (classifier, options) for name, options in E2.items()},
     "E3": {"growing": (growing, {})},
-    "E4": {"splitting": (splitting, {})},
+    "E4": {"splitting": (splitting, {"controls": 5})},
     "E5": {"ensemble": (ensemble, {})},
 }
 SEEDS = {"E1": 3, "E2": 2, "E3": 2, "E4": 3, "E5": 2}
