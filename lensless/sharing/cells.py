@@ -50,7 +50,7 @@ def plan_cells(
         clusters: weights of equal kernel each.
         numbers: most trained numbers of all banks together.
         exact: spend them to the last one.
-        side: of a cell, in outputs and inputs; by default the narrowest weight's, halved until there are 8 templates.
+        side: of a cell, in outputs and inputs; by default the widest weight's, halved until there are 8 templates.
 
     Raises:
         TooFew: less than one template for each kernel takes.
@@ -76,7 +76,7 @@ def _sides(weights: Sequence[Weight], side: int | None) -> list[int]:
     """Cells to choose from, the largest first."""
     if side is not None:
         return [side]
-    found = [min(min(weight.shape[:2]) for weight in weights)]
+    found = [max(min(weight.shape[:2]) for weight in weights)]
     while found[-1] // 2 >= SMALLEST_CELL:
         found.append(found[-1] // 2)
     return found

@@ -18,6 +18,8 @@ from lensless.sharing.network import SharedNetwork
 from lensless.sharing.plan import Piece, Row
 from lensless.sharing.weights import Weight
 
+FASTEST = 2.0  # gain: a step moves a weight by its square
+
 
 @torch.no_grad()
 def draw(shared: SharedNetwork, spreads: dict[str, float], generator: torch.Generator | None = None) -> None:
@@ -36,9 +38,10 @@ def draw(shared: SharedNetwork, spreads: dict[str, float], generator: torch.Gene
             wanted_of[piece.bank, piece.row] = min(wanted, wanted_of.get((piece.bank, piece.row), math.inf))
     for at, bank in enumerate(shared.banks):
         wanted = [wanted_of[at, row] for row in range(len(bank.bank.rows))]
-        least = min(wanted)
-        bank.numbers.copy_(torch.randn(bank.numbers.shape, generator=generator) * least)
-        bank.gain.copy_(torch.tensor(wanted) / least)
+        # Of weights whose fan-ins differ more than fourfold, the smallest would move more than four times too fast.
+        spread = max(min(wanted), max(wanted) / FASTEST)
+        bank.numbers.copy_(torch.randn(bank.numbers.shape, generator=generator) * spread)
+        bank.gain.copy_(torch.tensor(wanted) / spread)
         for (row, rows), own in zip(bank.own_groups(), bank.mixing, strict=True):
             own.copy_(_drawn(row, len(rows), generator))
 

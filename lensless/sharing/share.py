@@ -17,7 +17,7 @@ from lensless.sharing.soft import plan_soft
 from lensless.sharing.ssn import plan_ssn
 from lensless.sharing.superweights import plan_superweights
 from lensless.sharing.tiles import plan_tiles
-from lensless.sharing.weights import Private, Weight, clusters, ends, find, fingerprint, place
+from lensless.sharing.weights import SMALL, Private, Weight, clusters, ends, find, fingerprint, place
 
 METHODS: dict[str, Callable[..., Layout]] = {
     "cells": plan_cells,
@@ -52,21 +52,21 @@ def make_plan(
     """
     if method not in METHODS:
         raise ConfigurationError(f"share: method = {method!r}; expected one of {', '.join(METHODS)}")
-    weights, private = find(network, keep)
+    weights, small, private = find(network, keep)
     natural = sum(each.numbers for each in private) + sum(weight.numbers for weight in weights)
     allowed = trained_numbers(budget, natural)
     if not weights:
         raise ConfigurationError("share: no layer of this network is large enough to share; take it as it is")
     refused = []
     alone = ends(network)
-    for shared, kept in _choices(weights, private, alone, allowed):
+    for shared, kept in _choices(weights, small, private, alone, allowed):
         spent = sum(each.numbers for each in kept)
         try:
             banks, made = METHODS[method](clusters(network, shared), allowed - spent, exact, **options)
         except TooFew as error:
             refused.append((spent + error.least, error.least, kept))
             continue
-        joined = tuple(weight.name for weight in shared if weight.name in alone)
+        joined = tuple(weight.name for weight in shared if weight.name in alone or weight.name in small)
         return Plan(method, fingerprint(network), natural, allowed, banks, made, tuple(kept), joined)
     raise ConfigurationError(_refusal(allowed, method, *min(refused, key=lambda each: each[0])))
 
@@ -136,17 +136,25 @@ def _original(network: nn.Module, weight: Weight) -> Tensor:
 
 
 def _choices(
-    weights: list[Weight], private: list[Private], ends: Mapping[str, str], allowed: int
+    weights: list[Weight], small: set[str], private: list[Private], ends: Mapping[str, str], allowed: int
 ) -> Iterator[tuple[list[Weight], list[Private]]]:
-    """What to share and what to keep, to be tried in turn: all first and last layers private, without the largest of
-    them, and so on to none; what takes more than half of the budget comes behind what does not."""
-    alone = [weight for weight in weights if weight.name in ends] if len(weights) > len(ends) else []
-    alone.sort(key=lambda weight: -weight.numbers)
-    spent = sum(each.numbers for each in private)
-    choices = [alone[begin:] for begin in range(len(alone) + 1)]
-    choices.sort(key=lambda own: bool(own) and spent + sum(weight.numbers for weight in own) > MOST_PRIVATE * allowed)
-    for own in choices:
-        yield (
-            [weight for weight in weights if weight not in own],
-            [*private, *(Private(weight.name, weight.numbers, ends[weight.name]) for weight in own)],
-        )
+    """What to share and what to keep, to be tried in turn.
+
+    All first and last layers private, without the largest of them, and so on to none, with small weights private; then
+    the same with small ones shared. What takes more than half of the budget comes behind what does not.
+    """
+    choices = []
+    for apart in (small, set()):
+        pool = [weight for weight in weights if weight.name not in apart]
+        alone = [weight for weight in pool if weight.name in ends] if len(pool) > len(ends) else []
+        alone.sort(key=lambda weight: -weight.numbers)
+        for begin in range(len(alone) + 1):
+            names = {weight.name for weight in alone[begin:]} | apart
+            shared = [weight for weight in weights if weight.name not in names]
+            if shared:
+                kept = [weight for weight in weights if weight.name in names]
+                choices.append(
+                    (shared, [*private, *(Private(one.name, one.numbers, ends.get(one.name, SMALL)) for one in kept)])
+                )
+    choices.sort(key=lambda choice: sum(each.numbers for each in choice[1]) > MOST_PRIVATE * allowed)
+    yield from choices

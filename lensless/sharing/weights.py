@@ -14,10 +14,12 @@ from torch.nn.utils import parametrize
 
 from hardware.errors import ConfigurationError
 
+SMALL = "small"
 STRAIGHT = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)  # stored (inputs, outputs, *kernel)
-# Smaller ones save nothing: what a weight needs to be worth sharing, and which part of the network at least.
-LEAST_NUMBERS, LEAST_SHARE = 1024, 0.001
+# Smaller ones hardly save anything, each by itself: what a weight needs to be worth sharing, and which part of the
+# network at least. Below `FEWEST`, mixing numbers would be as many.
+LEAST_NUMBERS, LEAST_SHARE, FEWEST = 1024, 0.001, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +88,8 @@ def layers_of(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield name, module
 
 
-def find(network: nn.Module, keep: Sequence[str] = ()) -> tuple[list[Weight], list[Private]]:
-    """Weights that can be shared, and all other trained numbers.
+def find(network: nn.Module, keep: Sequence[str] = ()) -> tuple[list[Weight], set[str], list[Private]]:
+    """Weights that can be shared, names of those among them that are small, and all other trained numbers.
 
     Args:
         keep: patterns of names (`fnmatch`) of layers or parameters that stay as they are.
@@ -100,7 +102,7 @@ def find(network: nn.Module, keep: Sequence[str] = ()) -> tuple[list[Weight], li
     names = _names(network)
     least = max(LEAST_NUMBERS, LEAST_SHARE * sum(parameter.numel() for parameter in network.parameters()))
     kept = _kept([name for all_names in names.values() for name in all_names], keep)
-    weights, reasons = [], {}
+    weights, small, reasons = [], set(), {}
     for layer, module in layers_of(network):
         name = f"{layer}.weight" if layer else "weight"
         parameter, swapped = module.weight, isinstance(module, TRANSPOSED)
@@ -112,9 +114,11 @@ def find(network: nn.Module, keep: Sequence[str] = ()) -> tuple[list[Weight], li
             reasons[name] = "kept"
         elif seen.shape[1] == 1 or getattr(module, "groups", 1) == module.weight.shape[0]:
             reasons[name] = "one input for each output"
-        elif parameter.numel() < least:
-            reasons[name] = "small"
+        elif parameter.numel() < FEWEST:
+            reasons[name] = SMALL
         else:
+            if parameter.numel() < least:
+                small.add(name)
             weights.append(Weight(name, tuple(seen.shape), swapped, tuple(also), _member(network, layer)))
     shared = {weight.name for weight in weights}
     private = [
@@ -122,7 +126,7 @@ def find(network: nn.Module, keep: Sequence[str] = ()) -> tuple[list[Weight], li
         for name, parameter in network.named_parameters()
         if parameter.requires_grad and name not in shared
     ]
-    return weights, private
+    return weights, small, private
 
 
 def ends(network: nn.Module) -> dict[str, str]:
