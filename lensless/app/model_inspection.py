@@ -52,7 +52,9 @@ def inspect(
     alike = similarity(shared)
     for line in summary(shared.plan):
         screen.say(line)
-    screen.table("", *table(shared.plan))
+    heads, rows = table(shared.plan)
+    shown = rows[: len(shared.plan.weights)]  # the page has those that are not shared, too
+    screen.table("", heads, [[row[0].removesuffix(".weight"), *row[1:]] for row in shown])
     command = shlex.join(["lensless", "inspect", "--model", str(folder), *(["--scenes", scenes] if scenes else [])])
     facts = {
         "page made by": command,

@@ -115,7 +115,8 @@ def test_a_summary_passes_over_figures_that_there_are_not():
     }
 
 
-@pytest.mark.parametrize("kind", ["classify_run", pytest.param("reconstruct_run", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["classify_run", "reconstruct_run"])
 def test_evaluate_shows_every_condition_beside_the_scenes_as_they_are(lensless, kind, request, tmp_path, monkeypatch):
     fewer = {"SHIFTS_PX": (1,), "TURNS_DEG": (20,), "LIGHTS": (0.5,), "STRENGTHS": (0.25,), "COPIES": 1}
     for name, values in fewer.items():
