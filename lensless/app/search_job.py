@@ -39,6 +39,7 @@ def searched(
     batches = list(zip(inputs.split(BATCH), targets.split(BATCH), strict=True))
 
     def run(shared: SharedNetwork, stage: str) -> SharedNetwork:
+        """The best epoch of a short training."""
         if stage == "final":  # the training that everybody sees, from here
             return shared
         own = copy.copy(task)

@@ -71,7 +71,8 @@ def weight_gradients(
     count = 0
     shared.eval()
     try:
-        for count, batch in enumerate(batches, 1):  # noqa: B007 - counted
+        for batch in batches:
+            count += 1
             with shared.held() as weights:
                 value = loss(shared, batch)
                 gradients = torch.autograd.grad(value, [weights[name] for name in names], allow_unused=True)

@@ -120,6 +120,10 @@ class Grown(nn.Module):
             found[name] = self._weights[name].seen(torch.cat(rows))
         return found
 
+    def mixing_numbers(self) -> list[nn.Parameter]:
+        """Of both halves and of the connections between them: no weight decay should pull them to 0."""
+        return [*(numbers for half in self.banks for bank in half for numbers in bank.mixing), *self.cross.parameters()]
+
     def _cross_of(self, half: int) -> Iterator[list[nn.Parameter]]:
         """The crossing numbers of each bank of a half."""
         left = iter(self.cross[half])

@@ -3,8 +3,8 @@
 A weight W = g (a T) that mixes templates T with a row a and a fixed gain g has (i) the spread g |a| std(T) and (ii)
 moves, for a gradient step on T, by g^2 |a|^2 of what the plain weight would move. Both are right when T has the
 spread that He et al. (2015, doi 10.1109/ICCV.2015.123) give the weight of largest fan-in, |a| = 1, and g =
-sqrt(largest fan-in / fan-in). Small templates with a large gain, or the other way round, learn a hundred times too
-fast or too slowly.
+sqrt(largest fan-in / fan-in), where that is at most 2. Small templates with a large gain, or the other way round,
+learn a hundred times too fast or too slowly.
 """
 
 import math

@@ -85,7 +85,7 @@ def search(
     found = conflict(warm, batches(), loss)
     plan = refine(warm, (), loss, tau=tau, linkage=linkage, found=found)
     clusters = [[plan.weights[at].weight.name for at in members] for members in groups_of(plan)]
-    tied = share(network, budget, plan=regrouped(plan, clusters, _together(plan, clusters)), seed=seed)
+    tied = share(network, plan=regrouped(plan, clusters, _together(plan, clusters)), seed=seed)
     tied = keeper.stage("tied", tied, train)
     parted = sum(numbers.numel() for numbers in untie(tied, batches(), loss, tau_rows))
     return Found(keeper.stage("final", tied, train), found, clusters, parted)
@@ -118,6 +118,7 @@ class _Keeper:
     def stage(
         self, name: str, begin: SharedNetwork, train: Callable[[SharedNetwork, str], SharedNetwork]
     ) -> SharedNetwork:
+        """The network as it ended that stage: as it was kept, or trained now."""
         path = None if self.folder is None else self.folder / f"{name}.safetensors"
         if path is not None and path.exists():
             return self._kept(path, begin)

@@ -1,12 +1,13 @@
 """`share`: any network, to one that computes its weights from at most so many trained numbers."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from hardware.errors import ConfigurationError
-from lensless.sharing.budget import trained_numbers
+from lensless.sharing.budget import EXPECTED, trained_numbers
 from lensless.sharing.cells import plan_cells
 from lensless.sharing.initial import draw, fit, he
 from lensless.sharing.layout import Layout, TooFew
@@ -52,6 +53,11 @@ def make_plan(
     """
     if method not in METHODS:
         raise ConfigurationError(f"share: method = {method!r}; expected one of {', '.join(METHODS)}")
+    known = list(inspect.signature(METHODS[method]).parameters)[3:]  # behind weights, numbers and exact
+    if unknown := [name for name in options if name not in known]:
+        raise ConfigurationError(
+            f"share: method {method!r} takes no {unknown[0]}; expected {' or '.join(known) or 'no options'}"
+        )
     weights, small, private = find(network, keep)
     natural = sum(each.numbers for each in private) + sum(weight.numbers for weight in weights)
     allowed = trained_numbers(budget, natural)
@@ -83,7 +89,7 @@ def _refusal(allowed: int, method: str, whole: int, least: int, kept: Sequence[P
 
 def share(
     network: nn.Module | Mapping[str, nn.Module],
-    budget: int | str,
+    budget: int | str | None = None,
     method: str = DEFAULT_METHOD,
     *,
     plan: Plan | None = None,
@@ -99,8 +105,10 @@ def share(
         network: any, trained or not; it is copied. Several by name share one set of templates (see `Ensemble`).
         budget: most trained numbers of the whole, private ones included: 40_000, "25%" of what it has, or
             "40kB@float32".
-        method: "cells" (small blocks, for low budgets), "tiles", "soft" (layers of one shape).
-        plan: to use in place of budget and method; see `make_plan`.
+        method: "cells" (small blocks, for low budgets), "superweights" (layers of one kernel, nested), "ssn" (slices of
+            one vector), "tiles" (the grid of all shapes), "soft" (layers of one shape) or "mixture" (each weight by
+            itself, to be grown).
+        plan: in place of budget, method and their options; see `make_plan`.
         keep: patterns of names of layers that stay as they are, such as "stem" or "stages.*.leave".
         init: "he" (fresh, with the spread of He et al.), "match" (fresh, with the spread that each weight has now),
             or "keep" (the nearest to the weights that it has now).
@@ -116,6 +124,8 @@ def share(
         network = nn.ModuleDict(network)
     if init not in INITIAL:
         raise ConfigurationError(f"share: init = {init!r}; expected one of {', '.join(INITIAL)}")
+    if (budget is None) == (plan is None):
+        raise ConfigurationError(f"share: expected either a plan or a budget, {EXPECTED}")
     plan = plan or make_plan(network, budget, method, keep=keep, exact=exact, **options)
     shared = SharedNetwork(network, plan)
     originals = {each.weight.name: _original(network, each.weight) for each in plan.weights}

@@ -9,6 +9,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import json
+import math
 import multiprocessing
 import os
 import pathlib
@@ -65,10 +66,7 @@ def pictures() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def groups_of(network: nn.Module) -> list[dict]:
     """Numbers that mix templates are not pulled to 0."""
-    mixing = network.mixing_numbers() if isinstance(network, SharedNetwork) else []
-    mixing += list(network.cross.parameters()) if hasattr(network, "cross") else []
-    if hasattr(network, "cross"):
-        mixing += [numbers for half in network.banks for bank in half for numbers in bank.mixing]
+    mixing = network.mixing_numbers() if hasattr(network, "mixing_numbers") else []
     rest = [parameter for parameter in network.parameters() if all(parameter is not one for one in mixing)]
     return [{"params": rest, "weight_decay": DECAY}, {"params": mixing, "weight_decay": 0.0}]
 
@@ -99,8 +97,6 @@ def fit(
 
 
 def _share(step: int, steps: int) -> float:
-    import math
-
     return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
@@ -161,7 +157,7 @@ def half(seed: int, epochs: int, other: int = 0) -> SharedNetwork:
     torch.manual_seed(seed)
     network = PreactivationNet(6, 2, CLASSES)
     plan = make_plan(network, "250%", "mixture")
-    return fit(share(network, 0, plan=plan, seed=10 * seed + other), epochs, 10 * seed + other)
+    return fit(share(network, plan=plan, seed=10 * seed + other), epochs, 10 * seed + other)
 
 
 def growing(seed: int, epochs: int = HALF_EPOCHS) -> dict:
@@ -222,7 +218,7 @@ def splitting(seed: int, epochs: int = 4, controls: int = 5) -> dict:
 
 
 def _loss_of(network: nn.Module, plan, epochs: int, seed: int) -> float:
-    shared = fit(share(network, 0, plan=plan, seed=seed), epochs, seed, loss=two_losses)
+    shared = fit(share(network, plan=plan, seed=seed), epochs, seed, loss=two_losses)
     _, _, x, labels = pictures()
     with torch.no_grad():
         return float(two_losses(shared, x, labels))
@@ -275,7 +271,7 @@ def run(only: Sequence[str], out: pathlib.Path, screen: Screen) -> dict:
     """Train what is not there yet, show, and return the figures."""
     wrong = [name for name in only if name not in EXPERIMENTS]
     if wrong:
-        raise ConfigurationError(f"--only {wrong[0]!r}; expected some of {', '.join(EXPERIMENTS)}, with commas between")
+        raise ConfigurationError(f"--only {wrong[0]!r}; expected one of {', '.join(EXPERIMENTS)}, speed")
     found = {}
     for experiment in only:
         began_s = time.perf_counter()

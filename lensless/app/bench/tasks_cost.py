@@ -19,6 +19,7 @@ def cost_of(folder: pathlib.Path) -> dict:
     """
     found = checkpoint.load(folder)
     task = found.task
+    task.settle()  # as it is used
     frame = torch.full((1, 1, *task.sensor_shape), 0.1)
     trained = {"training_s": found.card["history"][-1]["seconds"], "threads": found.card["threads"]}
     return {"flop": operations(task, frame), "latency_ms": latency_ms(task, frame)} | trained

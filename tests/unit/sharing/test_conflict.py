@@ -68,7 +68,7 @@ def test_refining_keeps_the_budget_and_the_network():
     network = made("deep")
     shared = share(network, "75%", "superweights", tied=True, bins=2)
     plan = refine(shared, [picture(), picture() ** 2], loss)
-    better = share(network, 0, plan=plan)
+    better = share(network, plan=plan)
     assert size(better) <= plan.budget == shared.plan.budget and plan != shared.plan
     better(picture())
     with pytest.raises(ConfigurationError, match="expected 'superweights'"):

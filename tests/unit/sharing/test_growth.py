@@ -12,7 +12,7 @@ from lensless.sharing import grow, make_plan, share, widen
 def halves(name: str, budget: str = "60%"):
     network = made(name)
     plan = make_plan(network, budget)
-    return [share(network, 0, plan=plan, seed=seed).double() for seed in (1, 2)]
+    return [share(network, plan=plan, seed=seed).double() for seed in (1, 2)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -176,7 +176,12 @@ def test_what_cannot_be_shared_is_named():
     with pytest.raises(ConfigurationError, match="already"):
         share(share(Mixed(), "50%"), "50%")
     with pytest.raises(ConfigurationError, match="made for another network"):
-        share(Mixed(), "50%", plan=make_plan(made("deep"), "50%"))
+        share(Mixed(), plan=make_plan(made("deep"), "50%"))
+    with pytest.raises(ConfigurationError, match=r"'cells' takes no templates; expected side"):
+        share(Mixed(), "50%", templates=2)
+    for arguments in ({}, {"budget": "50%", "plan": make_plan(Mixed(), "50%")}):
+        with pytest.raises(ConfigurationError, match="either a plan or a budget"):
+            share(Mixed(), **arguments)
     with pytest.raises(ConfigurationError, match="no trained numbers"):
         share(nn.ReLU(), "50%")
 

@@ -49,7 +49,7 @@ def test_what_parts_is_a_copy_and_keeps_outputs_and_optimiser():
     optimizer.step()
     made_ = shared.materialise()
     assert not torch.equal(made_["a.layers.0.weight"], made_["b.layers.0.weight"])
-    again = share({"a": Deep(), "b": Deep()}, 0, plan=shared.plan).double()
+    again = share({"a": Deep(), "b": Deep()}, plan=shared.plan).double()
     again.load_state_dict(shared.state_dict())  # the plan tells all that a checkpoint needs
     for name, weight in again.materialise().items():
         assert torch.equal(weight, made_[name])
@@ -107,7 +107,7 @@ def test_a_random_split_has_the_sizes_of_the_learned_one_and_none_across_cluster
     assert sorted(map(len, groups(other))) == sorted(map(len, groups(learned)))
     coarse = groups(shared.plan)
     assert all(any(set(group) <= set(cluster) for cluster in coarse) for group in groups(other))
-    assert size(share(made("deep"), 0, plan=other)) <= other.budget
+    assert size(share(made("deep"), plan=other)) <= other.budget
     assert other == random_split(shared.plan, learned, seed=1)
 
 
