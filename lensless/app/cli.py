@@ -386,7 +386,7 @@ def inspect(
 
         if (rig, frames, rays) != (None, None, None):
             raise ConfigurationError("--model knows its rig, frames and rays; leave a rig, --frames and --rays out")
-        model_inspection.inspect(model, scenes, page, device, Screen(json), data)
+        model_inspection.inspect(model, scenes, page, device, Screen(json), data, download)
         return
     from lensless.app import inspection
 

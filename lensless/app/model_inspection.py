@@ -7,30 +7,29 @@ import numpy as np
 import torch
 
 from hardware.errors import ConfigurationError
+from lensless.app.evaluate_job import check_classes
+from lensless.app.gradients import gradient_batches
 from lensless.app.load import open_device, setting_of
 from lensless.app.pages import made_from
 from lensless.app.rig_file import file_name
 from lensless.app.screen import Screen
-from lensless.app.setting import prepared
 from lensless.app.text_file import check_place, write
 from lensless.data.scenes import load_scenes
 from lensless.evaluate import drawing, report
 from lensless.sharing import SharedNetwork, conflict, similarity, summary, table
 from lensless.sharing.conflict import Conflict
+from lensless.tasks import Classifier
 from lensless.train import checkpoint
-
-BATCHES, BATCH = 10, 100  # of training scenes, on which gradients are compared
-STREAM = 105  # of their noise
 
 
 def inspect(
     folder: pathlib.Path, scenes: str | None, page: pathlib.Path | None, device: str, screen: Screen,
-    data: pathlib.Path | None = None,
+    data: pathlib.Path | None = None, download: bool = False,
 ) -> None:  # fmt: skip
     """Tables on the screen, facts as JSON, and a page (`inspect-NAME.html` unless told otherwise).
 
     Raises:
-        ConfigurationError: a network whose weights are its own.
+        ConfigurationError: a network whose weights are its own, or scenes of other classes.
     """
     found = checkpoint.load(folder)
     task = found.task
@@ -43,10 +42,11 @@ def inspect(
     setting = setting_of(found, str(folder), device)
     task = task.to(open_device(device))
     name = scenes or found.card["scenes"]["train"][0].partition("/")[0]
-    training = load_scenes(name, "train", 0, None, data).spread(BATCHES * BATCH)
-    with screen.working(f"gradients on {len(training):,} scenes of {name}"):
-        inputs, targets = prepared(task, setting, training, STREAM)
-        batches = list(zip(inputs.split(BATCH), targets.split(BATCH), strict=True))
+    training = load_scenes(name, "train", 0, None, data, download)
+    if isinstance(task, Classifier):
+        check_classes(task, training, folder)
+    with screen.working(f"gradients on scenes of {name}"):
+        batches = gradient_batches(task, setting, training)
         seen = conflict(task.network, batches, lambda network, batch: task.training_loss(network, *batch))
     shared = task.network
     alike = similarity(shared)
@@ -58,7 +58,7 @@ def inspect(
     command = shlex.join(["lensless", "inspect", "--model", str(folder), *(["--scenes", scenes] if scenes else [])])
     facts = {
         "page made by": command,
-        "gradients on": f"{len(training):,} training scenes of {name}, {len(batches)} batches",
+        "gradients on": f"{sum(len(inputs) for inputs, _ in batches):,} training scenes of {name}",
     }
     write(page, _page(folder.resolve().name, shared, alike, seen, made_from(setting, [found.card], name, facts)))
     screen.say(f"look at it: {page.resolve()}")

@@ -5,8 +5,9 @@ import dataclasses
 import pathlib
 
 from hardware.errors import ConfigurationError
+from lensless.app.gradients import gradient_batches
 from lensless.app.screen import Screen
-from lensless.app.setting import Perturbed, Setting, prepared
+from lensless.app.setting import Perturbed, Setting
 from lensless.app.training import train
 from lensless.data.scenes import Scenes
 from lensless.launch import launch
@@ -17,8 +18,6 @@ from lensless.train.recipe import Recipe
 
 # Of the epochs of the whole training, as published: 20 and 10 of 200 (see `lensless.sharing.search`).
 SHARES = {"warm-up": 0.1, "tied": 0.05}
-BATCHES, BATCH = 10, 100  # of training scenes, on which gradients are compared
-STREAM = 105  # of their noise
 
 
 def searched(
@@ -35,8 +34,7 @@ def searched(
     if launch().count > 1:
         raise ConfigurationError("--search compares gradients in one process; start it without torchrun")
     folder = out / "search"
-    inputs, targets = prepared(task, source, training.spread(BATCHES * BATCH), STREAM)
-    batches = list(zip(inputs.split(BATCH), targets.split(BATCH), strict=True))
+    batches = gradient_batches(task, source, training)
 
     def run(shared: SharedNetwork, stage: str) -> SharedNetwork:
         """The best epoch of a short training."""

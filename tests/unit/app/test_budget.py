@@ -3,8 +3,10 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hardware.errors import InputError, TrainingDiverged
 from lensless import tensor_file
@@ -144,6 +146,15 @@ def test_inspect_shows_who_shares_what(lensless, train, classify_run, tmp_path):
     count = len(told["weights"])
     assert len(told["conflict"]) == len(told["similarity"]) == count
     assert all(told["conflict"][at][at] == 1 for at in range(count)) and told["trained"] <= told["natural"] * 0.3
+    labels = train(tmp_path / "labels", "classify", "--epochs", 1, "--budget", "30%")
+    draw = np.random.default_rng(0)
+    for name in ("dark", "light"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for at in range(20):
+            picture = draw.integers(0, 128, (16, 16), np.uint8) + np.uint8(127 * (name == "light"))
+            Image.fromarray(picture).save(tmp_path / "pictures" / name / f"{at}.png")
+    other = lensless("inspect", "--model", labels, "--scenes", f"folder:{tmp_path / 'pictures'}", "--page", page)
+    assert other.exit_code == 2 and "name scenes of the same classes" in " ".join(other.stderr.split())
     refused = lensless("inspect", "--model", classify_run)
     assert refused.exit_code == 2 and "trained with --budget" in refused.stderr
     assert lensless("inspect", "cannula-v1", "--model", out).exit_code == 2
