@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from hardware.errors import ConfigurationError
 from lensless.sharing.plan import WINDOW, Bank, Piece, Row, SharedWeight
 
+# Of mixing numbers under Adam, found on our own networks (docs/decisions/19): how much faster than templates they move,
+# relative to what both are, and the highest rate, in units of that of a plain weight.
+PACE, FASTEST_MIXING = 2.0, 20.0
+
 
 class Vectors:
     """What rows of one length make, (R, size), cut where weights begin to read.
@@ -87,6 +91,17 @@ class BankNumbers(nn.Module):
     def own_groups(self) -> list[tuple[Row, list[int]]]:
         """Groups of rows that have trained numbers of their own, in the order of `mixing`."""
         return [group for group in self.groups if group[0].own]
+
+    @torch.no_grad()
+    def mixing_rates(self) -> list[float]:
+        """See `SharedNetwork.mixing_rates`."""
+        template = float(self.numbers.square().mean().sqrt())
+        found = []
+        for numbers in self.mixing:
+            begun = numbers[numbers != 0]  # rows of weights that begin at 0 say nothing
+            usual = float(begun.square().mean().sqrt()) if len(begun) else 1 / math.sqrt(numbers[0].numel())
+            found.append(min(max(PACE * usual / template, 1.0), FASTEST_MIXING) if template > 0 else 1.0)
+        return found
 
     def templates(self, row: Row) -> Tensor:
         """What a row mixes, (templates, size)."""

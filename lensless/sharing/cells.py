@@ -13,8 +13,8 @@ from lensless.sharing.layout import Draft, Layout, TooFew, fill
 from lensless.sharing.plan import Piece, SharedWeight
 from lensless.sharing.weights import Weight, kernel_name
 
-FEWEST_TEMPLATES = 8  # with fewer, rows of mixing numbers become alike
 SMALLEST_CELL = 2
+ENOUGH = 0.8  # of the most templates that any size of cell allows; see `_cut`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def plan_cells(
         clusters: weights of equal kernel each.
         numbers: most trained numbers of all banks together.
         exact: spend them to the last one.
-        side: of a cell, in outputs and inputs; by default the widest weight's, halved until there are 8 templates.
+        side: of a cell, in outputs and inputs; by default the widest weight's, halved; see `_cut`.
 
     Raises:
         TooFew: less than one template for each kernel takes.
@@ -63,7 +63,7 @@ def plan_cells(
         _cut(weights, least.least + spare * _numbers(weights) // whole, side)
         for weights, least in zip(clusters, smallest, strict=True)
     ]
-    drafts = [Draft(kernel_name(cut.weights[0]), cut.size, cut.rows, most=cut.rows) for cut in cuts]
+    drafts = [Draft(kernel_name(cut.weights[0]), cut.size, cut.rows, min(cut.rows, cut.size)) for cut in cuts]
     banks = fill(drafts, numbers, exact)
     return banks, tuple(each for at, cut in enumerate(cuts) for each in _cells(cut, at))
 
@@ -87,10 +87,14 @@ def _smallest(weights: Sequence[Weight], side: int | None) -> Cut:
 
 
 def _cut(weights: Sequence[Weight], numbers: int, side: int | None) -> Cut:
-    """The largest cells of which there are 8 templates; where no cell is small enough, those with most templates."""
+    """The smallest cells of those with about as many templates as any.
+
+    Large cells take their numbers for templates, small ones for rows; between them lie those with most templates, of
+    which a weight can be put together in most ways. Small ones tell layers better apart.
+    """
     cuts = [Cut(tuple(weights), each) for each in _sides(weights, side)]
-    many = [cut for cut in cuts if numbers // cut.least >= min(FEWEST_TEMPLATES, cut.rows)]
-    return many[0] if many else min(cuts, key=lambda cut: cut.least)
+    counts = [min(numbers // cut.least, cut.rows, cut.size) for cut in cuts]
+    return [cut for cut, count in zip(cuts, counts, strict=True) if count >= ENOUGH * max(counts)][-1]
 
 
 def _cells(cut: Cut, bank: int) -> list[SharedWeight]:

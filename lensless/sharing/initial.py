@@ -3,8 +3,11 @@
 A weight W = g (a T) that mixes templates T with a row a and a fixed gain g has (i) the spread g |a| std(T) and (ii)
 moves, for a gradient step on T, by g^2 |a|^2 of what the plain weight would move. Both are right when T has the
 spread that He et al. (2015, doi 10.1109/ICCV.2015.123) give the weight of largest fan-in, |a| = 1, and g =
-sqrt(largest fan-in / fan-in), where that is at most 2. Small templates with a large gain, or the other way round,
-learn a hundred times too fast or too slowly.
+sqrt(largest fan-in / fan-in), where that is at most 2; and likewise with any other spread that a network's author
+chose. Small templates with a large gain, or the other way round, learn a hundred times too fast or too slowly.
+
+A weight that its author began at zero, so that its layer is silent at first, gets rows of zeros: it is zero, and its
+rows learn.
 """
 
 import math
@@ -27,10 +30,11 @@ def draw(shared: SharedNetwork, spreads: dict[str, float], generator: torch.Gene
 
     Args:
         shared: whose numbers are drawn.
-        spreads: standard deviation of each shared weight, by name; see `he` and `spread_of`.
+        spreads: root mean square of each shared weight, by name; 0 for one that begins there.
         generator: of the numbers, on the processor; torch's own by default.
     """
     wanted_of: dict[tuple[int, int], float] = {}
+    silent, spreads = _silent(shared, spreads), _audible(shared, spreads)
     for each in shared.plan.weights:
         for piece in each.pieces:
             wanted = spreads[each.weight.name] / (_smoothing(piece, each.weight.kernel) if piece.stretched else 1)
@@ -44,6 +48,25 @@ def draw(shared: SharedNetwork, spreads: dict[str, float], generator: torch.Gene
         bank.gain.copy_(torch.tensor(wanted) / spread)
         for (row, rows), own in zip(bank.own_groups(), bank.mixing, strict=True):
             own.copy_(_drawn(row, len(rows), generator))
+            if not row.larger:
+                own[[(at, number) in silent for number in rows]] = 0
+
+
+def _silent(shared: SharedNetwork, spreads: dict[str, float]) -> set[tuple[int, int]]:
+    """(bank, row) that only weights read which begin at 0."""
+    found, heard = set(), set()
+    for each in shared.plan.weights:
+        rows = {(piece.bank, piece.row) for piece in each.pieces}
+        (found if spreads[each.weight.name] == 0 else heard).update(rows)
+    return found - heard
+
+
+def _audible(shared: SharedNetwork, spreads: dict[str, float]) -> dict[str, float]:
+    """With a spread for weights that begin at 0, too: once they have left it, they are to move as others do."""
+    weights = {each.weight.name: each.weight for each in shared.plan.weights}
+    ratios = sorted(spread / he(weights[name]) for name, spread in spreads.items() if spread > 0)
+    usual = ratios[len(ratios) // 2] if ratios else 1.0
+    return {name: spread or usual * he(weights[name]) for name, spread in spreads.items()}
 
 
 def _smoothing(piece: Piece, kernel: tuple[int, ...]) -> float:

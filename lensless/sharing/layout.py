@@ -94,8 +94,9 @@ def _spend(banks: list[Bank], drafts: Sequence[Draft], left: int) -> list[Bank]:
         rows, extra = [more] * len(rows), left - len(rows)
     elif left >= 2:
         rows, extra = [more] * (left // 2) + rows[left // 2 :], left - left // 2
-    elif rows[0].templates > 1 and len(rows) > 1:  # a single number buys nothing: one row gives one up
-        fewer = dataclasses.replace(rows[0], templates=rows[0].templates - 1)
+    elif len(rows) > 1:  # a single number buys nothing: one row gives one up
+        count = rows[0].templates
+        fewer = dataclasses.replace(rows[0], **({"templates": count - 1} if count > 1 else {"mixed": False}))
         rows, extra = [more, *rows[1:-1], fewer], 1
     else:
         raise ConfigurationError(

@@ -199,21 +199,36 @@ class SharedNetwork(nn.Module):
         """Of all banks: no weight decay should pull them to 0, where templates would lose their place."""
         return [numbers for bank in self.banks for numbers in bank.mixing]
 
-    def parameter_groups(self, weight_decay: float) -> list[dict]:
-        """For an optimiser: templates and private weights with decay; mixing numbers, norms and biases without."""
-        with_decay, without = [], []
-        mixing = {id(numbers) for numbers in self.mixing_numbers()}
-        for bank in self.banks:
-            with_decay.append(bank.numbers)
-        for parameter in self.parameters():
-            if id(parameter) in mixing or (parameter.ndim < 2 and all(parameter is not one for one in with_decay)):
-                without.append(parameter)
-            elif all(parameter is not one for one in with_decay):
-                with_decay.append(parameter)
-        return [
-            {"params": with_decay, "weight_decay": weight_decay},
-            {"params": without, "weight_decay": 0.0},
+    def mixing_rates(self) -> list[float]:
+        """For each of `mixing_numbers`, the learning rate for Adam and its kin, in units of that of a plain weight.
+
+        A step of Adam is as large for a mixing number as for a number of a template, which is ten times smaller or
+        more: layers would hardly move but together. With these rates both move by like parts of what they are.
+        Stochastic gradient descent needs none: there a mixing number's gradient grows with the templates.
+        """
+        return [rate for bank in self.banks for rate in bank.mixing_rates()]
+
+    def parameter_groups(self, weight_decay: float, adam_rate: float | None = None) -> list[dict]:
+        """For an optimiser: templates and private weights with decay; mixing numbers, norms and biases without.
+
+        Args:
+            weight_decay: of what has one.
+            adam_rate: the learning rate, for Adam and its kin, which need other ones for mixing numbers.
+        """
+        mixing, templates = self.mixing_numbers(), [bank.numbers for bank in self.banks]
+        apart = {id(parameter) for parameter in (*mixing, *templates)}
+        rest = [parameter for parameter in self.parameters() if id(parameter) not in apart]
+        groups = [
+            {"params": [*templates, *(one for one in rest if one.ndim > 1)], "weight_decay": weight_decay},
+            {"params": [one for one in rest if one.ndim < 2], "weight_decay": 0.0},
         ]
+        if adam_rate is None:
+            return [groups[0], groups[1] | {"params": [*groups[1]["params"], *mixing]}]
+        own = [
+            {"params": [numbers], "weight_decay": 0.0, "lr": adam_rate * rate}
+            for numbers, rate in zip(mixing, self.mixing_rates(), strict=True)
+        ]
+        return [*(group | {"lr": adam_rate} for group in groups), *own]
 
     def _device_type(self) -> str:
         return self.banks[0].numbers.device.type

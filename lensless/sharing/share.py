@@ -29,7 +29,7 @@ METHODS: dict[str, Callable[..., Layout]] = {
     "tiles": plan_tiles,
 }
 DEFAULT_METHOD = "cells"
-INITIAL = ("he", "match", "keep")
+INITIAL = ("match", "he", "keep")
 MOST_PRIVATE = 0.5  # of the budget: above, first and last layers join what is shared
 
 
@@ -94,7 +94,7 @@ def share(
     *,
     plan: Plan | None = None,
     keep: Sequence[str] = (),
-    init: str = "he",
+    init: str = "match",
     exact: bool = False,
     seed: int | None = None,
     **options,
@@ -110,8 +110,8 @@ def share(
             itself, to be grown).
         plan: in place of budget, method and their options; see `make_plan`.
         keep: patterns of names of layers that stay as they are, such as "stem" or "stages.*.leave".
-        init: "he" (fresh, with the spread of He et al.), "match" (fresh, with the spread that each weight has now),
-            or "keep" (the nearest to the weights that it has now).
+        init: "match" (fresh, with the spread that each weight has now; what is zero begins there), "he" (fresh, with
+            the spread of He et al.), or "keep" (the nearest to the weights that it has now).
         exact: spend the budget to the last number.
         seed: of fresh numbers; None takes them from torch's global generator.
         options: of the method.
@@ -134,7 +134,7 @@ def share(
         return shared
     spreads = {each.weight.name: he(each.weight) for each in plan.weights}
     if init == "match":
-        spreads |= {name: spread for name, value in originals.items() if (spread := float(value.std())) > 0}
+        spreads = {name: float(value.square().mean().sqrt()) for name, value in originals.items()}
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     draw(shared, spreads, generator)
     return shared

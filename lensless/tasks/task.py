@@ -81,9 +81,15 @@ class Task(nn.Module, abc.ABC):
 
     def parameter_groups(self) -> list[dict]:
         """Of the optimiser, with `rate_share` of the learning rate; numbers that mix templates are not pulled to 0."""
-        mixing = self.network.mixing_numbers() if isinstance(self.network, SharedNetwork) else []
+        if not isinstance(self.network, SharedNetwork):
+            return [{"params": list(self.network.parameters())}]
+        mixing = self.network.mixing_numbers()
         others = [parameter for parameter in self.network.parameters() if all(parameter is not one for one in mixing)]
-        return [{"params": others}, *([{"params": mixing, "weight_decay": 0.0}] if mixing else [])]
+        own = [
+            {"params": [numbers], "weight_decay": 0.0, "rate_share": rate}
+            for numbers, rate in zip(mixing, self.network.mixing_rates(), strict=True)
+        ]
+        return [{"params": others}, *own]
 
     @abc.abstractmethod
     def metric(self, output: Tensor, target: Tensor) -> Tensor:
