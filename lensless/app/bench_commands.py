@@ -104,7 +104,9 @@ def bench_tasks(
 @guarded
 def bench_sharing(
     out: Annotated[pathlib.Path, typer.Option(help="Folder of the figures.")] = pathlib.Path("bench-sharing"),
-    only: Annotated[list[str] | None, typer.Option(help="E1 to E5, or speed; may be given several times.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="E1, E2, E3, E3b, E4, E5, E5b or speed; may be given several times.")
+    ] = None,
     device: o.Device = "cpu",
     json: o.Json = None,
 ) -> None:
