@@ -103,6 +103,10 @@ class BankNumbers(nn.Module):
             found.append(min(max(PACE * usual / template, 1.0), FASTEST_MIXING) if template > 0 else 1.0)
         return found
 
+    def trained(self, row: Row) -> int:
+        """Of how many of a row's templates all numbers are trained."""
+        return min(row.templates, (len(self.numbers) - row.start) // row.size)
+
     def templates(self, row: Row) -> Tensor:
         """What a row mixes, (templates, size)."""
         found = self.numbers[row.start : row.start + row.templates * row.size]

@@ -6,8 +6,8 @@ spread that He et al. (2015, doi 10.1109/ICCV.2015.123) give the weight of large
 sqrt(largest fan-in / fan-in), where that is at most 2; and likewise with any other spread that a network's author
 chose. Small templates with a large gain, or the other way round, learn a hundred times too fast or too slowly.
 
-A weight that its author began at zero, so that its layer is silent at first, gets rows of zeros: it is zero, and its
-rows learn.
+A weight that its author began at zero or near it, so that its layer is silent at first, gets rows that are as much
+shorter: it is what it was, and its rows learn.
 """
 
 import math
@@ -22,6 +22,7 @@ from lensless.sharing.plan import Piece, Row
 from lensless.sharing.weights import Weight
 
 FASTEST = 2.0  # gain: a step moves a weight by its square
+NEARLY_SILENT = 0.25  # of the usual spread
 
 
 @torch.no_grad()
@@ -33,40 +34,44 @@ def draw(shared: SharedNetwork, spreads: dict[str, float], generator: torch.Gene
         spreads: root mean square of each shared weight, by name; 0 for one that begins there.
         generator: of the numbers, on the processor; torch's own by default.
     """
-    wanted_of: dict[tuple[int, int], float] = {}
-    silent, spreads = _silent(shared, spreads), _audible(shared, spreads)
+    wanted_of, usual_of = _by_row(shared, spreads), _by_row(shared, _audible(shared, spreads))
+    for at, bank in enumerate(shared.banks):
+        usual = torch.tensor([usual_of[at, row] for row in range(len(bank.bank.rows))])
+        wanted = torch.tensor([wanted_of[at, row] for row in range(len(bank.bank.rows))])
+        # Of weights whose fan-ins differ more than fourfold, the smallest would move more than four times too fast.
+        spread = max(usual.min(), usual.max() / FASTEST)
+        bank.numbers.copy_(torch.randn(bank.numbers.shape, generator=generator) * spread)
+        bank.gain.copy_((torch.where(wanted > 0, wanted, usual)) / spread)
+        for (row, rows), own in zip(bank.own_groups(), bank.mixing, strict=True):
+            own.copy_(_drawn(row, len(rows), bank.trained(row), generator))
+            if row.larger:
+                continue
+            # What is to begin smaller has shorter rows, not a smaller gain: with that it would stay small.
+            bank.gain[rows] = (usual[rows] / spread).clamp_min(1).to(bank.gain)
+            own.mul_((wanted[rows] / spread).to(own)[:, None] / bank.gain[rows, None])
+
+
+def _by_row(shared: SharedNetwork, spreads: dict[str, float]) -> dict[tuple[int, int], float]:
+    """What each (bank, row) is asked for by the weights that read it."""
+    found: dict[tuple[int, int], float] = {}
     for each in shared.plan.weights:
         for piece in each.pieces:
             wanted = spreads[each.weight.name] / (_smoothing(piece, each.weight.kernel) if piece.stretched else 1)
-            # Of a row that several weights read, the smallest: it is the one of the largest fan-in.
-            wanted_of[piece.bank, piece.row] = min(wanted, wanted_of.get((piece.bank, piece.row), math.inf))
-    for at, bank in enumerate(shared.banks):
-        wanted = [wanted_of[at, row] for row in range(len(bank.bank.rows))]
-        # Of weights whose fan-ins differ more than fourfold, the smallest would move more than four times too fast.
-        spread = max(min(wanted), max(wanted) / FASTEST)
-        bank.numbers.copy_(torch.randn(bank.numbers.shape, generator=generator) * spread)
-        bank.gain.copy_(torch.tensor(wanted) / spread)
-        for (row, rows), own in zip(bank.own_groups(), bank.mixing, strict=True):
-            own.copy_(_drawn(row, len(rows), generator))
-            if not row.larger:
-                own[[(at, number) in silent for number in rows]] = 0
-
-
-def _silent(shared: SharedNetwork, spreads: dict[str, float]) -> set[tuple[int, int]]:
-    """(bank, row) that only weights read which begin at 0."""
-    found, heard = set(), set()
-    for each in shared.plan.weights:
-        rows = {(piece.bank, piece.row) for piece in each.pieces}
-        (found if spreads[each.weight.name] == 0 else heard).update(rows)
-    return found - heard
+            # Of several weights, the smallest: it is that of the largest fan-in. One that begins silent has no say.
+            known = found.get((piece.bank, piece.row), 0.0)
+            found[piece.bank, piece.row] = min(wanted, known) if min(wanted, known) > 0 else max(wanted, known)
+    return found
 
 
 def _audible(shared: SharedNetwork, spreads: dict[str, float]) -> dict[str, float]:
-    """With a spread for weights that begin at 0, too: once they have left it, they are to move as others do."""
+    """With a usual spread for weights that begin at or near 0, too: they are to move as others do."""
     weights = {each.weight.name: each.weight for each in shared.plan.weights}
     ratios = sorted(spread / he(weights[name]) for name, spread in spreads.items() if spread > 0)
     usual = ratios[len(ratios) // 2] if ratios else 1.0
-    return {name: spread or usual * he(weights[name]) for name, spread in spreads.items()}
+    return {
+        name: spread if spread > NEARLY_SILENT * usual * he(weights[name]) else usual * he(weights[name])
+        for name, spread in spreads.items()
+    }
 
 
 def _smoothing(piece: Piece, kernel: tuple[int, ...]) -> float:
@@ -146,12 +151,14 @@ def _fit_bank(shared: SharedNetwork, at: int, originals: dict[str, Tensor]) -> N
             mixing[:, :count] = (left[rows, :count] * values[:count] / scale).to(mixing)
 
 
-def _drawn(row: Row, rows: int, generator: torch.Generator | None) -> Tensor:
-    """Numbers of rows that keep the spread of what they read, (rows, *row.own)."""
+def _drawn(row: Row, rows: int, whole: int, generator: torch.Generator | None) -> Tensor:
+    """Numbers of rows that keep the spread of what they read, (rows, *row.own); `whole` templates are all trained."""
     if row.larger == "mask":  # signs: copies that are alike would be one
         return torch.randint(2, (rows, *row.own), generator=generator) * 2.0 - 1.0
     if row.larger == "wavg":
         return torch.stack([_directions(*row.own, generator) for _ in range(rows)])
+    if 0 < whole < row.templates:  # the last one is mostly zeros: it is mixed in by training
+        return F.pad(_directions(rows, whole, generator), (0, row.templates - whole))
     return _directions(rows, row.templates, generator)
 
 

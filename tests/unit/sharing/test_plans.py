@@ -222,3 +222,51 @@ def test_the_threshold_is_the_highest_on_the_grid_whose_clusters_fit():
     assert len(clusters) == len(parts) > 1
     names = [[found.names[member] for member in part] for part in parts]
     assert plan == regrouped(shared.plan, names)
+
+
+class Branches(nn.Module):
+    """x + branch(x), four times; the branches end in small weights."""
+
+    def __init__(self, spread: float):
+        super().__init__()
+        torch.manual_seed(0)
+        self.branches = nn.ModuleList(nn.Sequential(nn.Linear(48, 48), nn.Tanh(), nn.Linear(48, 48)) for _ in range(4))
+        for branch in self.branches:
+            nn.init.normal_(branch[2].weight, std=spread)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for branch in self.branches:
+            x = x + branch(x)
+        return x
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-6, 1e-3])
+@pytest.mark.parametrize("adam", [False, True])
+def test_what_begins_near_zero_learns_as_what_begins_there(spread, adam):
+    shared = share(Branches(spread), "60%", seed=0)
+    ends = [each.weight.name for each in shared.plan.weights if each.weight.name.endswith("2.weight")]
+    for name in ends:
+        assert float(shared.materialise()[name].detach().square().mean().sqrt()) == pytest.approx(spread, rel=0.2)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 48, generator=generator)
+    target = x + torch.tanh(x @ torch.randn(48, 48, generator=generator) / 7)
+    groups = shared.parameter_groups(0.0, adam_rate=1e-3 if adam else None)
+    optimizer = torch.optim.Adam(groups) if adam else torch.optim.SGD(groups, lr=0.5, momentum=0.9)
+    losses = []
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = (shared(x) - target).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.mark.parametrize("method", ["soft", "superweights", "tiles", "cells"])
+def test_templates_of_which_a_part_is_trained_leave_the_spread_as_it_is(method):
+    for budget in range(3300, 5000, 400):
+        network = Deep(8, 8)
+        weights = [share(network, budget, method, exact=True, init="he", seed=seed).materialise() for seed in range(4)]
+        for each in share(network, budget, method, exact=True).plan.weights:
+            found = sum(float(one[each.weight.name].detach().square().mean().sqrt()) for one in weights) / 4
+            assert found == pytest.approx(he(each.weight), rel=0.15)
