@@ -13,7 +13,7 @@ from lensless.sharing.network import SharedNetwork
 COMBINE: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda outputs: outputs.softmax(-1).mean(0),
     "mean": lambda outputs: outputs.mean(0),
-    "median": lambda outputs: outputs.median(0).values,
+    "median": lambda outputs: outputs.quantile(0.5, 0),  # torch.median of two is the smaller
 }
 
 
@@ -85,12 +85,17 @@ class Ensemble(nn.Module):
 
     def flops(self, x: Tensor) -> dict[str, int]:
         """Floating point operations of each member for x, without those that make the weights."""
-        found = {}
-        with torch.no_grad(), self.shared.expanded():
-            for name in self.members:
-                with FlopCounterMode(display=False) as counter:
-                    self.shared.network[name](x)
-                found[name] = counter.get_total_flops()
+        found, training = {}, {name: module.training for name, module in self.shared.named_modules()}
+        self.shared.eval()  # counting is to leave what norms have seen as it is
+        try:
+            with torch.no_grad(), self.shared.expanded():
+                for name in self.members:
+                    with FlopCounterMode(display=False) as counter:
+                        self.shared.network[name](x)
+                    found[name] = counter.get_total_flops()
+        finally:
+            for name, module in self.shared.named_modules():
+                module.training = training[name]
         return found
 
     def pick(self, flops: float, x: Tensor, scores: Mapping[tuple[str, ...], float]) -> tuple[str, ...]:

@@ -44,9 +44,10 @@ def refine(
     """
     if shared.plan.method != "superweights":
         raise ConfigurationError(f"refine: the plan is of method {shared.plan.method!r}; expected 'superweights'")
-    if linkage not in LINKAGES or not step > 0:
+    if linkage not in LINKAGES or not -1 <= tau <= 1 or not 1e-3 <= step <= 2:
         raise ConfigurationError(
-            f"refine: linkage = {linkage!r}, step = {step!r}; expected single or complete, and > 0"
+            f"refine: tau = {tau!r}, step = {step!r}, linkage = {linkage!r}; expected a cosine, from -1 to 1, a "
+            "step from 0.001 to 2, and single or complete"
         )
     found = found or conflict(shared, batches, loss)
     groups = groups_of(shared.plan)

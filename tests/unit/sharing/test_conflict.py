@@ -75,3 +75,6 @@ def test_refining_keeps_the_budget_and_the_network():
         refine(share(network, "50%"), [picture()], loss)
     with pytest.raises(ConfigurationError, match="no batch"):
         refine(shared, [], loss)
+    for wrong in ({"tau": float("nan")}, {"tau": 1e9}, {"step": 1e-12}, {"linkage": "ward"}):
+        with pytest.raises(ConfigurationError, match="expected a cosine"):
+            refine(shared, [picture()], loss, **wrong)

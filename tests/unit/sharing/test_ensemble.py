@@ -64,3 +64,15 @@ def test_what_is_no_ensemble_is_refused(ensemble):
         Ensemble(ensemble.shared, "vote")
     with pytest.raises(ConfigurationError, match=r"members \['c'\]"):
         ensemble(picture(), ["c"])
+
+
+def test_the_median_of_two_lies_between_them_and_counting_leaves_norms_as_they_are():
+    torch.manual_seed(0)
+    shared = share({"a": made("mixed"), "b": made("mixed")}, "60%").train()
+    middle, before = Ensemble(shared, "median"), shared.state_dict()
+    before = {name: value.clone() for name, value in before.items()}
+    middle.flops(picture())
+    assert all(torch.equal(value, before[name]) for name, value in shared.state_dict().items())
+    assert all(module.training for module in shared.modules())
+    one, other = middle.eval().outputs(picture())
+    torch.testing.assert_close(middle(picture()), (one + other) / 2)
