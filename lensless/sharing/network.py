@@ -43,16 +43,19 @@ class SharedNetwork(nn.Module):
         self._assemblies = {each.weight.name: Assembly(each, plan.banks) for each in plan.weights}
         self._weights = {each.weight.name: each.weight for each in plan.weights}
         kinds: dict[int, Tensor] = {}
-        self._formats: dict[str, torch.memory_format] = {}
+        self._channels_last: set[str] = set()
         for name, weight in self._weights.items():
             module, own = place(self.network, name)
             parameter = getattr(module, own)
             if tuple(weight.seen(parameter).shape) != weight.shape:
                 raise ConfigurationError(f"plan: {name!r} is {weight.shape}; the network has {tuple(parameter.shape)}")
-            self._formats[name] = _memory_format(parameter)
+            if _is_channels_last(parameter):
+                self._channels_last.add(name)
             kinds |= dict.fromkeys(self._assemblies[name].rows(), parameter)
             for alias in (name, *weight.also):
                 module, own = place(self.network, alias)
+                if own not in module._parameters:  # one module under two names
+                    continue
                 del module._parameters[own]
                 module.register_forward_pre_hook(functools.partial(self._before_layer, name, own))
                 module.register_forward_hook(functools.partial(self._after_layer, own), always_call=True)
@@ -151,6 +154,8 @@ class SharedNetwork(nn.Module):
         leaves = {
             at: [numbers.detach().requires_grad_() for numbers in self.banks[at].mixing] for at in assembly.rows()
         }
+        if not any(leaves.values()):
+            return {}
         with torch.enable_grad():
             made = {at: self.banks[at].make(sorted(rows), leaves[at]) for at, rows in assembly.rows().items()}
             weight = self._weights[name].seen(assembly.weight(made))
@@ -234,7 +239,9 @@ class SharedNetwork(nn.Module):
         return self.banks[0].numbers.device.type
 
     def _laid_out(self, name: str, weight: Tensor) -> Tensor:
-        return self._weights[name].seen(weight).contiguous(memory_format=self._formats[name])
+        last = name in self._channels_last
+        kept = torch.channels_last if last else torch.contiguous_format
+        return self._weights[name].seen(weight).contiguous(memory_format=kept)
 
     def _put(self, weights: dict[str, Tensor]) -> None:
         for name, weight in self._weights.items():
@@ -261,11 +268,9 @@ class SharedNetwork(nn.Module):
             module.__dict__.pop(own, None)
 
 
-def _memory_format(parameter: Tensor) -> torch.memory_format:
+def _is_channels_last(parameter: Tensor) -> bool:
     wide = parameter.ndim == 4 and not parameter.is_contiguous()
-    if wide and parameter.is_contiguous(memory_format=torch.channels_last):
-        return torch.channels_last
-    return torch.contiguous_format
+    return wide and parameter.is_contiguous(memory_format=torch.channels_last)
 
 
 def _forget(hooks: dict, method) -> None:

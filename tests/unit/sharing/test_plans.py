@@ -11,7 +11,7 @@ from torch import nn
 from zoo import METHODS, Deep, made, picture, size
 
 from lensless.nn.unet import UNet
-from lensless.sharing import Plan, conflict, make_plan, refine, share
+from lensless.sharing import Plan, conflict, make_plan, refine, share, untie
 from lensless.sharing.conflict import Conflict, split
 from lensless.sharing.initial import draw, he
 from lensless.sharing.network import SharedNetwork
@@ -270,3 +270,35 @@ def test_templates_of_which_a_part_is_trained_leave_the_spread_as_it_is(method):
         for each in share(network, budget, method, exact=True).plan.weights:
             found = sum(float(one[each.weight.name].detach().square().mean().sqrt()) for one in weights) / 4
             assert found == pytest.approx(he(each.weight), rel=0.15)
+
+
+class Twice(nn.Module):
+    """One module under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.one, self.leave = nn.Linear(48, 48), nn.Linear(48, 48), nn.Linear(48, 48)
+        self.other = self.one
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.leave(self.other(self.one(self.enter(x)).tanh()))
+
+
+def test_a_module_under_two_names_is_one_layer_and_a_shared_network_can_be_saved(tmp_path):
+    shared, x = share(Twice(), "70%", seed=0), torch.rand(2, 48)
+    assert torch.equal(shared.bake()(x), shared(x))
+    torch.save(shared, tmp_path / "shared.pt")
+    assert torch.equal(torch.load(tmp_path / "shared.pt", weights_only=False)(x), shared(x))
+
+
+def test_untying_where_nothing_is_mixed_changes_nothing():
+    assert untie(_unmixed(), [picture()], _loss) == []
+
+
+def _unmixed() -> SharedNetwork:
+    torch.manual_seed(0)
+    return share(nn.Sequential(*(nn.Conv2d(a, b, 3) for a, b in ((3, 16), (16, 24), (24, 3)))), "100%", "soft")
+
+
+def _loss(shared: SharedNetwork, x: torch.Tensor) -> torch.Tensor:
+    return shared(x).square().mean()
