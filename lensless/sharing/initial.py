@@ -41,14 +41,15 @@ def draw(shared: SharedNetwork, spreads: dict[str, float], generator: torch.Gene
         # Of weights whose fan-ins differ more than fourfold, the smallest would move more than four times too fast.
         spread = max(usual.min(), usual.max() / FASTEST)
         bank.numbers.copy_(torch.randn(bank.numbers.shape, generator=generator) * spread)
-        bank.gain.copy_((torch.where(wanted > 0, wanted, usual)) / spread)
+        bank.gain.copy_(usual / spread)
+        # What is to begin smaller has shorter rows or smaller numbers; with a smaller gain it would stay small.
+        if not bank.mixing:
+            bank.numbers.mul_((wanted / usual).max())
         for (row, rows), own in zip(bank.own_groups(), bank.mixing, strict=True):
             own.copy_(_drawn(row, len(rows), bank.trained(row), generator))
-            if row.larger:
-                continue
-            # What is to begin smaller has shorter rows, not a smaller gain: with that it would stay small.
-            bank.gain[rows] = (usual[rows] / spread).clamp_min(1).to(bank.gain)
-            own.mul_((wanted[rows] / spread).to(own)[:, None] / bank.gain[rows, None])
+            if not row.larger:
+                bank.gain[rows] = bank.gain[rows].clamp_min(1)
+                own.mul_((wanted[rows] / spread).to(own)[:, None] / bank.gain[rows, None])
 
 
 def _by_row(shared: SharedNetwork, spreads: dict[str, float]) -> dict[tuple[int, int], float]:

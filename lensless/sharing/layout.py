@@ -95,8 +95,8 @@ def _spend(banks: list[Bank], drafts: Sequence[Draft], left: int) -> list[Bank]:
     elif left >= 2:
         rows, extra = [more] * (left // 2) + rows[left // 2 :], left - left // 2
     elif len(rows) > 1:  # a single number buys nothing: one row gives one up
-        count = rows[0].templates
-        fewer = dataclasses.replace(rows[0], **({"templates": count - 1} if count > 1 else {"mixed": False}))
+        change = {"templates": rows[0].templates - 1} if rows[0].templates > 1 else {"mixed": False}
+        fewer = dataclasses.replace(rows[0], **change)
         rows, extra = [more, *rows[1:-1], fewer], 1
     else:
         raise ConfigurationError(

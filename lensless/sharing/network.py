@@ -208,8 +208,9 @@ class SharedNetwork(nn.Module):
         """For each of `mixing_numbers`, the learning rate for Adam and its kin, in units of that of a plain weight.
 
         A step of Adam is as large for a mixing number as for a number of a template, which is ten times smaller or
-        more: layers would hardly move but together. With these rates both move by like parts of what they are.
-        Stochastic gradient descent needs none: there a mixing number's gradient grows with the templates.
+        more: layers would hardly move but together. With these rates a step moves it by twice the part of what it is
+        that it moves templates by. They follow from the numbers of now, so ask before training. Gradient descent with
+        momentum needs none: there a mixing number's gradient grows with the templates.
         """
         return [rate for bank in self.banks for rate in bank.mixing_rates()]
 

@@ -84,7 +84,8 @@ class Task(nn.Module, abc.ABC):
         if not isinstance(self.network, SharedNetwork):
             return [{"params": list(self.network.parameters())}]
         mixing = self.network.mixing_numbers()
-        others = [parameter for parameter in self.network.parameters() if all(parameter is not one for one in mixing)]
+        apart = set(map(id, mixing))
+        others = [parameter for parameter in self.network.parameters() if id(parameter) not in apart]
         own = [
             {"params": [numbers], "weight_decay": 0.0, "rate_share": rate}
             for numbers, rate in zip(mixing, self.network.mixing_rates(), strict=True)

@@ -262,6 +262,17 @@ def test_what_begins_near_zero_learns_as_what_begins_there(spread, adam):
     assert losses[-1] < 0.3 * losses[0]
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-6])
+def test_a_weight_of_its_own_template_begins_near_zero_and_moves_as_a_plain_one(spread):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 24, 3), nn.Conv2d(24, 3, 3))
+    nn.init.normal_(network[1].weight, std=spread)
+    shared = share(network, "100%", "soft", seed=0)
+    (weight,) = shared.materialise().values()
+    assert float(weight.detach().square().mean().sqrt()) == pytest.approx(spread, rel=0.1)
+    assert shared.banks[0].gain.item() == 1 and not shared.mixing_numbers()
+
+
 @pytest.mark.parametrize("method", ["soft", "superweights", "tiles", "cells"])
 def test_templates_of_which_a_part_is_trained_leave_the_spread_as_it_is(method):
     for budget in range(3300, 5000, 400):
